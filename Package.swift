@@ -1,0 +1,159 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The rooms, lowest first. A target may depend only on rooms above it in this file; Node, Mesh and DNS
+// never depend on each other (docs/architecture.md says why).
+
+/// One line of the house: a module, the folder it lives in, and what it rests on.
+func room(_ name: String, _ path: String, _ needs: [String] = [], resources: [Resource] = []) -> Target {
+    .target(
+        name: name, dependencies: needs.map(dependency), path: "Sources/" + path, resources: resources,
+        swiftSettings: swiftSettings)
+}
+
+func program(_ name: String, _ needs: [String]) -> Target {
+    .executableTarget(
+        name: name, dependencies: needs.map(dependency), path: "Sources/Commands/" + name,
+        swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ path: String, _ needs: [String]) -> Target {
+    .testTarget(
+        name: name, dependencies: needs.map(dependency), path: "Tests/" + path, swiftSettings: swiftSettings)
+}
+
+func benchmark(_ name: String, _ needs: [String]) -> Target {
+    .executableTarget(
+        name: name, dependencies: needs.map(dependency), path: "Benchmarks/" + name, swiftSettings: swiftSettings)
+}
+
+func library(_ name: String, _ pkgConfig: String, _ debian: String) -> Target {
+    .systemLibrary(name: name, path: "Sources/" + name, pkgConfig: pkgConfig, providers: [.apt([debian])])
+}
+
+func dependency(_ name: String) -> Target.Dependency {
+    switch name {
+    case "Yams": .product(name: "Yams", package: "Yams")
+    case "ArgumentParser": .product(name: "ArgumentParser", package: "swift-argument-parser")
+    default: .target(name: name)
+    }
+}
+
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .treatAllWarnings(as: .error),
+]
+
+let targets: [Target] = [
+    // C at the wall: headers and inline shims only.
+    .target(name: "CLinux", path: "Sources/CLinux"),
+    library("CNetlink", "libnftnl libmnl", "libnftnl-dev libmnl-dev"),
+    library("COpenSSL", "openssl", "libssl-dev"),
+    library("CNghttp2", "libnghttp2", "libnghttp2-dev"),
+    library("CSQLite", "sqlite3", "libsqlite3-dev"),
+
+    // Runtime: knows no protocol and no Kubernetes.
+    room("Bytes", "Runtime/Bytes"),
+    room("JSON", "Runtime/JSON", ["Bytes"]),
+    room("Delta", "Runtime/Delta"),
+    room("Reactor", "Runtime/Reactor", ["CLinux", "Bytes"]),
+    room("Telemetry", "Runtime/Telemetry", ["Bytes", "JSON"]),
+
+    // Wire: protocols as codecs without I/O, then thin drivers on Reactor.
+    room("DNSMessage", "Wire/DNSMessage", ["Bytes"]),
+    room("Netlink", "Wire/Netlink", ["Reactor", "Bytes", "CLinux", "CNetlink"]),
+    room("TLS", "Wire/TLS", ["Reactor", "Bytes", "JSON", "COpenSSL"]),
+    room("HTTP", "Wire/HTTP", ["Reactor", "Bytes", "TLS", "JSON", "Telemetry", "CNghttp2"]),
+
+    // Cluster: the Kubernetes API and what stands behind it.
+    room("ClusterAPI", "Cluster/API", ["Bytes", "JSON"]),
+    room("ClusterClient", "Cluster/Client", ["ClusterAPI", "Reactor", "HTTP", "TLS", "JSON", "Telemetry", "Bytes"]),
+    room("Store", "Cluster/Store", ["Reactor", "Bytes", "Telemetry", "CSQLite"]),
+    room(
+        "APIServer", "Cluster/APIServer",
+        ["ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "Yams"]),
+    room("Controllers", "Cluster/Controllers", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
+    room("Scheduler", "Cluster/Scheduler", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
+
+    // Node: what happens on a node.
+    room(
+        "ServiceProxy", "Node/ServiceProxy",
+        ["ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "HTTP", "Telemetry", "Bytes"]),
+    room("PodNetwork", "Node/PodNetwork", ["Netlink", "Delta", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux"]),
+    room(
+        "PodRuntime", "Node/PodRuntime",
+        ["ClusterAPI", "ClusterClient", "PodNetwork", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes", "CLinux"]),
+
+    // DNS: zones, plugins, server.
+    room(
+        "ClusterDNS", "DNS",
+        ["DNSMessage", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "HTTP", "Telemetry", "Bytes"]),
+
+    // Commands: flags and wiring, nothing else.
+    program("weft", ["ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS", "HTTP", "Bytes", "ArgumentParser"]),
+    program(
+        "weft-control",
+        ["APIServer", "Store", "Controllers", "Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "TLS",
+         "HTTP", "Telemetry", "Bytes", "ArgumentParser"]),
+    program(
+        "weft-node",
+        ["ServiceProxy", "PodNetwork", "PodRuntime", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS",
+         "HTTP", "Telemetry", "Bytes", "ArgumentParser", "Yams"]),
+    program("weft-cni", ["PodNetwork", "JSON", "Reactor", "Bytes"]),
+    program("weft-dns", ["ClusterDNS", "ClusterClient", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes"]),
+    program("shop", ["HTTP", "JSON", "Reactor", "Bytes"]),
+
+    // Tests: the same tree again.
+    .target(name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"], path: "Tests/Support", swiftSettings: swiftSettings),
+    tests("BytesTests", "Runtime/BytesTests", ["Bytes"]),
+    tests("JSONTests", "Runtime/JSONTests", ["JSON", "Bytes"]),
+    tests("DeltaTests", "Runtime/DeltaTests", ["Delta"]),
+    tests("ReactorTests", "Runtime/ReactorTests", ["Reactor", "Bytes", "CLinux", "TestSupport"]),
+    tests("TelemetryTests", "Runtime/TelemetryTests", ["Telemetry"]),
+    tests("DNSMessageTests", "Wire/DNSMessageTests", ["DNSMessage", "Bytes"]),
+    tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "TestSupport"]),
+    tests("TLSTests", "Wire/TLSTests", ["TLS", "Reactor", "Bytes", "TestSupport"]),
+    tests("HTTPTests", "Wire/HTTPTests", ["HTTP", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
+    tests("ClusterAPITests", "Cluster/APITests", ["ClusterAPI", "JSON", "Bytes"]),
+    tests("ClusterClientTests", "Cluster/ClientTests", ["ClusterClient", "ClusterAPI", "HTTP", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests("StoreTests", "Cluster/StoreTests", ["Store", "Reactor", "Bytes", "TestSupport"]),
+    tests("APIServerTests", "Cluster/APIServerTests", ["APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests("ControllersTests", "Cluster/ControllersTests", ["Controllers", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests("SchedulerTests", "Cluster/SchedulerTests", ["Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes"]),
+    tests("ServiceProxyTests", "Node/ServiceProxyTests", ["ServiceProxy", "ClusterAPI", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests("PodNetworkTests", "Node/PodNetworkTests", ["PodNetwork", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "CLinux", "TestSupport"]),
+    tests("PodRuntimeTests", "Node/PodRuntimeTests", ["PodRuntime", "PodNetwork", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests("ClusterDNSTests", "DNSTests", ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests("IntegrationTests", "Integration", ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
+
+    // Benchmarks: one program a subject, one table out.
+    benchmark("bench-http", ["HTTP", "Reactor", "Bytes"]),
+    benchmark("bench-api", ["ClusterClient", "ClusterAPI", "HTTP", "TLS", "JSON", "Reactor", "Bytes"]),
+    benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
+]
+
+/// `WEFT_ONLY=NetlinkTests,Delta swift build --build-tests` narrows the package to these targets and what they rest on,
+/// so that work on one room does not build the house.
+func narrowed(_ all: [Target], to names: String?) -> [Target] {
+    guard let names, !names.isEmpty else { return all }
+    var wanted = Set(names.split(separator: ",").map(String.init))
+    var grew = true
+    while grew {
+        let needed = all.filter { wanted.contains($0.name) }.flatMap(\.dependencies).compactMap { dependency in
+            if case .targetItem(let name, _) = dependency { name } else { nil }
+        }
+        grew = !wanted.isSuperset(of: needed)
+        wanted.formUnion(needed)
+    }
+    return all.filter { wanted.contains($0.name) }
+}
+
+let package = Package(
+    name: "weft",
+    dependencies: [
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: narrowed(targets, to: Context.environment["WEFT_ONLY"]),
+    swiftLanguageModes: [.v6]
+)

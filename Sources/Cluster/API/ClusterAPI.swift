@@ -1,0 +1,1 @@
+// The Kubernetes API as data: kinds, schema, selectors, quantities, patches, encodings, status errors. No I/O.

@@ -1,0 +1,1 @@
+// Kubernetes REST as real clients speak it, over a Store: one generic path for every resource.

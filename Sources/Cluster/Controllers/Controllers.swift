@@ -1,0 +1,1 @@
+// Level-triggered reconcilers from API objects to API objects. No kernel, no files.

@@ -1,0 +1,1 @@
+// Revisioned keys and values with etcd's semantics. Knows nothing of kinds.

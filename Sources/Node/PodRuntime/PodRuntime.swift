@@ -1,0 +1,1 @@
+// Pods become containers on this node through an OCI runtime, and their state becomes pod status.

@@ -1,0 +1,1 @@
+// Services and EndpointSlices become nftables elements. Nothing here runs pods or moves packets itself.

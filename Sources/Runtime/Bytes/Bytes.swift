@@ -1,0 +1,2 @@
+// Values that are a few bytes (addresses, ports, timestamps) and cursors over many. No I/O, no protocol, no
+// Foundation.

@@ -1,0 +1,2 @@
+// Counters, histograms, Prometheus text and structured log lines. Knows no protocol; serving them is somebody
+// else's work.

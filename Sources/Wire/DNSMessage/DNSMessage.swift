@@ -1,0 +1,1 @@
+// DNS messages, bytes to values and back. No sockets, no zones.

@@ -1,0 +1,1 @@
+// TLS sessions, certificates, keys and signatures over OpenSSL. The only room that sees libssl.
