@@ -55,6 +55,7 @@ let targets: [Target] = [
     // Runtime: knows no protocol and no Kubernetes.
     room("Bytes", "Runtime/Bytes"),
     room("JSON", "Runtime/JSON", ["Bytes"]),
+    room("YAML", "Runtime/YAML", ["JSON", "Yams"]),
     room("Delta", "Runtime/Delta"),
     room("Reactor", "Runtime/Reactor", ["CLinux", "Bytes"]),
     room("Telemetry", "Runtime/Telemetry", ["Bytes", "JSON"]),
@@ -71,7 +72,7 @@ let targets: [Target] = [
     room("Store", "Cluster/Store", ["Reactor", "Bytes", "Telemetry", "CSQLite"]),
     room(
         "APIServer", "Cluster/APIServer",
-        ["ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "Yams"]),
+        ["ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "YAML"]),
     room("Controllers", "Cluster/Controllers", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
     room("Scheduler", "Cluster/Scheduler", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
 
@@ -90,15 +91,15 @@ let targets: [Target] = [
         ["DNSMessage", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "HTTP", "Telemetry", "Bytes"]),
 
     // Commands: flags and wiring, nothing else.
-    program("weft", ["ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS", "HTTP", "Bytes", "ArgumentParser"]),
+    program("weft", ["ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS", "HTTP", "Bytes", "ArgumentParser", "YAML"]),
     program(
         "weft-control",
         ["APIServer", "Store", "Controllers", "Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "TLS",
-         "HTTP", "Telemetry", "Bytes", "ArgumentParser"]),
+         "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML"]),
     program(
         "weft-node",
         ["ServiceProxy", "PodNetwork", "PodRuntime", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS",
-         "HTTP", "Telemetry", "Bytes", "ArgumentParser", "Yams"]),
+         "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML"]),
     program("weft-cni", ["PodNetwork", "JSON", "Reactor", "Bytes"]),
     program("weft-dns", ["ClusterDNS", "ClusterClient", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes"]),
     program("shop", ["HTTP", "JSON", "Reactor", "Bytes"]),
@@ -107,6 +108,7 @@ let targets: [Target] = [
     .target(name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"], path: "Tests/Support", swiftSettings: swiftSettings),
     tests("BytesTests", "Runtime/BytesTests", ["Bytes"]),
     tests("JSONTests", "Runtime/JSONTests", ["JSON", "Bytes"]),
+    tests("YAMLTests", "Runtime/YAMLTests", ["YAML", "JSON"]),
     tests("DeltaTests", "Runtime/DeltaTests", ["Delta"]),
     tests("ReactorTests", "Runtime/ReactorTests", ["Reactor", "Bytes", "CLinux", "TestSupport"]),
     tests("TelemetryTests", "Runtime/TelemetryTests", ["Telemetry"]),
