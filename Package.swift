@@ -73,7 +73,8 @@ let targets: [Target] = [
     room(
         "APIServer", "Cluster/APIServer",
         ["ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "YAML"]),
-    room("Controllers", "Cluster/Controllers", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
+    room(
+        "Controllers", "Cluster/Controllers", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
     room("Scheduler", "Cluster/Scheduler", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
 
     // Node: what happens on a node.
@@ -91,21 +92,30 @@ let targets: [Target] = [
         ["DNSMessage", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "HTTP", "Telemetry", "Bytes"]),
 
     // Commands: flags and wiring, nothing else.
-    program("weft", ["ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS", "HTTP", "Bytes", "ArgumentParser", "YAML"]),
+    program(
+        "weft",
+        ["ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS", "HTTP", "Bytes", "ArgumentParser", "YAML"]),
     program(
         "weft-control",
-        ["APIServer", "Store", "Controllers", "Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "TLS",
-         "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML"]),
+        [
+            "APIServer", "Store", "Controllers", "Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "TLS",
+            "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
+        ]),
     program(
         "weft-node",
-        ["ServiceProxy", "PodNetwork", "PodRuntime", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS",
-         "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML"]),
+        [
+            "ServiceProxy", "PodNetwork", "PodRuntime", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor",
+            "TLS",
+            "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
+        ]),
     program("weft-cni", ["PodNetwork", "JSON", "Reactor", "Bytes"]),
     program("weft-dns", ["ClusterDNS", "ClusterClient", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes"]),
     program("shop", ["HTTP", "JSON", "Reactor", "Bytes"]),
 
     // Tests: the same tree again.
-    .target(name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"], path: "Tests/Support", swiftSettings: swiftSettings),
+    .target(
+        name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"], path: "Tests/Support",
+        swiftSettings: swiftSettings),
     tests("BytesTests", "Runtime/BytesTests", ["Bytes"]),
     tests("JSONTests", "Runtime/JSONTests", ["JSON", "Bytes"]),
     tests("YAMLTests", "Runtime/YAMLTests", ["YAML", "JSON"]),
@@ -117,16 +127,34 @@ let targets: [Target] = [
     tests("TLSTests", "Wire/TLSTests", ["TLS", "Reactor", "Bytes", "TestSupport"]),
     tests("HTTPTests", "Wire/HTTPTests", ["HTTP", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests("ClusterAPITests", "Cluster/APITests", ["ClusterAPI", "JSON", "Bytes"]),
-    tests("ClusterClientTests", "Cluster/ClientTests", ["ClusterClient", "ClusterAPI", "HTTP", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests(
+        "ClusterClientTests", "Cluster/ClientTests",
+        ["ClusterClient", "ClusterAPI", "HTTP", "JSON", "Reactor", "Bytes", "TestSupport"]),
     tests("StoreTests", "Cluster/StoreTests", ["Store", "Reactor", "Bytes", "TestSupport"]),
-    tests("APIServerTests", "Cluster/APIServerTests", ["APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("ControllersTests", "Cluster/ControllersTests", ["Controllers", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("SchedulerTests", "Cluster/SchedulerTests", ["Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes"]),
-    tests("ServiceProxyTests", "Node/ServiceProxyTests", ["ServiceProxy", "ClusterAPI", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("PodNetworkTests", "Node/PodNetworkTests", ["PodNetwork", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "CLinux", "TestSupport"]),
-    tests("PodRuntimeTests", "Node/PodRuntimeTests", ["PodRuntime", "PodNetwork", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("ClusterDNSTests", "DNSTests", ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("IntegrationTests", "Integration", ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests(
+        "APIServerTests", "Cluster/APIServerTests",
+        ["APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests(
+        "ControllersTests", "Cluster/ControllersTests",
+        ["Controllers", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests(
+        "SchedulerTests", "Cluster/SchedulerTests",
+        ["Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes"]),
+    tests(
+        "ServiceProxyTests", "Node/ServiceProxyTests",
+        ["ServiceProxy", "ClusterAPI", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests(
+        "PodNetworkTests", "Node/PodNetworkTests",
+        ["PodNetwork", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "CLinux", "TestSupport"]),
+    tests(
+        "PodRuntimeTests", "Node/PodRuntimeTests",
+        ["PodRuntime", "PodNetwork", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests(
+        "ClusterDNSTests", "DNSTests",
+        ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests(
+        "IntegrationTests", "Integration",
+        ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
 
     // Benchmarks: one program a subject, one table out.
     benchmark("bench-http", ["HTTP", "Reactor", "Bytes"]),

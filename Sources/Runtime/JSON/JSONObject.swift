@@ -1,0 +1,144 @@
+/// The members of a JSON object, in the order of their names' bytes, each name once.
+///
+/// The order makes equal objects have equal bytes, and a look-up a binary search. A value with copy on write.
+public struct JSONObject: Sendable {
+    public typealias Element = (key: String, value: JSONValue)
+
+    @usableFromInline var entries: [Element]
+
+    public init() { entries = [] }
+
+    /// Members in any order; of equal names the last one stays.
+    public init(_ members: some Sequence<Element>) {
+        entries = []
+        for (key, value) in members { self[key] = value }
+    }
+
+    init(unsorted: [Element], onDuplicate: (String) -> Void) {
+        entries = unsorted
+        if isSorted { return }
+        // A stable sort, so that the last of equal names is the last one written.
+        entries.sort { compare($0.key, $1.key) < 0 }
+        var kept = 0
+        for i in entries.indices {
+            if kept > 0, entries[kept - 1].key.hasSameBytes(as: entries[i].key) {
+                onDuplicate(entries[i].key)
+                entries[kept - 1] = entries[i]
+            } else {
+                if kept != i { entries[kept] = entries[i] }
+                kept += 1
+            }
+        }
+        entries.removeLast(entries.count - kept)
+    }
+
+    /// Strictly ascending names: nothing to sort, nothing twice.
+    private var isSorted: Bool {
+        var i = 1
+        while i < entries.count {
+            if compare(entries[i - 1].key, entries[i].key) >= 0 { return false }
+            i += 1
+        }
+        return true
+    }
+
+    public var count: Int { entries.count }
+    public var isEmpty: Bool { entries.isEmpty }
+    public var keys: [String] { entries.map(\.key) }
+
+    /// A member; setting nil removes it.
+    public subscript(key: String) -> JSONValue? {
+        get {
+            let (index, found) = position(of: key)
+            return found ? entries[index].value : nil
+        }
+        _modify {
+            let (index, found) = position(of: key)
+            var value: JSONValue?
+            if found {
+                // Taken out while it is changed, so that the change finds it with one owner.
+                value = entries[index].value
+                entries[index].value = .null
+            }
+            yield &value
+            switch (found, value) {
+            case (true, let value?): entries[index].value = value
+            case (true, nil): entries.remove(at: index)
+            case (false, let value?): entries.insert((key, value), at: index)
+            case (false, nil): break
+            }
+        }
+    }
+
+    @discardableResult
+    public mutating func removeValue(forKey key: String) -> JSONValue? {
+        let (index, found) = position(of: key)
+        return found ? entries.remove(at: index).value : nil
+    }
+
+    /// Changes every value in place.
+    public mutating func mapValues(_ change: (_ key: String, inout JSONValue) throws -> Void) rethrows {
+        for i in entries.indices { try change(entries[i].key, &entries[i].value) }
+    }
+
+    public mutating func removeAll(where shouldRemove: (Element) throws -> Bool) rethrows {
+        try entries.removeAll(where: shouldRemove)
+    }
+
+    private func position(of key: String) -> (index: Int, found: Bool) {
+        var (low, high) = (0, entries.count)
+        while low < high {
+            let middle = (low + high) / 2
+            let order = compare(entries[middle].key, key)
+            if order == 0 { return (middle, true) }
+            if order < 0 { low = middle + 1 } else { high = middle }
+        }
+        return (low, false)
+    }
+}
+
+extension JSONObject: RandomAccessCollection {
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { entries.count }
+    public subscript(position: Int) -> Element { entries[position] }
+}
+
+extension JSONObject: Hashable {
+    public static func == (a: JSONObject, b: JSONObject) -> Bool {
+        guard a.entries.count == b.entries.count else { return false }
+        for i in a.entries.indices {
+            guard a.entries[i].key.hasSameBytes(as: b.entries[i].key), a.entries[i].value == b.entries[i].value else {
+                return false
+            }
+        }
+        return true
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(entries.count)
+        for (key, value) in entries {
+            hasher.combine(key)
+            hasher.combine(value)
+        }
+    }
+}
+
+extension JSONObject: ExpressibleByDictionaryLiteral {
+    public init(dictionaryLiteral elements: (String, JSONValue)...) {
+        self.init()
+        for (key, value) in elements { self[key] = value }
+    }
+}
+
+/// Order by bytes: negative, zero or positive.
+private func compare(_ a: String, _ b: String) -> Int {
+    var (i, j) = (a.utf8.makeIterator(), b.utf8.makeIterator())
+    while true {
+        switch (i.next(), j.next()) {
+        case (nil, nil): return 0
+        case (nil, _): return -1
+        case (_, nil): return 1
+        case (let x?, let y?): if x != y { return x < y ? -1 : 1 }
+        }
+    }
+}
