@@ -130,7 +130,7 @@ let targets: [Target] = [
     tests(
         "ClusterClientTests", "Cluster/ClientTests",
         ["ClusterClient", "ClusterAPI", "HTTP", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("StoreTests", "Cluster/StoreTests", ["Store", "Reactor", "Bytes", "TestSupport"]),
+    tests("StoreTests", "Cluster/StoreTests", ["Store", "CSQLite"]),
     tests(
         "APIServerTests", "Cluster/APIServerTests",
         ["APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),

@@ -70,7 +70,7 @@ struct StoreMemory {
         guard after >= compacted else { throw .compacted(compacted) }
         guard after < revision else { return [] }
         var found: [StoreEvent] = []
-        for slot in Int(after.rawValue - oldestHeld.rawValue + 1)..<history.count {
+        for slot in max(0, Int(after.rawValue - oldestHeld.rawValue + 1))..<history.count {
             let write = history[slot]
             if write.key.key.utf8.starts(with: prefix.utf8), let event = write.key.event(write.version) {
                 found.append(event)
@@ -161,9 +161,10 @@ struct StoreMemory {
         compacted = target
     }
 
-    /// The newest revision to compact to so that history fits its bounds, dropping at most `step` events.
-    func compactionTarget(maximumEvents: Int, maximumBytes: Int, step: Int) -> Revision? {
-        var events = history.count
+    /// The newest revision to compact to so that history fits its bounds once `coming` writes are in it, dropping at most
+    /// `step` events.
+    func compactionTarget(coming: Int, maximumEvents: Int, maximumBytes: Int, step: Int) -> Revision? {
+        var events = history.count + coming
         var bytes = historyBytes
         var dropped = 0
         while dropped < min(step, history.count), events > maximumEvents || bytes > maximumBytes {

@@ -57,7 +57,7 @@ struct WriteBatch {
         }
         if batch.compacted == nil, !batch.changes.isEmpty {
             batch.compacted = memory.compactionTarget(
-                maximumEvents: limits.historyEvents, maximumBytes: limits.historyBytes,
+                coming: batch.changes.count, maximumEvents: limits.historyEvents, maximumBytes: limits.historyBytes,
                 step: batch.changes.count * 2 + Self.compactionStep)
         }
         if let compacted = batch.compacted { batch.dropped = memory.rowsDropped(compactingTo: compacted) }
