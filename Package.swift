@@ -63,7 +63,7 @@ let targets: [Target] = [
     // Wire: protocols as codecs without I/O, then thin drivers on Reactor.
     room("DNSMessage", "Wire/DNSMessage", ["Bytes"]),
     room("Netlink", "Wire/Netlink", ["Reactor", "Bytes", "CLinux", "CNetlink"]),
-    room("TLS", "Wire/TLS", ["Reactor", "Bytes", "JSON", "COpenSSL"]),
+    room("TLS", "Wire/TLS", ["Bytes", "JSON", "COpenSSL"]),
     room("HTTP", "Wire/HTTP", ["Reactor", "Bytes", "TLS", "JSON", "Telemetry", "CNghttp2"]),
 
     // Cluster: the Kubernetes API and what stands behind it.
@@ -124,7 +124,7 @@ let targets: [Target] = [
     tests("TelemetryTests", "Runtime/TelemetryTests", ["Telemetry"]),
     tests("DNSMessageTests", "Wire/DNSMessageTests", ["DNSMessage", "Bytes"]),
     tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "TestSupport"]),
-    tests("TLSTests", "Wire/TLSTests", ["TLS", "Reactor", "Bytes", "TestSupport"]),
+    tests("TLSTests", "Wire/TLSTests", ["TLS", "JSON", "Bytes"]),
     tests("HTTPTests", "Wire/HTTPTests", ["HTTP", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests("ClusterAPITests", "Cluster/APITests", ["ClusterAPI", "JSON", "Bytes"]),
     tests(

@@ -1,0 +1,451 @@
+import CNghttp2
+import TLS
+
+/// What a session tells the connection that drives it. Called from within `receive`, on the connection's loop.
+protocol HTTP2SessionDelegate: AnyObject {
+    /// A head is complete; it is valid during the call. A server sees requests, a client responses (also 1xx).
+    func http2(head: MessageHead, of stream: HTTP2Stream, endsStream: Bool)
+    func http2(data: UnsafeRawBufferPointer, of stream: HTTP2Stream)
+    /// The peer has sent all it will on this stream; after `head` or `data`.
+    func http2(endOf stream: HTTP2Stream, trailers: HTTPHeaders)
+    /// Queued output of the stream has gone below the low-water mark.
+    func http2(drained stream: HTTP2Stream)
+    /// The stream is gone; `code` is an HTTP/2 error code, 0 for a proper end. The last call for this stream.
+    func http2(closed stream: HTTP2Stream, code: UInt32)
+    /// The peer will take no stream above `last`.
+    func http2(goAway last: Int32, code: UInt32)
+    /// A stream of our own that the peer never acted on was refused or left out by GOAWAY: see `closed`.
+}
+
+/// One request and its response on an HTTP/2 connection.
+final class HTTP2Stream {
+    let id: Int32
+    /// Bytes that wait for the peer's window.
+    fileprivate(set) var output = GrowingBytes()
+    fileprivate var isFinished = false
+    fileprivate var isDeferred = false
+    fileprivate var trailers = HTTPHeaders()
+    fileprivate var incomingTrailers: HTTPHeaders?
+    fileprivate var hasHead = false
+    fileprivate var wasAboveHighWater = false
+    /// What the connection attaches: the exchange or the request in flight.
+    var owner: AnyObject?
+
+    fileprivate init(id: Int32) { self.id = id }
+    deinit { output.deallocate() }
+}
+
+/// HTTP/2 framing, HPACK, flow control and the rules of streams, over nghttp2. No I/O: bytes are given to `receive` and taken
+/// from `sendOutput`. Belongs to one loop.
+///
+/// Windows are opened only by `consumed`, so a slow consumer stops the peer, not our memory.
+final class HTTP2Session {
+    enum Role { case client, server }
+
+    let role: Role
+    private let limits: HTTPLimits
+    private unowned(unsafe) let delegate: any HTTP2SessionDelegate
+    private var raw: OpaquePointer?
+    private(set) var streams: [Int32: HTTP2Stream] = [:]
+    /// The head being received; header blocks of one connection never interleave, so one place suffices. Empty between heads.
+    private var block = GrowingBytes()
+    private var head: MessageHead?
+    private var headIsTooLarge = false
+    /// Control frames of the peer in the second that began at `rateSecond`.
+    private var controlFrames = 0
+    private var rateSecond: Int64 = 0
+    private var now: Int64 = 0
+    private var violation: String?
+    private let makeHead: () -> MessageHead
+
+    /// - Parameter scratchHead: where heads are parsed into; may be shared by all connections of a loop.
+    init(_ role: Role, limits: HTTPLimits, scratchHead: @escaping () -> MessageHead, delegate: any HTTP2SessionDelegate)
+        throws(HTTPError)
+    {
+        self.role = role
+        self.limits = limits
+        self.delegate = delegate
+        makeHead = scratchHead
+        var option: OpaquePointer?
+        guard nghttp2_option_new(&option) == 0, let option else { throw HTTPError(.limit, "no memory for HTTP/2") }
+        defer { nghttp2_option_del(option) }
+        nghttp2_option_set_no_auto_window_update(option, 1)
+        // Closed streams are forgotten at once instead of being kept for priorities, which nobody uses.
+        nghttp2_option_set_no_closed_streams(option, 1)
+        nghttp2_option_set_max_outbound_ack(option, 64)
+        nghttp2_option_set_stream_reset_rate_limit(option, 1000, UInt64(max(limits.controlFramesPerSecond, 1)))
+        let user = Unmanaged.passUnretained(self).toOpaque()
+        let made =
+            switch role {
+            case .server: nghttp2_session_server_new2(&raw, SessionCallbacks.shared.raw, user, option)
+            case .client: nghttp2_session_client_new2(&raw, SessionCallbacks.shared.raw, user, option)
+            }
+        guard made == 0 else { throw HTTPError(.limit, "no memory for HTTP/2") }
+        try sendPreface()
+    }
+
+    deinit {
+        nghttp2_session_del(raw)
+        block.deallocate()
+    }
+
+    private func sendPreface() throws(HTTPError) {
+        func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
+            nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(clamping: value))
+        }
+        var settings = [
+            entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindow),
+            entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.headerBytes),
+        ]
+        switch role {
+        case .server: settings.append(entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.concurrentStreams))
+        case .client: settings.append(entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
+        }
+        let submitted = nghttp2_submit_settings(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), settings, settings.count)
+        guard submitted == 0 else { throw failure(submitted, "cannot send settings") }
+        let window = Int32(clamping: limits.connectionWindow)
+        let opened = nghttp2_session_set_local_window_size(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, window)
+        guard opened == 0 else { throw failure(opened, "cannot open the window") }
+    }
+
+    // MARK: Input and output
+
+    /// Takes bytes from the peer. `now` in seconds is the clock of the flood limits.
+    ///
+    /// - Throws: the connection is beyond repair; send the output (a GOAWAY says why) and close.
+    func receive(_ bytes: UnsafeRawBufferPointer, now: Int64) throws(HTTPError) {
+        self.now = now
+        guard let base = bytes.baseAddress else { return }
+        let taken = nghttp2_session_mem_recv(raw, base.assumingMemoryBound(to: UInt8.self), bytes.count)
+        if let violation {
+            nghttp2_session_terminate_session(raw, NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
+            throw HTTPError(.limit, violation)
+        }
+        guard taken == bytes.count else { throw failure(Int32(clamping: taken), "the peer broke HTTP/2") }
+    }
+
+    /// Hands the bytes that are ready for the peer to `sink`, until there are none or `sink` returns false (enough for now).
+    func sendOutput(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(HTTPError) {
+        while true {
+            var bytes: UnsafePointer<UInt8>?
+            let count = nghttp2_session_mem_send(raw, &bytes)
+            guard count >= 0 else { throw failure(Int32(clamping: count), "cannot frame output") }
+            guard count > 0, let bytes else { return }
+            guard sink(UnsafeRawBufferPointer(start: bytes, count: count)) else { return }
+        }
+    }
+
+    /// Nothing more will be read or written: both sides are done, or GOAWAY went either way and no stream is left.
+    var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
+
+    /// A new stream of ours would be taken by the peer.
+    var canOpenStream: Bool {
+        nghttp2_session_check_request_allowed(raw) != 0
+            && streams.count < Int(nghttp2_session_get_remote_settings(raw, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    }
+
+    /// The consumer is done with `count` bytes of body: opens the peer's windows again.
+    func consumed(_ count: Int, of stream: HTTP2Stream) { nghttp2_session_consume(raw, stream.id, count) }
+
+    /// As `consumed`, for bytes of a stream that is closed already: only the connection's window opens.
+    func consumedAfterClose(_ count: Int) { nghttp2_session_consume_connection(raw, count) }
+
+    // MARK: Messages
+
+    /// Opens a stream. `finished` says that no body follows.
+    func request(
+        _ method: String, _ target: String, scheme: StaticString, authority: String, headers: HTTPHeaders,
+        finished: Bool
+    ) throws(HTTPError) -> HTTP2Stream {
+        var fields = HTTP2Fields()
+        defer { fields.deallocate() }
+        fields.add(":method", method)
+        fields.add(":scheme", scheme)
+        fields.add(":authority", authority)
+        fields.add(":path", target)
+        fields.add(headers)
+        let id = fields.withValues { values, count in
+            guard !finished else { return nghttp2_submit_request(raw, nil, values, count, nil, nil) }
+            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
+            return nghttp2_submit_request(raw, nil, values, count, &provider, nil)
+        }
+        guard id > 0 else { throw failure(id, "cannot open a stream", retrySafe: true) }
+        let stream = HTTP2Stream(id: id)
+        stream.isFinished = finished
+        streams[id] = stream
+        return stream
+    }
+
+    /// A final response's head, or with `finished` the whole response. An informational one (1xx) may come before.
+    func respond(_ stream: HTTP2Stream, status: Int, headers: HTTPHeaders, finished: Bool, date: String? = nil) {
+        var fields = HTTP2Fields()
+        defer { fields.deallocate() }
+        fields.add(":status", String(status))
+        if let date { fields.add("date", date) }
+        fields.add(headers)
+        stream.isFinished = stream.isFinished || finished
+        _ = fields.withValues { values, count in
+            if status < 200 {
+                return nghttp2_submit_headers(
+                    raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
+            }
+            guard !finished else { return nghttp2_submit_response(raw, stream.id, values, count, nil) }
+            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
+            return nghttp2_submit_response(raw, stream.id, values, count, &provider)
+        }
+    }
+
+    /// Queues body bytes.
+    func write(_ bytes: UnsafeRawBufferPointer, to stream: HTTP2Stream) {
+        stream.output.append(bytes)
+        if stream.output.count >= limits.writeHighWater { stream.wasAboveHighWater = true }
+        resume(stream)
+    }
+
+    /// Ends our side of the stream once the queue is sent.
+    func finish(_ stream: HTTP2Stream, trailers: HTTPHeaders = HTTPHeaders()) {
+        guard !stream.isFinished else { return }
+        stream.isFinished = true
+        stream.trailers = trailers
+        resume(stream)
+    }
+
+    func reset(_ stream: HTTP2Stream, code: nghttp2_error_code = NGHTTP2_CANCEL) {
+        nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
+    }
+
+    /// Says that a GOAWAY will come, so that requests on their way are still answered (RFC 9113 §6.8).
+    func announceShutdown() { nghttp2_submit_shutdown_notice(raw) }
+
+    /// Takes no further stream; those there are go on.
+    func refuseNewStreams() {
+        let last = nghttp2_session_get_last_proc_stream_id(raw)
+        nghttp2_submit_goaway(
+            raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, NGHTTP2_NO_ERROR.rawValue, nil, 0)
+    }
+
+    func ping() { nghttp2_submit_ping(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
+
+    private func resume(_ stream: HTTP2Stream) {
+        guard stream.isDeferred else { return }
+        stream.isDeferred = false
+        nghttp2_session_resume_data(raw, stream.id)
+    }
+
+    private func failure(_ code: Int32, _ what: String, retrySafe: Bool = false) -> HTTPError {
+        let reason = violation ?? String(cString: nghttp2_strerror(code))
+        return HTTPError(.malformed, "\(what): \(reason)", isRetrySafe: retrySafe)
+    }
+
+    // MARK: nghttp2's callbacks
+
+    fileprivate func beginHead(of id: Int32) {
+        if role == .server, streams[id] == nil { streams[id] = HTTP2Stream(id: id) }
+        let head = makeHead()
+        head.reset(UnsafeRawBufferPointer(start: nil, count: 0))
+        head.version = .http2
+        self.head = head
+        headIsTooLarge = false
+        block.clear()
+    }
+
+    fileprivate func headField(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        guard let head, !headIsTooLarge else { return }
+        // RFC 9113 §6.5.2: a field counts 32 bytes above its text.
+        guard block.count + name.count + value.count + 32 * (head.fieldCount + 1) <= limits.headerBytes,
+            head.fieldCount < head.capacity
+        else {
+            headIsTooLarge = true
+            return
+        }
+        let nameOffset = block.count
+        block.append(name)
+        let valueOffset = block.count
+        block.append(value)
+        let slice = MessageHead.Slice(offset: valueOffset, count: value.count)
+        if name.first == UInt8(ascii: ":") {
+            if name.elementsEqual(":method".utf8) {
+                head.methodSlice = slice
+                head.method = HTTPMethod(value)
+            } else if name.elementsEqual(":path".utf8) {
+                head.targetSlice = slice
+            } else if name.elementsEqual(":authority".utf8) {
+                head.authoritySlice = slice
+            } else if name.elementsEqual(":status".utf8) {
+                head.status = value.reduce(0) { $0 * 10 + Int($1 &- 48) }
+            } else if name.elementsEqual(":scheme".utf8) {
+                head.schemeIsHTTPS = equalsIgnoringCase(value, "https")
+            }
+            return
+        }
+        let known = HeaderName(name)
+        if known == .host, head.authoritySlice.count == 0 { head.authoritySlice = slice }
+        head.storage[head.fieldCount] = HeaderField(
+            name: known, nameOffset: UInt32(truncatingIfNeeded: nameOffset),
+            nameLength: UInt16(truncatingIfNeeded: name.count), valueOffset: UInt32(truncatingIfNeeded: valueOffset),
+            valueLength: UInt32(truncatingIfNeeded: value.count))
+        head.fieldCount += 1
+    }
+
+    fileprivate func endHead(of id: Int32, endsStream: Bool) {
+        defer {
+            head = nil
+            block.clear()
+            if streams.isEmpty { block.deallocate() }
+        }
+        guard let head, let stream = streams[id] else { return }
+        head.buffer = block.bytes
+        if headIsTooLarge {
+            guard role == .server, !stream.hasHead else { return reset(stream, code: NGHTTP2_ENHANCE_YOUR_CALM) }
+            stream.hasHead = true
+            respond(stream, status: 431, headers: HTTPHeaders(), finished: true)
+            return reset(stream, code: NGHTTP2_NO_ERROR)
+        }
+        if stream.hasHead, head.status == 0 || head.status >= 200 || role == .server {
+            stream.incomingTrailers = head.copyHeaders()
+        } else {
+            if role == .server || head.status >= 200 { stream.hasHead = true }
+            head.framing = endsStream ? .none : .untilClose
+            if !endsStream, let length = head.value(.contentLength), let count = decimalCount(length) {
+                head.framing = .length(count)
+            }
+            delegate.http2(head: head, of: stream, endsStream: endsStream)
+        }
+        if endsStream { end(stream) }
+    }
+
+    fileprivate func data(_ bytes: UnsafeRawBufferPointer, of id: Int32) {
+        guard let stream = streams[id] else { return consumedAfterClose(bytes.count) }
+        delegate.http2(data: bytes, of: stream)
+    }
+
+    fileprivate func endOfData(of id: Int32) {
+        guard let stream = streams[id] else { return }
+        end(stream)
+    }
+
+    private func end(_ stream: HTTP2Stream) {
+        delegate.http2(endOf: stream, trailers: stream.incomingTrailers ?? HTTPHeaders())
+    }
+
+    fileprivate func closed(_ id: Int32, code: UInt32) {
+        guard let stream = streams.removeValue(forKey: id) else { return }
+        delegate.http2(closed: stream, code: code)
+        stream.owner = nil
+    }
+
+    fileprivate func goAway(last: Int32, code: UInt32) { delegate.http2(goAway: last, code: code) }
+
+    /// Counts frames that cost us work and the peer nothing.
+    fileprivate func countControlFrame() {
+        if now != rateSecond {
+            rateSecond = now
+            controlFrames = 0
+        }
+        controlFrames += 1
+        if controlFrames > limits.controlFramesPerSecond {
+            violation = "more than \(limits.controlFramesPerSecond) control frames in one second"
+        }
+    }
+
+    fileprivate var isViolated: Bool { violation != nil }
+
+    /// Moves queued bytes of a stream into a DATA frame.
+    fileprivate func read(_ id: Int32, into buffer: UnsafeMutableRawBufferPointer, flags: inout UInt32) -> Int {
+        guard let stream = streams[id] else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+        let count = min(buffer.count, stream.output.count)
+        if count > 0 {
+            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: stream.output.bytes[..<count]))
+            stream.output.removeFirst(count)
+        }
+        if stream.output.isEmpty, stream.isFinished {
+            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            if !stream.trailers.isEmpty {
+                flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+                var fields = HTTP2Fields()
+                defer { fields.deallocate() }
+                fields.add(stream.trailers)
+                _ = fields.withValues { nghttp2_submit_trailer(raw, id, $0, $1) }
+            }
+            return count
+        }
+        if stream.wasAboveHighWater, stream.output.count < limits.writeHighWater / 2 {
+            stream.wasAboveHighWater = false
+            delegate.http2(drained: stream)
+        }
+        if count == 0 {
+            stream.isDeferred = true
+            return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+        }
+        return count
+    }
+
+    private func decimalCount(_ bytes: UnsafeRawBufferPointer) -> UInt64? {
+        bytes.count <= 19 ? UInt64(String(decoding: bytes, as: UTF8.self)) : nil
+    }
+}
+
+/// nghttp2's table of callbacks: the same for every session, made once, never freed, only read.
+private struct SessionCallbacks: @unchecked Sendable {
+    static let shared = SessionCallbacks()
+    let raw: OpaquePointer?
+
+    private init() {
+        var callbacks: OpaquePointer?
+        nghttp2_session_callbacks_new(&callbacks)
+        nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, user in
+            guard let frame, let session = session(user) else { return 0 }
+            session.beginHead(of: frame.pointee.hd.stream_id)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_header_callback(callbacks) {
+            _, _, name, nameLength, value, valueLength, _, user in
+            guard let session = session(user) else { return 0 }
+            session.headField(
+                UnsafeRawBufferPointer(start: name, count: nameLength),
+                UnsafeRawBufferPointer(start: value, count: valueLength))
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, user in
+            guard let frame, let session = session(user) else { return 0 }
+            let header = frame.pointee.hd
+            let endsStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+            switch nghttp2_frame_type(UInt32(header.type)) {
+            case NGHTTP2_HEADERS: session.endHead(of: header.stream_id, endsStream: endsStream)
+            case NGHTTP2_DATA:
+                if header.length == 0, !endsStream { session.countControlFrame() }
+                if endsStream { session.endOfData(of: header.stream_id) }
+            case NGHTTP2_GOAWAY:
+                session.goAway(last: frame.pointee.goaway.last_stream_id, code: frame.pointee.goaway.error_code)
+            case NGHTTP2_PING, NGHTTP2_SETTINGS:
+                if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { session.countControlFrame() }
+            case NGHTTP2_PRIORITY: session.countControlFrame()
+            default: break
+            }
+            return session.isViolated ? Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) : 0
+        }
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, id, bytes, count, user in
+            session(user)?.data(UnsafeRawBufferPointer(start: bytes, count: count), of: id)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { _, id, code, user in
+            session(user)?.closed(id, code: code)
+            return 0
+        }
+        raw = callbacks
+    }
+}
+
+private func session(_ user: UnsafeMutableRawPointer?) -> HTTP2Session? {
+    user.map { Unmanaged<HTTP2Session>.fromOpaque($0).takeUnretainedValue() }
+}
+
+private let readStreamOutput:
+    @convention(c) (
+        OpaquePointer?, Int32, UnsafeMutablePointer<UInt8>?, Int, UnsafeMutablePointer<UInt32>?,
+        UnsafeMutablePointer<nghttp2_data_source>?, UnsafeMutableRawPointer?
+    ) -> Int = { _, id, buffer, length, flags, _, user in
+        guard let session = session(user), let flags else { return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
+        return session.read(
+            id, into: UnsafeMutableRawBufferPointer(start: buffer, count: length), flags: &flags.pointee)
+    }
