@@ -1,0 +1,87 @@
+import JSON
+
+/// Decides whether an object may be stored, beyond what its types say: names, required fields, ranges, and what may
+/// not change. Answers with every problem it finds, in the words of upstream.
+public enum ObjectValidation {
+    /// Of an object about to be created, after defaulting.
+    /// - Returns: nothing when it is fine; otherwise what `StatusError.invalid` takes.
+    public static func create(_ object: JSONValue, _ kind: GroupVersionKind, namespaced: Bool) -> [FieldError] {
+        let rules = KindRules.of(kind)
+        var findings = Findings()
+        MetadataRules.check(Field(object)["metadata"], namespaced: namespaced, name: rules.name, &findings)
+        rules.check(Field(object), &findings)
+        return findings.errors
+    }
+
+    /// Of an object about to replace `old`, after defaulting.
+    /// - Parameter subresource: `status` and the like check only the metadata: each has its own rules elsewhere.
+    public static func update(
+        _ object: JSONValue, old: JSONValue, _ kind: GroupVersionKind, namespaced: Bool, subresource: String? = nil
+    ) -> [FieldError] {
+        let rules = KindRules.of(kind)
+        var findings = Findings()
+        MetadataRules.checkUpdate(Field(object)["metadata"], Field(old)["metadata"], &findings)
+        guard subresource == nil else { return findings.errors }
+        rules.check(Field(object), &findings)
+        rules.checkUpdate(Field(object), Field(old), &findings)
+        return findings.errors
+    }
+
+    /// What is wrong with a name for this kind; generated names are checked with their suffix.
+    public static func nameProblems(_ name: String, _ kind: GroupVersionKind) -> [String] {
+        KindRules.of(kind).name(name)
+    }
+}
+
+/// The rules of one kind.
+struct KindRules: Sendable {
+    var name: @Sendable (String) -> [String] = Names.dns1123Subdomain
+    var check: @Sendable (_ object: Field, _ findings: inout Findings) -> Void = { _, _ in }
+    var checkUpdate: @Sendable (_ new: Field, _ old: Field, _ findings: inout Findings) -> Void = { _, _, _ in }
+
+    static func of(_ kind: GroupVersionKind) -> KindRules { table["\(kind.group)/\(kind.kind)"] ?? KindRules() }
+
+    private static let table: [String: KindRules] = [
+        "/Pod": KindRules(check: PodRules.check, checkUpdate: PodRules.checkUpdate),
+        "/PodTemplate": KindRules(check: { PodRules.checkTemplate($0["template"], &$1) }),
+        "/Service": KindRules(
+            name: Names.dns1123Label, check: ServiceRules.check, checkUpdate: ServiceRules.checkUpdate),
+        "/Endpoints": KindRules(check: EndpointsRules.check),
+        "/Namespace": KindRules(name: Names.dns1123Label),
+        "/Node": KindRules(check: NodeRules.check, checkUpdate: NodeRules.checkUpdate),
+        "/ConfigMap": KindRules(check: ConfigRules.checkConfigMap, checkUpdate: ConfigRules.checkConfigMapUpdate),
+        "/Secret": KindRules(check: ConfigRules.checkSecret, checkUpdate: ConfigRules.checkSecretUpdate),
+        "/ServiceAccount": KindRules(),
+        "/Event": KindRules(check: EventRules.check),
+        "events.k8s.io/Event": KindRules(check: EventRules.check),
+        "/ReplicationController": KindRules(check: WorkloadRules.checkReplicationController),
+        "apps/Deployment": KindRules(
+            check: WorkloadRules.checkDeployment, checkUpdate: WorkloadRules.selectorIsImmutable),
+        "apps/ReplicaSet": KindRules(
+            check: WorkloadRules.checkReplicaSet, checkUpdate: WorkloadRules.selectorIsImmutable),
+        "apps/StatefulSet": KindRules(
+            name: Names.dns1123Label, check: WorkloadRules.checkStatefulSet,
+            checkUpdate: WorkloadRules.checkStatefulSetUpdate),
+        "apps/DaemonSet": KindRules(
+            check: WorkloadRules.checkDaemonSet, checkUpdate: WorkloadRules.selectorIsImmutable),
+        "batch/Job": KindRules(check: WorkloadRules.checkJob, checkUpdate: WorkloadRules.checkJobUpdate),
+        "batch/CronJob": KindRules(name: WorkloadRules.cronJobName, check: WorkloadRules.checkCronJob),
+        "discovery.k8s.io/EndpointSlice": KindRules(
+            check: EndpointsRules.checkSlice, checkUpdate: EndpointsRules.checkSliceUpdate),
+        "networking.k8s.io/NetworkPolicy": KindRules(check: NetworkRules.checkPolicy),
+        "networking.k8s.io/Ingress": KindRules(check: NetworkRules.checkIngress),
+        "networking.k8s.io/IngressClass": KindRules(checkUpdate: NetworkRules.checkIngressClassUpdate),
+        "networking.k8s.io/ServiceCIDR": KindRules(
+            check: NetworkRules.checkServiceCIDR, checkUpdate: NetworkRules.checkServiceCIDRUpdate),
+        "networking.k8s.io/IPAddress": KindRules(name: NetworkRules.canonicalAddress),
+        "coordination.k8s.io/Lease": KindRules(check: PolicyRules.checkLease),
+        "policy/PodDisruptionBudget": KindRules(check: PolicyRules.checkDisruptionBudget),
+        "scheduling.k8s.io/PriorityClass": KindRules(checkUpdate: PolicyRules.checkPriorityClassUpdate),
+        "rbac.authorization.k8s.io/Role": KindRules(name: Names.pathSegment),
+        "rbac.authorization.k8s.io/ClusterRole": KindRules(name: Names.pathSegment),
+        "rbac.authorization.k8s.io/RoleBinding": KindRules(
+            name: Names.pathSegment, check: PolicyRules.checkBinding, checkUpdate: PolicyRules.checkBindingUpdate),
+        "rbac.authorization.k8s.io/ClusterRoleBinding": KindRules(
+            name: Names.pathSegment, check: PolicyRules.checkBinding, checkUpdate: PolicyRules.checkBindingUpdate),
+    ]
+}
