@@ -1,0 +1,243 @@
+#!/bin/bash
+# The main job on real input: a cluster of three nodes, an application, failures, and away again.
+#
+# usage: scripts/demo.sh DIRECTORY-OF-PROGRAMS
+# Prints each step with its time and a mark; exits 0 only if all of them held. KEEP=1 leaves the cluster up.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+programs=$(realpath "$1")
+work=$(mktemp -d /tmp/weft-demo.XXXXXX)
+cluster=$work/cluster
+weft=$programs/weft
+kubectl=$(command -v kubectl || true)
+failures=0
+background=()
+
+if [ -z "$kubectl" ]; then
+    scripts/deps.sh kubernetes-client || exit 1
+    kubectl=$(command -v kubectl)
+fi
+
+cleanup() {
+    for pid in "${background[@]}"; do kill "$pid" 2>/dev/null; done
+    if [ "${KEEP:-}" = 1 ]; then
+        echo "kept: export KUBECONFIG=$cluster/kubeconfig; take it down with $weft down --dir $cluster"
+        return
+    fi
+    "$weft" down --dir "$cluster" >/dev/null 2>&1
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# step TITLE FUNCTION: runs the function; what it prints last on descriptor 3 is the result that is shown.
+step() {
+    local title=$1 function=$2 start end status
+    start=$(date +%s%N)
+    result=
+    $function >"$work/log" 2>&1 3>"$work/result"
+    status=$?
+    end=$(date +%s%N)
+    local took
+    took=$(awk -v ns=$((end - start)) 'BEGIN { printf "%.2f s", ns / 1e9 }')
+    if [ $status -eq 0 ]; then
+        printf '  \e[32m✓\e[0m %-58s %9s  %s\n' "$title" "$took" "$(tail -1 "$work/result")"
+    else
+        printf '  \e[31m✗\e[0m %-58s %9s  %s\n' "$title" "$took" "$(tail -1 "$work/result")"
+        sed 's/^/      /' "$work/log" | tail -40
+        failures=$((failures + 1))
+    fi
+    return $status
+}
+say() { echo "$*" >&3; }
+
+# until_true SECONDS COMMAND...: waits for a condition, up to a deadline.
+until_true() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $deadline ] || { echo "deadline passed waiting for: $*"; return 1; }
+        sleep 0.1
+    done
+}
+
+k() { "$kubectl" "$@"; }
+node_ip() { k get node "$1" -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}'; }
+pid_of() { cat "$cluster/run/$1.pid"; }
+
+cluster_up() {
+    "$weft" up --nodes 3 --dir "$cluster" || return 1
+    export KUBECONFIG=$cluster/kubeconfig
+    k get nodes -o wide
+    [ "$(k get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = 3 ] || return 1
+    say "3 nodes Ready"
+}
+
+apply_shop() {
+    k apply -f configs/samples/shop/ || return 1
+    for deployment in cart catalog front; do
+        k -n shop rollout status deployment/$deployment --timeout=60s || return 1
+    done
+    k -n shop get pods -o wide
+    local nodes
+    nodes=$(k -n shop get pods -l app=catalog -o jsonpath='{range .items[*]}{.spec.nodeName}{"\n"}{end}' | sort -u | wc -l)
+    [ "$nodes" -ge 2 ] || { say "pods of catalog are on $nodes node"; return 1; }
+    say "$("$kubectl" version --client -o json | grep -o '"gitVersion": *"[^"]*"' | cut -d'"' -f4): catalog on $nodes nodes"
+}
+
+# A pod on another node than the cart's asks for it by name.
+ask_by_name() {
+    local cart_node other
+    cart_node=$(k -n shop get pods -l app=cart -o jsonpath='{.items[0].spec.nodeName}')
+    other=$(k get nodes -o jsonpath='{range .items[*]}{.metadata.name}{"\n"}{end}' | grep -v "^$cart_node\$" | head -1)
+    k -n shop run ask --restart=Never --image=weft.local/host \
+        --overrides="{\"apiVersion\":\"v1\",\"spec\":{\"nodeName\":\"$other\"}}" \
+        -- curl -sS --retry 5 --retry-connrefused http://cart.shop.svc.cluster.local/ || return 1
+    until_true 20 finished ask || return 1
+    k -n shop logs ask
+    k -n shop logs ask | grep -q '"service": *"cart"' || { say "no answer from cart"; return 1; }
+    say "pod on $other asked cart on $cart_node"
+}
+finished() { [[ "$(k -n shop get pod "$1" -o jsonpath='{.status.phase}')" =~ Succeeded|Failed ]]; }
+
+# The pods that answered N requests, made by a pod through the Service.
+answering_pods() {
+    for _ in $(seq "$1"); do
+        curl -sS --max-time 2 "http://$(node_ip "$first"):30080/fetch?url=http://cart.shop.svc.cluster.local/"
+        echo
+    done | grep -o '"pod": *"[^"]*"' | sort | uniq -c
+}
+five_answer() { [ "$(answering_pods 30 | tee "$work/shares" | wc -l)" = 5 ]; }
+
+scale_cart() {
+    k -n shop scale deployment/cart --replicas=5 || return 1
+    k -n shop rollout status deployment/cart --timeout=30s || return 1
+    local start=$SECONDS
+    until_true 2 five_answer || { cat "$work/shares"; return 1; }
+    say "shares of 30 requests:$(awk '{printf " %s", $1}' "$work/shares")"
+}
+
+node_port() {
+    local name
+    for name in $(k get nodes -o jsonpath='{.items[*].metadata.name}'); do
+        curl -sS --max-time 3 "http://$(node_ip "$name"):30080/" | tee /dev/stderr | grep -q '"service": *"front"' || return 1
+    done
+    say "every node answers on port 30080"
+}
+
+restarts_of() {
+    k -n shop get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}'
+}
+was_restarted() { [ "$(restarts_of "$1")" -gt 0 ] 2>/dev/null; }
+
+# A client that retries connects runs all the time; the process of one pod is killed meanwhile.
+kill_container() {
+    local pod node pid answers
+    pod=$(k -n shop get pods -l app=front -o jsonpath='{.items[0].metadata.name}')
+    (
+        end=$((SECONDS + 6)) good=0 bad=0
+        while [ $SECONDS -lt $end ]; do
+            if curl -sS --retry 3 --retry-connrefused --retry-delay 0 --connect-timeout 1 --max-time 3 \
+                "http://$(node_ip "$first"):30080/" >/dev/null; then good=$((good + 1)); else bad=$((bad + 1)); fi
+        done
+        echo "$good $bad" >"$work/answers"
+    ) &
+    local client=$!
+    pid=$(pgrep -f "^shop .*--name front|/shop .*--name front" | while read -r p; do
+        [ "$(nsenter -t "$p" -u hostname 2>/dev/null)" = "$pod" ] && echo "$p" && break
+    done)
+    [ -n "$pid" ] || { say "process of $pod not found"; return 1; }
+    kill -9 "$pid"
+    until_true 30 was_restarted "$pod" || return 1
+    wait $client
+    read -r good bad <"$work/answers"
+    echo "good $good bad $bad"
+    [ "$bad" = 0 ] && [ "$good" -gt 10 ] || { say "$good answered, $bad failed"; return 1; }
+    k -n shop wait --for=condition=Ready "pod/$pod" --timeout=60s || return 1
+    say "restarted; $good requests answered meanwhile, $bad failed"
+}
+
+ruleset() { ip netns exec "$1" nft -j list ruleset | jq -cS '[.nftables[] | select(.counter|not) | del(.metainfo)]'; }
+
+kill_node_daemon() {
+    local ns address bytes=20000000 before after
+    address=$(node_ip "$first")
+    ns=$(cat "$cluster/run/$first.netns")
+    before=$(ip netns exec "$ns" nft list ruleset | sed 's/expires [^ ,]*//; s/packets [0-9]* bytes [0-9]*//' | sha256sum)
+    curl -sS --max-time 60 -o "$work/transfer" "http://$address:30080/bytes?n=$bytes&rate=4000000" &
+    local transfer=$!
+    until_true 5 test -s "$work/transfer" || return 1
+    kill -9 "$(pid_of "$first")"
+    local size
+    size=$(stat -c %s "$work/transfer")
+    until_true 5 eval "[ \$(stat -c %s $work/transfer) -gt $((size + 1000000)) ]" || { say "transfer stalled"; return 1; }
+    "$weft" up --dir "$cluster" --restart "$first" || return 1
+    until_true 20 curl -fsS -o /dev/null --max-time 2 "http://$address:10256/healthz" || return 1
+    wait $transfer || { say "transfer broke"; return 1; }
+    [ "$(stat -c %s "$work/transfer")" = $bytes ] || { say "transfer is short"; return 1; }
+    after=$(ip netns exec "$ns" nft list ruleset | sed 's/expires [^ ,]*//; s/packets [0-9]* bytes [0-9]*//' | sha256sum)
+    [ "$before" = "$after" ] || { say "rules differ after the restart"; return 1; }
+    say "20 MB arrived whole; ruleset byte for byte the same"
+}
+
+kill_control_plane() {
+    k create namespace ledger || return 1
+    k -n ledger get configmaps -w --output-watch-events -o custom-columns=TYPE:.type,NAME:.object.metadata.name --no-headers >"$work/watch" 2>&1 &
+    local watch=$!
+    background+=($watch)
+    (
+        for i in $(seq 60); do
+            k -n ledger create configmap "entry-$i" --from-literal=n="$i" >/dev/null 2>&1 && echo "entry-$i" >>"$work/acknowledged"
+        done
+    ) &
+    local writer=$!
+    until_true 20 eval "[ \$(wc -l <$work/acknowledged 2>/dev/null || echo 0) -ge 15 ]" || return 1
+    kill -9 "$(pid_of control)"
+    "$weft" up --dir "$cluster" --restart control || return 1
+    wait $writer
+    k -n ledger get configmaps -o name | sed 's|.*/||' | grep '^entry-' | sort >"$work/stored"
+    sort "$work/acknowledged" >"$work/wanted"
+    local lost
+    lost=$(comm -23 "$work/wanted" "$work/stored" | wc -l)
+    kill $watch 2>/dev/null
+    [ "$lost" = 0 ] || { say "$lost acknowledged objects are lost"; return 1; }
+    until_true 20 nodes_ready || return 1
+    say "$(wc -l <"$work/wanted") acknowledged writes, none lost; nodes Ready"
+}
+nodes_ready() { [ "$(k get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = 3 ]; }
+
+delete_shop() {
+    k delete namespace shop ledger --timeout=90s || return 1
+    local name ns left=0
+    for name in $(k get nodes -o jsonpath='{.items[*].metadata.name}'); do
+        ns=$(cat "$cluster/run/$name.netns")
+        ip netns exec "$ns" nft list ruleset | grep -n 30080 && left=1
+    done
+    pgrep -f "shop .*--name (cart|catalog|front)" && left=1
+    [ "$(k get pods -A -o name | grep -c -E 'cart|catalog|front')" = 0 ] || left=1
+    [ $left = 0 ] || { say "something of it is left"; return 1; }
+    say "no container, rule or record of it is left"
+}
+
+cluster_down() {
+    "$weft" down --dir "$cluster" || return 1
+    ip netns list | grep -F "$(basename "$work")" && return 1
+    pgrep -f "$cluster" && return 1
+    say "no process, namespace or mount is left"
+}
+
+echo "weft demo: $("$weft" --version), in $work"
+if step "1. weft up --nodes 3" cluster_up; then
+    export KUBECONFIG=$cluster/kubeconfig
+    first=$(k get nodes -o jsonpath='{.items[0].metadata.name}')
+    step "2. kubectl apply -f configs/samples/shop/" apply_shop
+    step "3. a pod asks http://cart.shop.svc.cluster.local/" ask_by_name
+    step "   replicas 1 -> 5 take their share within two seconds" scale_cart
+    step "4. a NodePort answers from outside the nodes" node_port
+    step "5. kill -9 of a pod's process" kill_container
+    step "6. kill -9 of a node's daemon during a long transfer" kill_node_daemon
+    step "   kill -9 of the control plane during writes" kill_control_plane
+    step "7. kubectl delete namespace shop" delete_shop
+    [ "${KEEP:-}" = 1 ] || step "   weft down" cluster_down
+fi
+if [ $failures -eq 0 ]; then echo "all steps held"; else echo "$failures steps did not hold"; exit 1; fi
