@@ -114,7 +114,7 @@ let targets: [Target] = [
 
     // Tests: the same tree again.
     .target(
-        name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"], path: "Tests/Support",
+        name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"].map(dependency), path: "Tests/Support",
         swiftSettings: swiftSettings),
     tests("BytesTests", "Runtime/BytesTests", ["Bytes"]),
     tests("JSONTests", "Runtime/JSONTests", ["JSON", "Bytes"]),

@@ -16,3 +16,13 @@
 #include <libnftnl/set.h>
 #include <libnftnl/udata.h>
 #include <libnftnl/gen.h>
+
+// glibc shows these two only under _GNU_SOURCE, which a module cannot set after another has read <sched.h>.
+int setns(int descriptor, int type);
+int unshare(int flags);
+
+/// Moves the calling thread, and no other, into the network namespace behind `descriptor`.
+static inline int cnetlink_enter_network_namespace(int descriptor) { return setns(descriptor, 0x40000000); }
+
+/// Gives the calling thread, and no other, a new empty network namespace.
+static inline int cnetlink_new_network_namespace(void) { return unshare(0x40000000); }
