@@ -1,18 +1,8 @@
-import JSON
+public import JSON
 
 extension JSONValue {
-    /// The value under these keys, one inside the other; nil as soon as one is missing.
-    func at(_ keys: String...) -> JSONValue? {
-        var value = self
-        for key in keys {
-            guard let next = value[key] else { return nil }
-            value = next
-        }
-        return value
-    }
-
     /// The text under these keys, "" when there is none.
-    func text(_ keys: String...) -> String {
+    public func text(_ keys: String...) -> String {
         var value = self
         for key in keys {
             guard let next = value[key] else { return "" }
@@ -22,7 +12,7 @@ extension JSONValue {
     }
 
     /// The list under these keys, empty when there is none.
-    func list(_ keys: String...) -> [JSONValue] {
+    public func list(_ keys: String...) -> [JSONValue] {
         var value = self
         for key in keys {
             guard let next = value[key] else { return [] }
@@ -32,7 +22,7 @@ extension JSONValue {
     }
 
     /// The number under these keys, 0 when there is none.
-    func number(_ keys: String...) -> Int64 {
+    public func number(_ keys: String...) -> Int64 {
         var value = self
         for key in keys {
             guard let next = value[key] else { return 0 }
@@ -42,7 +32,7 @@ extension JSONValue {
     }
 
     /// The number or text of a value that may be either, as one would read it aloud.
-    var plainText: String {
+    public var plainText: String {
         switch self {
         case .string(let text): text
         case .int(let number): String(number)
@@ -53,7 +43,7 @@ extension JSONValue {
     }
 
     /// The element of the list whose `key` is `value`: a condition by type, a container by name.
-    func element(where key: String, is value: String) -> JSONValue? {
+    public func element(where key: String, is value: String) -> JSONValue? {
         array?.first { $0[key]?.string == value }
     }
 }

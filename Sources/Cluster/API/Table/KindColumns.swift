@@ -36,7 +36,7 @@ enum KindColumns {
             .text("Readiness Gates") { source in
                 let gates = source.object.list("spec", "readinessGates").map { $0.text("conditionType") }
                 if gates.isEmpty { return none }
-                let conditions = source.object.at("status", "conditions") ?? .null
+                let conditions = source.object[path: "status", "conditions"] ?? .null
                 let open = gates.filter { conditions.element(where: "type", is: $0)?.text("status") == "True" }
                 return "\(open.count)/\(gates.count)"
             }.wide,
@@ -48,7 +48,9 @@ enum KindColumns {
             .number("Available", at: "status", "availableReplicas"), .age, .containers, .images, .selector,
         ],
         "apps/ReplicaSet": replicas + [.selector],
-        "/ReplicationController": replicas + [.text("Selector") { labelsText($0.object.at("spec", "selector")) }.wide],
+        "/ReplicationController": replicas + [
+            .text("Selector") { labelsText($0.object[path: "spec", "selector"]) }.wide
+        ],
         "apps/StatefulSet": [
             .name,
             .text("Ready") { "\($0.object.number("status", "readyReplicas"))/\($0.object.number("spec", "replicas"))" },
@@ -59,7 +61,7 @@ enum KindColumns {
             .number("Current", at: "status", "currentNumberScheduled"), .number("Ready", at: "status", "numberReady"),
             .number("Up-to-date", at: "status", "updatedNumberScheduled"),
             .number("Available", at: "status", "numberAvailable"),
-            .text("Node Selector") { labelsText($0.object.at("spec", "template", "spec", "nodeSelector")) },
+            .text("Node Selector") { labelsText($0.object[path: "spec", "template", "spec", "nodeSelector"]) },
             .age, .containers, .images, .selector,
         ],
         "apps/ControllerRevision": [
@@ -76,30 +78,30 @@ enum KindColumns {
             .name,
             .text("Containers") { names($0.object.list("template", "spec", "containers"), "name") },
             .text("Images") { names($0.object.list("template", "spec", "containers"), "image") },
-            .text("Pod Labels") { labelsText($0.object.at("template", "metadata", "labels")) },
+            .text("Pod Labels") { labelsText($0.object[path: "template", "metadata", "labels"]) },
         ],
         "batch/Job": [
             .name, .text("Status") { jobStatus($0.object) },
             .text("Completions") { source in
                 let done = source.object.number("status", "succeeded")
-                if let wanted = source.object.at("spec", "completions")?.int { return "\(done)/\(wanted)" }
+                if let wanted = source.object[path: "spec", "completions"]?.int { return "\(done)/\(wanted)" }
                 let parallel = source.object.number("spec", "parallelism")
                 return parallel > 1 ? "\(done)/1 of \(parallel)" : "\(done)/1"
             },
             .text("Duration") { source in
-                guard let start = source.object.at("status", "startTime")?.string.flatMap({ Timestamp(rfc3339: $0) })
+                guard let start = source.object[path: "status", "startTime"]?.string.flatMap({ Timestamp(rfc3339: $0) })
                 else { return "" }
-                let end = source.object.at("status", "completionTime")?.string.flatMap { Timestamp(rfc3339: $0) }
+                let end = source.object[path: "status", "completionTime"]?.string.flatMap { Timestamp(rfc3339: $0) }
                 return HumanDuration.text(seconds: (end ?? source.now).seconds - start.seconds)
             },
             .age, .containers, .images, .selector,
         ],
         "batch/CronJob": [
             .name, .text("Schedule", at: "spec", "schedule"), .text("Timezone", at: "spec", "timeZone", absent: none),
-            .text("Suspend") { $0.object.at("spec", "suspend") == .bool(true) ? "True" : "False" },
+            .text("Suspend") { $0.object[path: "spec", "suspend"] == .bool(true) ? "True" : "False" },
             .number("Active") { $0.object.list("status", "active").count },
             .text("Last Schedule") { source in
-                source.object.at("status", "lastScheduleTime") == nil
+                source.object[path: "status", "lastScheduleTime"] == nil
                     ? none : source.age("status", "lastScheduleTime")
             },
             .age,
@@ -109,7 +111,7 @@ enum KindColumns {
             .text("Images") {
                 names($0.object.list("spec", "jobTemplate", "spec", "template", "spec", "containers"), "image")
             }.wide,
-            .text("Selector") { labelSelectorText($0.object.at("spec", "jobTemplate", "spec", "selector")) }.wide,
+            .text("Selector") { labelSelectorText($0.object[path: "spec", "jobTemplate", "spec", "selector"]) }.wide,
         ],
         "autoscaling/HorizontalPodAutoscaler": [
             .name,
@@ -140,7 +142,7 @@ enum KindColumns {
                 }
                 return ports.isEmpty ? none : ports.joined(separator: ",")
             },
-            .age, .text("Selector") { labelsText($0.object.at("spec", "selector")) }.wide,
+            .age, .text("Selector") { labelsText($0.object[path: "spec", "selector"]) }.wide,
         ],
         "/Endpoints": [
             .name,
@@ -180,14 +182,14 @@ enum KindColumns {
         "networking.k8s.io/IngressClass": [
             .name, .text("Controller", at: "spec", "controller"),
             .text("Parameters") { source in
-                guard let parameters = source.object.at("spec", "parameters") else { return none }
+                guard let parameters = source.object[path: "spec", "parameters"] else { return none }
                 let group = parameters.text("apiGroup")
                 return "\(parameters.text("kind"))\(group.isEmpty ? "" : "." + group)/\(parameters.text("name"))"
             },
             .age,
         ],
         "networking.k8s.io/NetworkPolicy": [
-            .name, .text("Pod-Selector") { labelSelectorText($0.object.at("spec", "podSelector")) }, .age,
+            .name, .text("Pod-Selector") { labelSelectorText($0.object[path: "spec", "podSelector"]) }, .age,
         ],
         "networking.k8s.io/ServiceCIDR": [
             .name,
@@ -196,7 +198,7 @@ enum KindColumns {
         "networking.k8s.io/IPAddress": [
             .name,
             .text("ParentRef") { source in
-                let parent = source.object.at("spec", "parentRef") ?? .null
+                let parent = source.object[path: "spec", "parentRef"] ?? .null
                 let resource = GroupVersionResource(group: parent.text("group"), resource: parent.text("resource"))
                 return [resource.groupResource, parent.text("namespace"), parent.text("name")]
                     .filter { !$0.isEmpty }.joined(separator: "/")
@@ -251,7 +253,7 @@ enum KindColumns {
         "certificates.k8s.io/CertificateSigningRequest": [
             .name, .age, .text("SignerName", at: "spec", "signerName"), .text("Requestor", at: "spec", "username"),
             .text("RequestedDuration") { source in
-                guard let seconds = source.object.at("spec", "expirationSeconds")?.int else { return none }
+                guard let seconds = source.object[path: "spec", "expirationSeconds"]?.int else { return none }
                 return HumanDuration.text(seconds: seconds)
             },
             .text("Condition") { source in
@@ -268,7 +270,7 @@ enum KindColumns {
             .number("MatchingPrecedence", at: "spec", "matchingPrecedence"),
             .text("DistinguisherMethod", at: "spec", "distinguisherMethod", "type", absent: none), .age,
             .text("MissingPL") { source in
-                let conditions = source.object.at("status", "conditions") ?? .null
+                let conditions = source.object[path: "status", "conditions"] ?? .null
                 let status = conditions.element(where: "type", is: "Dangling")?.text("status") ?? ""
                 return status.isEmpty ? "?" : status
             },
@@ -285,11 +287,11 @@ enum KindColumns {
         "apiregistration.k8s.io/APIService": [
             .name,
             .text("Service") { source in
-                guard let service = source.object.at("spec", "service"), service != .null else { return "Local" }
+                guard let service = source.object[path: "spec", "service"], service != .null else { return "Local" }
                 return "\(service.text("namespace"))/\(service.text("name"))"
             },
             .text("Available") { source in
-                let conditions = source.object.at("status", "conditions") ?? .null
+                let conditions = source.object[path: "status", "conditions"] ?? .null
                 guard let available = conditions.element(where: "type", is: "Available") else { return "Unknown" }
                 let status = available.text("status")
                 return status == "True" ? status : "\(status) (\(available.text("reason")))"
@@ -304,11 +306,11 @@ enum KindColumns {
             .text("Access Modes") { accessModes($0.object.list("spec", "accessModes")) },
             .text("Reclaim Policy", at: "spec", "persistentVolumeReclaimPolicy"),
             .text("Status") { source in
-                source.object.at("metadata", "deletionTimestamp") != nil
+                source.object[path: "metadata", "deletionTimestamp"] != nil
                     ? "Terminating" : source.object.text("status", "phase")
             },
             .text("Claim") { source in
-                guard let claim = source.object.at("spec", "claimRef") else { return "" }
+                guard let claim = source.object[path: "spec", "claimRef"] else { return "" }
                 return "\(claim.text("namespace"))/\(claim.text("name"))"
             },
             .text("StorageClass", at: "spec", "storageClassName"),
@@ -319,7 +321,7 @@ enum KindColumns {
         "/PersistentVolumeClaim": [
             .name,
             .text("Status") { source in
-                source.object.at("metadata", "deletionTimestamp") != nil
+                source.object[path: "metadata", "deletionTimestamp"] != nil
                     ? "Terminating" : source.object.text("status", "phase")
             },
             .text("Volume", at: "spec", "volumeName"), .text("Capacity", at: "status", "capacity", "storage"),
@@ -355,7 +357,9 @@ enum KindColumns {
     ) -> [TableColumn] {
         [
             .text("Last Seen") { row in
-                if row.object.at("series", "lastObservedTime") != nil { return row.age("series", "lastObservedTime") }
+                if row.object[path: "series", "lastObservedTime"] != nil {
+                    return row.age("series", "lastObservedTime")
+                }
                 return row.object.text(last).isEmpty ? row.age("eventTime") : row.age(last)
             },
             .text("Type", at: "type"), .text("Reason", at: "reason"),
@@ -376,7 +380,7 @@ enum KindColumns {
             },
             .text("First Seen") { $0.object.text(first).isEmpty ? $0.age("eventTime") : $0.age(first) }.wide,
             .number("Count") { row in
-                if let count = row.object.at("series", "count")?.int { return Int(count) }
+                if let count = row.object[path: "series", "count"]?.int { return Int(count) }
                 return Int(max(1, row.object.number(count)))
             }.wide,
             TableColumn.name.wide,
@@ -388,11 +392,11 @@ enum KindColumns {
     }
 
     private static func jobStatus(_ job: JSONValue) -> String {
-        let conditions = job.at("status", "conditions") ?? .null
+        let conditions = job[path: "status", "conditions"] ?? .null
         let holds = { (type: String) in conditions.element(where: "type", is: type)?.text("status") == "True" }
         if holds("Complete") { return "Complete" }
         if holds("Failed") { return "Failed" }
-        if job.at("metadata", "deletionTimestamp") != nil { return "Terminating" }
+        if job[path: "metadata", "deletionTimestamp"] != nil { return "Terminating" }
         return ["Suspended", "FailureTarget", "SuccessCriteriaMet"].first(where: holds) ?? "Running"
     }
 
@@ -419,20 +423,20 @@ enum KindColumns {
     }
 
     private static func nodeStatus(_ node: JSONValue) -> String {
-        let conditions = node.at("status", "conditions") ?? .null
+        let conditions = node[path: "status", "conditions"] ?? .null
         var words: [String]
         switch conditions.element(where: "type", is: "Ready")?.text("status") {
         case "True": words = ["Ready"]
         case nil: words = ["Unknown"]
         default: words = ["NotReady"]
         }
-        if node.at("spec", "unschedulable") == .bool(true) { words.append("SchedulingDisabled") }
+        if node[path: "spec", "unschedulable"] == .bool(true) { words.append("SchedulingDisabled") }
         return words.joined(separator: ",")
     }
 
     private static func nodeRoles(_ node: JSONValue) -> String {
         var roles = Set<String>()
-        for (key, value) in node.at("metadata", "labels")?.object ?? [:] {
+        for (key, value) in node[path: "metadata", "labels"]?.object ?? [:] {
             if key.hasPrefix("node-role.kubernetes.io/") {
                 roles.insert(String(key.dropFirst("node-role.kubernetes.io/".count)))
             } else if key == "kubernetes.io/role" {
@@ -444,12 +448,12 @@ enum KindColumns {
     }
 
     private static func nodeAddress(_ node: JSONValue, _ type: String) -> String {
-        (node.at("status", "addresses") ?? .null).element(where: "type", is: type)?.text("address") ?? none
+        (node[path: "status", "addresses"] ?? .null).element(where: "type", is: type)?.text("address") ?? none
     }
 
     private static func quota(_ object: JSONValue, limits: Bool) -> String {
-        (object.at("status", "hard")?.object ?? [:]).filter { $0.key.hasPrefix("limits.") == limits }.map { entry in
-            let used = object.at("status", "used")?[entry.key]?.plainText ?? "0"
+        (object[path: "status", "hard"]?.object ?? [:]).filter { $0.key.hasPrefix("limits.") == limits }.map { entry in
+            let used = object[path: "status", "used"]?[entry.key]?.plainText ?? "0"
             return "\(entry.key): \(used)/\(entry.value.plainText)"
         }.joined(separator: ", ")
     }
@@ -470,8 +474,8 @@ enum KindColumns {
     private static func autoscalerTargets(_ object: JSONValue) -> String {
         let metrics = object.list("spec", "metrics")
         if metrics.isEmpty {
-            guard let target = object.at("spec", "targetCPUUtilizationPercentage")?.int else { return none }
-            let current = object.at("status", "currentCPUUtilizationPercentage")?.plainText
+            guard let target = object[path: "spec", "targetCPUUtilizationPercentage"]?.int else { return none }
+            let current = object[path: "status", "currentCPUUtilizationPercentage"]?.plainText
             return "cpu: \(current.map { $0 + "%" } ?? "<unknown>")/\(target)%"
         }
         let currents = object.list("status", "currentMetrics")
@@ -479,17 +483,17 @@ enum KindColumns {
             metrics.enumerated().map { index, metric in
                 let source = metric.text("type").prefix(1).lowercased() + metric.text("type").dropFirst()
                 let body = metric[source] ?? .null
-                let current = index < currents.count ? currents[index].at(source, "current") : nil
+                let current = index < currents.count ? currents[index][path: source, "current"] : nil
                 let name = body.text("name").isEmpty ? "" : "\(body.text("name")): "
-                if let wanted = body.at("target", "averageUtilization")?.int {
+                if let wanted = body[path: "target", "averageUtilization"]?.int {
                     let now = current?["averageUtilization"]?.plainText
                     return "\(name)\(now.map { $0 + "%" } ?? "<unknown>")/\(wanted)%"
                 }
-                if let wanted = body.at("target", "averageValue")?.plainText {
+                if let wanted = body[path: "target", "averageValue"]?.plainText {
                     return "\(name)\(current?["averageValue"]?.plainText ?? "<unknown>")/\(wanted) (avg)"
                 }
                 return
-                    "\(name)\(current?["value"]?.plainText ?? "<unknown>")/\(body.at("target", "value")?.plainText ?? "")"
+                    "\(name)\(current?["value"]?.plainText ?? "<unknown>")/\(body[path: "target", "value"]?.plainText ?? "")"
             })
     }
 }

@@ -36,7 +36,7 @@ struct PodStatus: Equatable {
             for container in initStatuses where sidecars.contains(container.text("name")) { countRestarts(container) }
             readMain(status.list("containerStatuses"), podReady: isTrue(conditions, "Ready"))
         }
-        if pod.at("metadata", "deletionTimestamp") != nil {
+        if pod[path: "metadata", "deletionTimestamp"] != nil {
             if status.text("reason") == "NodeLost" {
                 word = "Unknown"
             } else if phase != "Succeeded", phase != "Failed" {
@@ -93,7 +93,8 @@ struct PodStatus: Equatable {
 
     private mutating func countRestarts(_ container: JSONValue) {
         restarts += container.number("restartCount")
-        if let end = container.at("lastState", "terminated", "finishedAt")?.string.flatMap({ Timestamp(rfc3339: $0) }),
+        if let end = container[path: "lastState", "terminated", "finishedAt"]?.string.flatMap({ Timestamp(rfc3339: $0) }
+        ),
             lastRestart.map({ $0 < end }) ?? true
         {
             lastRestart = end

@@ -50,7 +50,7 @@ public struct Table: Sendable {
     {
         var metadata = metadata ?? .object([:])
         if objects.count == 1, metadata.object?.isEmpty ?? true,
-            let version = objects[0].at("metadata", "resourceVersion")
+            let version = objects[0][path: "metadata", "resourceVersion"]
         {
             metadata = .object(["resourceVersion": version])
         }

@@ -96,7 +96,7 @@ struct TableColumn: Sendable {
     static let images = text("Images") {
         $0.object.list("spec", "template", "spec", "containers").map { $0.text("image") }.joined(separator: ",")
     }.wide
-    static let selector = text("Selector") { labelSelectorText($0.object.at("spec", "selector")) }.wide
+    static let selector = text("Selector") { labelSelectorText($0.object[path: "spec", "selector"]) }.wide
 }
 
 let none = "<none>"
