@@ -1,96 +1,7 @@
 import Bytes
+import CLinux
 
-// The public interface, landed ahead of the bodies so that other rooms compile; each type moves to its own file with
-// its working body within the hour.
-
-public struct SystemError: Error, Hashable, Sendable {
-    public var errno: CInt
-    public var call: String
-    public var subject: String
-    public init(errno: CInt, call: String, subject: String = "") { fatalError("not yet") }
-}
-
-public struct MonotonicTime: Hashable, Comparable, Sendable {
-    public var nanoseconds: UInt64
-    public static func now() -> MonotonicTime { fatalError("not yet") }
-    public static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
-    public func adding(_ duration: Duration) -> MonotonicTime { fatalError("not yet") }
-    public func duration(since other: MonotonicTime) -> Duration { fatalError("not yet") }
-}
-
-public struct TimerHandle: Hashable, Sendable { public static let none = TimerHandle() }
-
-/// What is polled. Subclass; called on the loop only.
-open class PollHandler: @unchecked Sendable {
-    public init() {}
-    open func ready(_ events: PollEvents) {}
-}
-public struct PollEvents: OptionSet, Sendable {
-    public let rawValue: UInt32
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
-    public static let readable = PollEvents(rawValue: 1)
-    public static let writable = PollEvents(rawValue: 4)
-    public static let error = PollEvents(rawValue: 8)
-    public static let hangUp = PollEvents(rawValue: 0x10)
-    public static let readHangUp = PollEvents(rawValue: 0x2000)
-}
-public struct Registration: Hashable, Sendable {}
-
-public final class EventLoop: TaskExecutor, @unchecked Sendable {
-    public static var current: EventLoop? { fatalError("not yet") }
-    public let name: String
-    public init(name: String) throws(SystemError) { fatalError("not yet") }
-    public func run() { fatalError("not yet") }
-    public func stop() { fatalError("not yet") }
-    public var isCurrent: Bool { fatalError("not yet") }
-    public var now: MonotonicTime { fatalError("not yet") }
-    public func enqueue(_ job: consuming ExecutorJob) { fatalError("not yet") }
-    /// Any thread.
-    public func submit(_ body: @escaping @Sendable () -> Void) { fatalError("not yet") }
-    /// On the loop only.
-    public func schedule(after delay: Duration, _ body: @escaping () -> Void) -> TimerHandle { fatalError("not yet") }
-    public func cancel(_ timer: TimerHandle) { fatalError("not yet") }
-    public func register(fd: CInt, handler: PollHandler, interest: PollEvents) throws(SystemError) -> Registration {
-        fatalError("not yet")
-    }
-    public func deregister(_ registration: Registration) { fatalError("not yet") }
-    public func sleep(for duration: Duration) async throws { fatalError("not yet") }
-    @discardableResult
-    public func task(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> { fatalError("not yet") }
-    /// Runs an async body on this loop and answers its result.
-    public func perform<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) async throws -> R {
-        fatalError("not yet")
-    }
-}
-
-/// Throws TimeoutError when `body` takes longer; `body` is cancelled then.
-public func withTimeout<R: Sendable>(
-    _ limit: Duration, on loop: EventLoop, _ body: @escaping @Sendable () async throws -> R
-) async throws -> R { fatalError("not yet") }
-public struct TimeoutError: Error {}
-
-public final class EventLoopGroup: Sendable {
-    public let all: [EventLoop]
-    /// Starts `count` loops, each on its own thread; 0 is one per core.
-    public init(count: Int = 0, name: String = "loop") throws(SystemError) { fatalError("not yet") }
-    /// Round robin.
-    public var next: EventLoop { fatalError("not yet") }
-    public func shutdown() async { fatalError("not yet") }
-}
-
-/// A program's main. Answers the exit status: 0, or 1 when `main` threw (printed to stderr).
-public func runOnLoops(threads: Int = 0, _ main: @escaping @Sendable (EventLoopGroup) async throws -> Void) -> CInt {
-    fatalError("not yet")
-}
-
-/// One value, set once from any thread, awaited by any number of tasks. The bridge from callbacks to async.
-public final class Promise<Value: Sendable>: Sendable {
-    public init() {}
-    public func succeed(_ value: Value) { fatalError("not yet") }
-    public func fail(_ error: any Error) { fatalError("not yet") }
-    /// Cancelling the waiting task throws CancellationError there and leaves the promise as it is.
-    public func value() async throws -> Value { fatalError("not yet") }
-}
+// The public interface of what follows within the hour; each type moves to its own file with its working body.
 
 public struct StreamOptions: Sendable {
     public var highWaterMark = 256 << 10
@@ -220,17 +131,6 @@ public final class NetlinkSocket: PollHandler, @unchecked Sendable {
     ) throws(SystemError) -> CInt { fatalError("not yet") }
 }
 
-/// Enters a network (and mount) namespace on a thread made for it, so that no other thread ever leaves its own.
-public enum NetworkNamespace {
-    /// Blocks until `body` has run inside.
-    public static func withEntered<R: Sendable>(_ fd: CInt, _ body: @Sendable () throws -> R) throws -> R {
-        fatalError("not yet")
-    }
-    public static func withEntered<R: Sendable>(path: String, _ body: @Sendable () throws -> R) throws -> R {
-        fatalError("not yet")
-    }
-}
-
 /// A child that is watched by its pidfd.
 public final class ChildProcess: PollHandler, @unchecked Sendable {
     public enum Status: Hashable, Sendable {
@@ -277,37 +177,6 @@ public final class ChildProcess: PollHandler, @unchecked Sendable {
         _ configuration: Configuration, on loop: EventLoop, input: [UInt8] = [], timeout: Duration = .seconds(30),
         outputLimit: Int = 1 << 20
     ) async throws -> Output { fatalError("not yet") }
-}
-
-public enum Files {
-    public static func read(_ path: String, limit: Int = 64 << 20) throws(SystemError) -> [UInt8] {
-        fatalError("not yet")
-    }
-    public static func readText(_ path: String, limit: Int = 64 << 20) throws(SystemError) -> String {
-        fatalError("not yet")
-    }
-    /// Temporary file beside it, then rename.
-    public static func writeAtomically(
-        _ path: String, _ bytes: some Sequence<UInt8>, mode: UInt32 = 0o644, sync: Bool = false
-    ) throws(SystemError) { fatalError("not yet") }
-    public static func makeDirectories(_ path: String, mode: UInt32 = 0o755) throws(SystemError) {
-        fatalError("not yet")
-    }
-    /// Names in a directory, sorted, without . and ..
-    public static func list(_ path: String) throws(SystemError) -> [String] { fatalError("not yet") }
-    public static func exists(_ path: String) -> Bool { fatalError("not yet") }
-    /// No error when it is not there.
-    public static func remove(_ path: String) throws(SystemError) { fatalError("not yet") }
-    /// A file, or a directory with all in it, without crossing mounts or following links.
-    public static func removeTree(_ path: String) throws(SystemError) { fatalError("not yet") }
-}
-
-/// Signals through signalfd; the signals must be blocked in all threads (runOnLoops blocks the usual ones).
-public enum Signals {
-    /// Yields each arrival; ends when the task is cancelled.
-    public static func stream(_ signals: [CInt], on loop: EventLoop) throws(SystemError) -> AsyncStream<CInt> {
-        fatalError("not yet")
-    }
 }
 
 public struct Datagram {
