@@ -27,7 +27,7 @@ final class HTTP2Stream {
     fileprivate var trailers = HTTPHeaders()
     fileprivate var incomingTrailers: HTTPHeaders?
     fileprivate var hasHead = false
-    fileprivate var wasAboveHighWater = false
+    fileprivate(set) var isAboveHighWater = false
     /// What the connection attaches: the exchange or the request in flight.
     var owner: AnyObject?
 
@@ -198,7 +198,7 @@ final class HTTP2Session {
     /// Queues body bytes.
     func write(_ bytes: UnsafeRawBufferPointer, to stream: HTTP2Stream) {
         stream.output.append(bytes)
-        if stream.output.count >= limits.writeHighWater { stream.wasAboveHighWater = true }
+        if stream.output.count >= limits.writeHighWater { stream.isAboveHighWater = true }
         resume(stream)
     }
 
@@ -369,8 +369,8 @@ final class HTTP2Session {
             }
             return count
         }
-        if stream.wasAboveHighWater, stream.output.count < limits.writeHighWater / 2 {
-            stream.wasAboveHighWater = false
+        if stream.isAboveHighWater, stream.output.count < limits.writeHighWater / 2 {
+            stream.isAboveHighWater = false
             delegate.http2(drained: stream)
         }
         if count == 0 {

@@ -4,7 +4,8 @@
 /// it is never passed on by value. Call `deallocate` in the owner's `deinit`.
 package struct GrowingBytes {
     @usableFromInline var base: UnsafeMutableRawPointer?
-    @usableFromInline var capacity = 0
+    /// Bytes that fit before memory is moved; 0 when none is held.
+    @usableFromInline package private(set) var capacity = 0
     @usableFromInline var start = 0
     @usableFromInline package private(set) var count = 0
 

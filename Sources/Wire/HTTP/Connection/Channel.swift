@@ -1,0 +1,202 @@
+import Bytes
+import Reactor
+import TLS
+
+/// A stream to a peer, with TLS where configured: plaintext in, plaintext out. The common half of a server's and a client's
+/// connection, which are its subclasses and override the `channel…` methods. Belongs to one loop.
+class Channel: StreamHandler, @unchecked Sendable {
+    // `@unchecked Sendable` is inherited from StreamHandler; the proof is that only the loop's thread calls any of this.
+
+    private(set) var socket: StreamSocket?
+    private let tls: TLSSession?
+    private(set) var isChannelOpen = false
+    private var bytesQueued: UInt64 = 0
+    private var tellsPeerEnd = true
+    /// Less waits for the peer than the high-water mark; after false `channelDrained` comes.
+    private(set) var isWritable = true
+
+    init(_ tls: TLSSession?) {
+        self.tls = tls
+        super.init()
+    }
+
+    /// Takes the socket's events from now on; a client's side starts its handshake when the socket is connected.
+    func attach(_ socket: StreamSocket) {
+        self.socket = socket
+        socket.handler = self
+    }
+
+    // MARK: For the subclass to override
+
+    /// The stream can be used: connected, and with TLS the handshake is done.
+    func channelOpened() {}
+    /// Valid during the call only.
+    func channelReceived(_ bytes: UnsafeRawBufferPointer) {}
+    /// The peer sends no more.
+    func channelEnded() {}
+    /// What was queued has gone below the low-water mark.
+    func channelDrained() {}
+    /// Once, last. The error says why, nil for an orderly close.
+    func channelClosed(_ error: (any Error)?) {}
+
+    // MARK: For the subclass to call
+
+    var isSecure: Bool { tls != nil }
+    var negotiatedProtocol: String? { tls?.negotiatedProtocol }
+    var tlsPeer: TLSSession.Peer? { tls?.peer }
+    var tlsTicket: TLSTicket? { tls?.takeTicket() }
+    var peerAddress: SocketAddress? { socket?.peer }
+    /// Bytes that the kernel has not taken yet.
+    var queuedBytes: Int { socket?.queuedOutput ?? 0 }
+    /// Bytes that the kernel has taken so far.
+    var writtenBytes: UInt64 { bytesQueued &- UInt64(queuedBytes) }
+
+    func send(_ bytes: UnsafeRawBufferPointer) {
+        guard let socket, !bytes.isEmpty else { return }
+        guard let tls else {
+            bytesQueued &+= UInt64(bytes.count)
+            if !socket.write(bytes) { isWritable = false }
+            return
+        }
+        do {
+            _ = try tls.send(bytes)
+            sendCiphertext()
+        } catch {
+            fail(error)
+        }
+    }
+
+    func pauseReading() { socket?.pauseReading() }
+    func resumeReading() { socket?.resumeReading() }
+
+    /// Says that we send no more, after what is queued.
+    func shutdownWrite() {
+        sendClose()
+        socket?.shutdownWrite()
+    }
+
+    /// Closes once what is queued has been taken.
+    func closeAfterWrite() {
+        sendClose()
+        socket?.closeAfterWrite()
+    }
+
+    /// Closes with a reset: the peer cannot mistake it for an end.
+    func reset() { socket?.reset() }
+
+    // MARK: Events of the socket
+
+    override func streamDidConnect(_ stream: StreamSocket) {
+        guard let tls else { return opened() }
+        do {
+            try tls.start()
+            sendCiphertext()
+        } catch {
+            fail(error)
+        }
+    }
+
+    /// A server's socket is connected from the start.
+    func start() {
+        socket?.start()
+        if tls == nil { opened() }
+    }
+
+    override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
+        guard let tls else {
+            channelReceived(bytes)
+            return bytes.count
+        }
+        do {
+            var rest = bytes
+            if !isChannelOpen {
+                let taken = try tls.receive(rest) { plaintext in
+                    // The handshake's last flight may come with the first data.
+                    self.openedWithTLS()
+                    self.channelReceived(plaintext)
+                    return true
+                }
+                rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
+                sendCiphertext()
+                if tls.isEstablished { openedWithTLS() }
+                guard !rest.isEmpty else { return noticeEnd(bytes.count) }
+            }
+            _ = try tls.receive(rest) { plaintext in
+                self.channelReceived(plaintext)
+                return true
+            }
+            sendCiphertext()
+            return noticeEnd(bytes.count)
+        } catch {
+            sendCiphertext()
+            fail(error)
+            return bytes.count
+        }
+    }
+
+    private func noticeEnd(_ count: Int) -> Int {
+        if let tls, tls.isPeerClosed, tellsPeerEnd {
+            tellsPeerEnd = false
+            channelEnded()
+        }
+        return count
+    }
+
+    override func streamDidEnd(_ stream: StreamSocket) {
+        guard let tls else {
+            channelEnded()
+            return
+        }
+        guard !tls.isPeerClosed else { return }
+        // RFC 8446 §6.1: a connection cut without close_notify may be a truncation.
+        if isChannelOpen, tellsPeerEnd {
+            tellsPeerEnd = false
+            channelEnded()
+        } else if !isChannelOpen {
+            fail(TLSError(.handshake, "the peer closed the connection during the TLS handshake"))
+        }
+    }
+
+    override func streamDidDrain(_ stream: StreamSocket) {
+        isWritable = true
+        channelDrained()
+    }
+
+    override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) {
+        let reason: (any Error)? = failure ?? error
+        channelClosed(reason)
+        socket = nil
+    }
+    private var failure: (any Error)?
+
+    private func opened() {
+        isChannelOpen = true
+        channelOpened()
+    }
+
+    private func openedWithTLS() {
+        guard !isChannelOpen else { return }
+        opened()
+    }
+
+    private func sendCiphertext() {
+        guard let tls, let socket else { return }
+        tls.withOutput { bytes in
+            bytesQueued &+= UInt64(bytes.count)
+            if !socket.write(bytes) { isWritable = false }
+            return bytes.count
+        }
+    }
+
+    private func sendClose() {
+        guard let tls else { return }
+        tls.sendClose()
+        sendCiphertext()
+    }
+
+    /// Ends the stream after the alert that is queued has gone out.
+    private func fail(_ error: any Error) {
+        failure = error
+        socket?.closeAfterWrite()
+    }
+}
