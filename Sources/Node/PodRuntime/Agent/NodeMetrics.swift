@@ -1,0 +1,5 @@
+public struct NodeMetrics: Sendable {
+    struct H: Sendable { func observe(_ d: Duration) {}; func add(_ n: Int) {} }
+    let sandboxStart = H(), containerStart = H(), containerExits = H(), probes = H()
+    public init() {}
+}

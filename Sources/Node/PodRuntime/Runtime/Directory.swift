@@ -1,0 +1,113 @@
+import Glibc
+import Reactor
+
+/// Folders, links and ownership on this node. Blocking; called off the loops where it may take long.
+enum Directory {
+    /// Makes the folder and those above it. The mode is that of the last one, whether it existed or not.
+    static func make(_ path: String, mode: mode_t = 0o755) throws(SystemError) {
+        if mkdir(path, mode) == 0 {
+            _ = chmod(path, mode)
+            return
+        }
+        switch errno {
+        case EEXIST:
+            guard isDirectory(path) else { throw SystemError(errno: ENOTDIR, call: "mkdir", subject: path) }
+        case ENOENT:
+            let parent = parent(of: path)
+            guard parent != path else { throw SystemError(errno: ENOENT, call: "mkdir", subject: path) }
+            try make(parent)
+            guard mkdir(path, mode) == 0 || errno == EEXIST else {
+                throw SystemError(errno: errno, call: "mkdir", subject: path)
+            }
+            _ = chmod(path, mode)
+        default:
+            throw SystemError(errno: errno, call: "mkdir", subject: path)
+        }
+    }
+
+    static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return "/" }
+        return String(path[..<slash])
+    }
+
+    static func isDirectory(_ path: String) -> Bool {
+        var info = stat()
+        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+    }
+
+    static func exists(_ path: String) -> Bool {
+        var info = stat()
+        return lstat(path, &info) == 0
+    }
+
+    /// Names in a folder, sorted, without `.` and `..`; none when it does not exist.
+    static func names(_ path: String) -> [String] {
+        guard let stream = opendir(path) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// Removes a file, a link, or a folder with all below it. Never enters another file system: what is mounted below stays, and
+    /// the removal then fails with EBUSY or EXDEV, which is reported.
+    static func remove(_ path: String) throws(SystemError) {
+        var info = stat()
+        guard lstat(path, &info) == 0 else {
+            if errno == ENOENT { return }
+            throw SystemError(errno: errno, call: "lstat", subject: path)
+        }
+        try remove(path, info, device: info.st_dev)
+    }
+
+    private static func remove(_ path: String, _ info: stat, device: dev_t) throws(SystemError) {
+        guard info.st_mode & S_IFMT == S_IFDIR else {
+            guard unlink(path) == 0 || errno == ENOENT else {
+                throw SystemError(errno: errno, call: "unlink", subject: path)
+            }
+            return
+        }
+        guard info.st_dev == device else { throw SystemError(errno: EXDEV, call: "remove", subject: path) }
+        for name in names(path) {
+            let child = "\(path)/\(name)"
+            var childInfo = stat()
+            guard lstat(child, &childInfo) == 0 else { continue }
+            try remove(child, childInfo, device: device)
+        }
+        guard rmdir(path) == 0 || errno == ENOENT else { throw SystemError(errno: errno, call: "rmdir", subject: path) }
+    }
+
+    /// A symbolic link at `path`, replacing what link was there in one step.
+    static func link(_ path: String, to target: String) throws(SystemError) {
+        let temporary = path + ".tmp"
+        _ = unlink(temporary)
+        guard symlink(target, temporary) == 0 else {
+            throw SystemError(errno: errno, call: "symlink", subject: temporary)
+        }
+        guard rename(temporary, path) == 0 else {
+            let error = SystemError(errno: errno, call: "rename", subject: path)
+            _ = unlink(temporary)
+            throw error
+        }
+    }
+
+    /// The path without symbolic links; nil when it does not exist.
+    static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    /// A new, empty file, or the emptied old one.
+    static func touch(_ path: String, mode: mode_t = 0o644) throws(SystemError) {
+        let fd = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, mode)
+        guard fd >= 0 else { throw SystemError(errno: errno, call: "open", subject: path) }
+        _ = fchmod(fd, mode)
+        close(fd)
+    }
+}
