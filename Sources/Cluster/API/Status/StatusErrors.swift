@@ -185,3 +185,13 @@ extension StatusError {
         Self(code: 409, reason: .conflict, message: message, details: Details(causes: causes))
     }
 }
+
+extension StatusError {
+    /// For clients: an answer with a failing status whose body is no Status, from a proxy in between for instance.
+    public static func unexpected(_ code: Int, _ body: String) -> Self {
+        var error = internalError("the server answered \(code): \(body)")
+        error.code = code
+        error.reason = .unknown
+        return error
+    }
+}

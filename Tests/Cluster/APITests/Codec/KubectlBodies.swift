@@ -1,0 +1,71 @@
+// swift-format-ignore-file
+
+/// The same objects as kubectl 1.33 sends them in protobuf and kubectl 1.31 in JSON, captured from `kubectl create`.
+enum KubectlBodies {
+    static let pairs: [(protobuf: String, json: String)] = [
+        (
+            "6b3873000a150a07617070732f7631120a4465706c6f796d656e7412bd010a210a046361727412001a0022002a003200380042005a0b0a036170701204636172741289010803120d0a0b0a036170701204636172741a6e0a1d0a0012001a0022002a003200380042005a0b0a03617070120463617274124d122f0a0473686f70120673686f703a312a00320b0a00100018903f22002a0042006a007200800100880100900100a201001a00320042004a0052005800600068008201008a01009a0100c2010022020a00280038001a0c0800100018002000280038001a002200",
+            #"{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"cart","creationTimestamp":null,"labels":{"app":"cart"}},"spec":{"replicas":3,"selector":{"matchLabels":{"app":"cart"}},"template":{"metadata":{"creationTimestamp":null,"labels":{"app":"cart"}},"spec":{"containers":[{"name":"shop","image":"shop:1","ports":[{"containerPort":8080}],"resources":{}}]}},"strategy":{}},"status":{}}"#
+        ),
+        (
+            "6b3873000a0d0a027631120753657276696365126c0a210a046361727412001a0022002a003200380042005a0b0a0361707012046361727412430a1b0a0738302d38303830120354435018502207080010903f1a002800120b0a036170701204636172741a002209436c757374657249503a00420052005a00600068001a020a001a002200",
+            #"{"kind":"Service","apiVersion":"v1","metadata":{"name":"cart","creationTimestamp":null,"labels":{"app":"cart"}},"spec":{"ports":[{"name":"80-8080","protocol":"TCP","port":80,"targetPort":8080}],"selector":{"app":"cart"},"type":"ClusterIP"},"status":{"loadBalancer":{}}}"#
+        ),
+        (
+            "6b3873000a0d0a027631120753657276696365126d0a1f0a0377656212001a0022002a003200380042005a0a0a03617070120377656212460a200a0738302d6874747012035443501850220a080110001a04687474702880eb01120a0a0361707012037765621a0022084e6f6465506f72743a00420052005a00600068001a020a001a002200",
+            #"{"kind":"Service","apiVersion":"v1","metadata":{"name":"web","creationTimestamp":null,"labels":{"app":"web"}},"spec":{"ports":[{"name":"80-http","protocol":"TCP","port":80,"targetPort":"http","nodePort":30080}],"selector":{"app":"web"},"type":"NodePort"},"status":{"loadBalancer":{}}}"#
+        ),
+        (
+            "6b3873000a0f0a0276311209436f6e6669674d617012370a140a04636f6e6612001a0022002a0032003800420012060a016112013112070a01621202c3a9120e0a0466696c65120668656c6c6f0a1a002200",
+            #"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"conf","creationTimestamp":null},"data":{"a":"1","b":"é","file":"hello\n"}}"#
+        ),
+        (
+            "6b3873000a0c0a0276311206536563726574121f0a130a0373656312001a0022002a0032003800420012060a01701201771a001a002200",
+            #"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"sec","creationTimestamp":null},"data":{"p":"dw=="}}"#
+        ),
+        (
+            "6b3873000a0f0a02763112094e616d657370616365121c0a140a0473686f7012001a0022002a0032003800420012001a020a001a002200",
+            #"{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"shop","creationTimestamp":null},"spec":{},"status":{}}"#
+        ),
+        (
+            "6b3873000a140a027631120e536572766963654163636f756e7412170a150a05726f626f7412001a0022002a003200380042001a002200",
+            #"{"kind":"ServiceAccount","apiVersion":"v1","metadata":{"name":"robot","creationTimestamp":null}}"#
+        ),
+        (
+            "6b3873000a0f0a0862617463682f763112034a6f62129a010a140a046f6e636512001a0022002a00320038004200127832760a100a0012001a0022002a003200380042001262123f0a046f6e6365120762757379626f781a046563686f1a0268691a102d2d76616c69646174653d66616c73652a0042006a007200800100880100900100a201001a054e65766572320042004a0052005800600068008201008a01009a0100c201001a082000280030003a001a002200",
+            #"{"kind":"Job","apiVersion":"batch/v1","metadata":{"name":"once","creationTimestamp":null},"spec":{"template":{"metadata":{"creationTimestamp":null},"spec":{"containers":[{"name":"once","image":"busybox","command":["echo","hi","--validate=false"],"resources":{}}],"restartPolicy":"Never"}}},"status":{}}"#
+        ),
+        (
+            "6b3873000a130a0862617463682f7631120743726f6e4a6f6212c0010a150a056f6674656e12001a0022002a0032003800420012a4010a0b2a2f35202a202a202a202a1a002a92010a150a056f6674656e12001a0022002a00320038004200127932770a100a0012001a0022002a003200380042001263123c0a056f6674656e120762757379626f781a04646174651a102d2d76616c69646174653d66616c73652a0042006a007200800100880100900100a201001a094f6e4661696c757265320042004a0052005800600068008201008a01009a0100c201001a001a002200",
+            #"{"kind":"CronJob","apiVersion":"batch/v1","metadata":{"name":"often","creationTimestamp":null},"spec":{"schedule":"*/5 * * * *","jobTemplate":{"metadata":{"name":"often","creationTimestamp":null},"spec":{"template":{"metadata":{"creationTimestamp":null},"spec":{"containers":[{"name":"often","image":"busybox","command":["date","--validate=false"],"resources":{}}],"restartPolicy":"OnFailure"}}}}},"status":{}}"#
+        ),
+        (
+            "6b3873000a1f0a146e6574776f726b696e672e6b38732e696f2f76311207496e677265737312650a150a0566726f6e7412001a0022002a00320038004200124812120a0a73686f702e6c6f63616c1204636572741a2c0a0a73686f702e6c6f63616c121e0a1c0a1a0a012f120e220c0a046361727412040a0010501a0545786163742204776566741a020a001a002200",
+            #"{"kind":"Ingress","apiVersion":"networking.k8s.io/v1","metadata":{"name":"front","creationTimestamp":null},"spec":{"ingressClassName":"weft","tls":[{"hosts":["shop.local"],"secretName":"cert"}],"rules":[{"host":"shop.local","http":{"paths":[{"path":"/","pathType":"Exact","backend":{"service":{"name":"cart","port":{"number":80}}}}]}}]},"status":{"loadBalancer":{}}}"#
+        ),
+        (
+            "6b3873000a2b0a1c726261632e617574686f72697a6174696f6e2e6b38732e696f2f7631120b526f6c6542696e64696e6712600a120a02726212001a0022002a00320038004200121f0a0e536572766963654163636f756e7412001a05726f626f74220473686f701a290a19726261632e617574686f72697a6174696f6e2e6b38732e696f1204526f6c651a067265616465721a002200",
+            #"{"kind":"RoleBinding","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"name":"rb","creationTimestamp":null},"subjects":[{"kind":"ServiceAccount","name":"robot","namespace":"shop"}],"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"reader"}}"#
+        ),
+        (
+            "6b3873000a320a1c726261632e617574686f72697a6174696f6e2e6b38732e696f2f76311212436c7573746572526f6c6542696e64696e6712700a130a0363726212001a0022002a0032003800420012280a04557365721219726261632e617574686f72697a6174696f6e2e6b38732e696f1a036a6f6522001a2f0a19726261632e617574686f72697a6174696f6e2e6b38732e696f120b436c7573746572526f6c651a0561646d696e1a002200",
+            #"{"kind":"ClusterRoleBinding","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"name":"crb","creationTimestamp":null},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"joe"}],"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"admin"}}"#
+        ),
+        (
+            "6b3873000a130a027631120d5265736f7572636551756f746112490a110a017112001a0022002a0032003800420012320a0e0a0363707512070a05313530306d0a120a066d656d6f727912080a06313533364d690a0c0a04706f647312040a0231301a001a002200",
+            #"{"kind":"ResourceQuota","apiVersion":"v1","metadata":{"name":"q","creationTimestamp":null},"spec":{"hard":{"cpu":"1500m","memory":"1536Mi","pods":"10"}},"status":{}}"#
+        ),
+        (
+            "6b3873000a200a09706f6c6963792f76311213506f6444697372757074696f6e427564676574123d0a130a0370646212001a0022002a00320038004200121a0a09080110001a03353025120d0a0b0a036170701204636172741a0a080018002000280030001a002200",
+            #"{"kind":"PodDisruptionBudget","apiVersion":"policy/v1","metadata":{"name":"pdb","creationTimestamp":null},"spec":{"minAvailable":"50%","selector":{"matchLabels":{"app":"cart"}}},"status":{"disruptionsAllowed":0,"currentHealthy":0,"desiredHealthy":0,"expectedPods":0}}"#
+        ),
+        (
+            "6b3873000a250a147363686564756c696e672e6b38732e696f2f7631120d5072696f72697479436c61737312340a140a046869676812001a0022002a0032003800420010e80718002201642a14507265656d70744c6f7765725072696f726974791a002200",
+            #"{"kind":"PriorityClass","apiVersion":"scheduling.k8s.io/v1","metadata":{"name":"high","creationTimestamp":null},"value":1000,"description":"d","preemptionPolicy":"PreemptLowerPriority"}"#
+        ),
+        (
+            "6b3873000a280a1861757468656e7469636174696f6e2e6b38732e696f2f7631120c546f6b656e52657175657374122e0a100a0012001a0022002a0032003800420012141a0f0a03506f64120276311a017022017520d8041a040a0012001a002200",
+            #"{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","metadata":{"creationTimestamp":null},"spec":{"audiences":null,"expirationSeconds":600,"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"p","uid":"u"}},"status":{"token":"","expirationTimestamp":null}}"#
+        ),
+    ]
+}
