@@ -52,7 +52,7 @@ public final class PodNetworkDaemon: @unchecked Sendable {
         try await run { $0.setNodes(nodes) }
     }
 
-    /// One node that is new or changed.
+    /// One node that is new or changed. Until `update(nodes:)` was called once, nothing that stands is removed.
     public func update(node: NodeNetwork) async throws {
         try await run { $0.set(node) }
     }
@@ -119,6 +119,10 @@ extension PodNetworkDaemon {
         private var backoff = State.firstBackoff
         private static let firstBackoff = 1
         private static let lastBackoff = 30
+        /// Beyond it, repairs wait a second: another program that insists on the same routes must not cost a core.
+        private static let repairsPerSecond = 50
+        private var repairs = 0
+        private var repairSecond: UInt64 = 0
 
         init(_ configuration: PodNetworkConfiguration, on loop: EventLoop) throws {
             self.configuration = configuration
@@ -264,8 +268,18 @@ extension PodNetworkDaemon {
                 paths.observe(event)
                 if case .linkGone(let link) = event, links.owns(hostInterface: link.name) { reconcileLinks() }
             case .lost: paths.markStale()
-            case .settled: if !paths.isInStep { apply() }
+            case .settled: if !paths.isInStep { repair() }
             }
+        }
+
+        /// Puts back what others took away: at once, unless somebody does nothing else all day.
+        private func repair() {
+            let second = loop.now.nanoseconds / 1_000_000_000
+            if repairSecond != second { (repairSecond, repairs) = (second, 0) }
+            repairs += 1
+            if repairs <= Self.repairsPerSecond { return apply() }
+            loop.cancel(retry)
+            retry = loop.schedule(after: .seconds(1)) { [weak self] in self?.apply() }
         }
 
         private func apply() {

@@ -163,7 +163,7 @@ struct CNITests {
         #expect(CNICall(json: json) == call("ADD"))
         guard
             case .malformed = [0xFF, 0xFF, 0xFF, 0xFF].withUnsafeBytes({ (b: UnsafeRawBufferPointer) in CNIFrame.read(b)
-                })
+            })
         else {
             // Four integers are more than four bytes, all the same too large a length.
             Issue.record("not refused")

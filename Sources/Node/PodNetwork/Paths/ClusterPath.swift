@@ -34,6 +34,8 @@ enum Path: Hashable, Sendable {
     case remote(via: IPAddress, device: InterfaceIndex, onlink: Bool)
     /// This node's own prefix: an address that no pod has is answered at once, and does not leave by the default route.
     case unreachable
+    /// Something of a shape that we never write stands in the place: only ever actual, never desired.
+    case foreign
 }
 
 extension Route {
@@ -45,20 +47,21 @@ extension Route {
         case .remote(let gateway, let device, let onlink):
             self.init(destination: destination, device: device, gateway: gateway, flags: onlink ? .onlink : [])
         case .unreachable: self.init(destination: destination, type: .unreachable)
+        // To the kernel "nowhere" and type 0 match any, which is what a deletion needs.
+        case .foreign: self.init(destination: destination, scope: .nowhere, type: RouteType(rawValue: 0))
         }
     }
 }
 
 extension Path {
-    /// What a route of ours says, as read back from the kernel; nil for a shape that we never write.
-    init?(_ route: Route) {
-        guard route.nextHops.isEmpty else { return nil }
+    /// What a route of ours says, as read back from the kernel.
+    init(_ route: Route) {
         switch (route.type, route.device, route.gateway) {
         case (.unreachable, _, _): self = .unreachable
         case (.unicast, .some(let device), nil): self = .pod(device: device)
         case (.unicast, .some(let device), .some(let gateway)):
             self = .remote(via: gateway, device: device, onlink: route.flags.contains(.onlink))
-        default: return nil
+        default: self = .foreign
         }
     }
 }

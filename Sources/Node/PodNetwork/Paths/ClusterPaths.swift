@@ -18,6 +18,8 @@ final class ClusterPaths {
     private(set) var here: Vantage
     /// The kernel drops what leads over a link that goes down, without a word about each.
     private var isStale = false
+    /// Whether all nodes have been told of once. Before that, what stands and is not desired may well be right.
+    private var knowsAll = false
 
     /// Finds or makes the tunnel device (with the VXLAN back end) and reads what stands. Nothing that is right is touched.
     init(node: String, backend: Backend, underlay: InterfaceIndex, tunnel: TunnelDevice?) throws {
@@ -52,7 +54,7 @@ final class ClusterPaths {
     private func readActual() throws {
         var actual: [PathKey: Path] = [:]
         for route in try connection.routes(origin: .weft) {
-            if let path = Path(route) { actual[.route(route.destination)] = path }
+            actual[.route(route.destination)] = Path(route)
         }
         if let device = here.tunnel {
             for address in try connection.addresses(on: device) where isOurs(address) {
@@ -78,6 +80,7 @@ final class ClusterPaths {
         let names = Set(all.map(\.name))
         for gone in nodes.keys where !names.contains(gone) { remove(node: gone) }
         for node in all where nodes[node.name] != node { set(node) }
+        knowsAll = true
     }
 
     func set(_ node: NodeNetwork) {
@@ -115,7 +118,11 @@ final class ClusterPaths {
     // MARK: Actual
 
     /// Whether the kernel says what is desired, as far as is known.
-    var isInStep: Bool { !isStale && tracker.isSettled && (tunnel == nil || here.tunnel != nil) }
+    var isInStep: Bool { !isStale && (tunnel == nil || here.tunnel != nil) && dueChanges.isEmpty }
+
+    private var dueChanges: [DeltaTracker<PathKey, Path>.Change] {
+        tracker.isSettled ? [] : tracker.changes.filter { knowsAll || !$0.isRemoval }
+    }
 
     /// A pod's route that was just set by other hands of ours; the kernel's own word about it follows.
     func assume(pod entry: PodLinks.Entry) {
@@ -132,13 +139,17 @@ final class ClusterPaths {
     func observe(_ event: RouteEvent) {
         switch event {
         case .route(let route) where isOurs(route):
-            if let path = Path(route) { tracker.observe(.route(route.destination), path) }
+            tracker.observe(.route(route.destination), Path(route))
+        case .route(let route) where displacesOurs(route):
+            tracker.observe(.route(route.destination), nil)
         case .routeGone(let route) where isOurs(route):
             tracker.observe(.route(route.destination), nil)
         case .address(let address) where isOurs(address):
             tracker.observe(.address(address.address.address), .address(device: address.device))
-        case .addressGone(let address) where isOurs(address):
-            tracker.observe(.address(address.address.address), nil)
+        case .addressGone(let address) where isWatched(address.device):
+            if isOurs(address) { tracker.observe(.address(address.address.address), nil) }
+            // With a link's last address the kernel drops all that leads over it, again without a word.
+            isStale = true
         case .neighbour(let neighbour) where neighbour.device == here.tunnel:
             if neighbour.state.contains(.permanent), let mac = neighbour.hardwareAddress {
                 tracker.observe(.neighbour(neighbour.address), .neighbour(mac, device: neighbour.device))
@@ -162,6 +173,13 @@ final class ClusterPaths {
 
     private func isOurs(_ route: Route) -> Bool { route.origin == .weft && route.table == .main }
 
+    /// `ip route replace` by someone else: the kernel tells of the new route, and not that ours went. (One of another metric
+    /// stands beside ours and changes nothing.)
+    private func displacesOurs(_ route: Route) -> Bool {
+        route.origin != .weft && route.table == .main && (route.priority ?? 0) == 0
+            && tracker.actual(.route(route.destination)) != nil
+    }
+
     private func isOurs(_ address: InterfaceAddress) -> Bool {
         address.device == here.tunnel && !address.address.address.isLinkLocal
     }
@@ -175,7 +193,7 @@ final class ClusterPaths {
     /// Makes the kernel say what is desired. Gives what could not be done; that stays pending, and the next call tries again.
     func apply() -> [PathFailure] {
         do { try restoreLinks() } catch { return [PathFailure(subject: "links", reason: "\(error)")] }
-        let changes = tracker.changes.sorted { $0.rank < $1.rank }
+        let changes = dueChanges.sorted { $0.rank < $1.rank }
         var failures: [PathFailure] = []
         for start in stride(from: 0, to: changes.count, by: Self.requestsPerSend) {
             let part = changes[start..<min(start + Self.requestsPerSend, changes.count)]
