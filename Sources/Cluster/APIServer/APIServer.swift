@@ -1,1 +1,109 @@
 // Kubernetes REST as real clients speak it, over a Store: one generic path for every resource.
+//
+// Follow a request through the folders: Serve (HTTP in and out, and the same without HTTP) → Request (what is asked) →
+// Authenticate → Authorize → Admit → Write or Read, Subresource → Storage → Watch (what others see of it) → Encode.
+
+public import Bytes
+public import ClusterAPI
+public import ClusterClient
+public import HTTP
+import JSON
+public import Store
+public import TLS
+
+/// What an API server must be told.
+public struct APIServerConfig: Sendable {
+    /// Ranges of cluster addresses of Services, first the one used by default.
+    public var serviceCIDRs: [CIDR]
+    public var nodePorts: ClosedRange<UInt16> = 30_000...32_767
+    public var clusterDomain = "cluster.local"
+    /// Where pods and nodes reach this server.
+    public var advertiseAddress: IPAddress
+    public var securePort: UInt16 = 6443
+    /// `iss` of service account tokens.
+    public var serviceAccountIssuer: String
+    /// Signs service account tokens; P-256.
+    public var serviceAccountKey: PrivateKey
+    /// Bearer tokens from a file.
+    public var staticTokens: [String: UserInfo] = [:]
+    /// For requests to node agents: this server's client certificate, and whom it trusts.
+    public var nodeAgentTLS: TLSContext?
+
+    public init(
+        serviceCIDRs: [CIDR], advertiseAddress: IPAddress, serviceAccountIssuer: String, serviceAccountKey: PrivateKey
+    ) {
+        precondition(!serviceCIDRs.isEmpty, "a cluster has a service range")
+        self.serviceCIDRs = serviceCIDRs
+        self.advertiseAddress = advertiseAddress
+        self.serviceAccountIssuer = serviceAccountIssuer
+        self.serviceAccountKey = serviceAccountKey
+    }
+}
+
+/// The API server: an `HTTPHandler` for an `HTTPServer`, and a transport for controllers in this process.
+public final class APIServer: Sendable {
+    private let service: APIService
+    private let apiHandler: APIHandler
+    private let documents: ServerDocuments
+    private let bootstrap: Bootstrap
+    private let readiness = Readiness()
+    private let watches = OpenWatches()
+
+    /// - Parameter authorizer: decides what authenticated users may do.
+    public init(
+        store: any Store, schema: Schema = .shared, config: APIServerConfig,
+        authorizer: any Authorizer = GroupAuthorizer()
+    ) {
+        let storage = ObjectStorage(store: store)
+        let registry = Registry(
+            schema: schema, storage: storage, admission: .standard,
+            services: ServiceAllocator(ranges: config.serviceCIDRs, nodePorts: config.nodePorts))
+        let tokens = ServiceAccountTokens(issuer: config.serviceAccountIssuer, key: config.serviceAccountKey)
+        let authenticator = Authenticator(staticTokens: config.staticTokens, serviceAccounts: tokens)
+        let metrics = RequestMetrics()
+        let address = SocketAddress.ip(config.advertiseAddress, Port(config.securePort), scope: 0).description
+        service = APIService(
+            registry: registry, reviews: Reviews(authenticator: authenticator, authorizer: authorizer), tokens: tokens,
+            agents: NodeAgents(tls: config.nodeAgentTLS))
+        documents = ServerDocuments(
+            version: .current, discovery: Discovery(schema.resources, serverAddress: address),
+            openAPI: OpenAPIDocuments(schema.resources, schema: schema, version: ServerVersion.current.gitVersion),
+            tokens: tokens, externalAddress: address, metrics: metrics, watches: watches, storage: storage,
+            readiness: readiness)
+        apiHandler = APIHandler(
+            service: service, authenticator: authenticator, authorizer: authorizer, documents: documents,
+            metrics: metrics, watches: watches)
+        bootstrap = Bootstrap(
+            registry: registry, advertiseAddress: config.advertiseAddress, securePort: config.securePort)
+    }
+
+    /// Takes note of what the store holds and makes what every cluster has. Before the first request.
+    /// - Throws: `StatusError` when the store does not take it.
+    public func prepare() async throws {
+        try await bootstrap.run()
+        readiness.becomeReady()
+    }
+
+    /// For `HTTPServer`.
+    public var handler: any HTTPHandler { apiHandler }
+
+    /// Limits for the `HTTPServer`: bodies a little above the API's own bound, so that the refusal is a Status; and
+    /// watchers that take long to read are waited for.
+    public static var limits: HTTPLimits {
+        var limits = HTTPLimits.standard
+        limits.bodyBytes = APIHandler.bodyLimit + (1 << 20)
+        limits.writeTimeout = .seconds(3600)
+        return limits
+    }
+
+    /// The API without bytes between, for controllers of this process.
+    public func transport(as user: UserInfo = .server) -> any APITransport {
+        LocalTransport(service: service, documents: documents, user: user)
+    }
+
+    /// Ends open watches in good order and reports not ready; the HTTP server is drained after.
+    public func beginStopping() {
+        readiness.beginStopping()
+        watches.endAll()
+    }
+}

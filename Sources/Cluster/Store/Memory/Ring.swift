@@ -1,25 +1,28 @@
 /// A queue in one block of memory that grows by doubling: append at the end, remove at the front, read anywhere.
-struct Ring<Element> {
+public struct Ring<Element> {
     private var slots: [Element?] = Array(repeating: nil, count: 64)
     private var head = 0
-    private(set) var count = 0
+    public private(set) var count = 0
 
-    var isEmpty: Bool { count == 0 }
+    public var isEmpty: Bool { count == 0 }
+
+    public init() {}
 
     /// Oldest first.
-    subscript(position: Int) -> Element {
+    public subscript(position: Int) -> Element {
         precondition(position >= 0 && position < count, "position \(position) of a ring of \(count)")
         return slots[(head &+ position) & (slots.count &- 1)].unsafelyUnwrapped
     }
 
-    mutating func append(_ element: Element) {
+    /// Behind the newest.
+    public mutating func append(_ element: Element) {
         if count == slots.count { resize(to: slots.count * 2) }
         slots[(head &+ count) & (slots.count &- 1)] = element
         count += 1
     }
 
     /// - Precondition: not empty.
-    mutating func removeFirst() -> Element {
+    public mutating func removeFirst() -> Element {
         precondition(count > 0, "nothing to remove")
         let element = slots[head].unsafelyUnwrapped
         slots[head] = nil
