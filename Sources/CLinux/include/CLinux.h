@@ -115,6 +115,11 @@ void weft_packet_info_read(const struct msghdr *message, struct weft_packet_info
 size_t weft_packet_info_write(void *control, size_t size, const struct weft_packet_info *info);
 enum { weft_packet_info_space = 64 };
 
+// Accepts without blocking or inheritance; `address` may be NULL.
+static inline int weft_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
+    return accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
 static inline ssize_t weft_splice(int from, int to, size_t count, unsigned flags) {
     return splice(from, NULL, to, NULL, count, flags);
 }

@@ -1,15 +1,9 @@
-import Synchronization
-
 extension EventLoop {
     /// Suspends for `duration`; throws `CancellationError` at once when the task is cancelled. From any executor.
     public func sleep(for duration: Duration) async throws {
-        let sleeper = Sleeper()
-        try await withTaskCancellationHandler {
-            try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Void, any Error>) in
-                execute { sleeper.begin(duration, on: self, continuation) }
-            }
-        } onCancel: {
-            execute { sleeper.cancel(on: self) }
+        try await wait { (waiter: LoopWaiter<Void>) in
+            let timer = self.schedule(after: duration) { waiter.succeed(()) }
+            waiter.onCancel = { self.cancel(timer) }
         }
     }
 
@@ -24,30 +18,6 @@ extension EventLoop {
     /// Runs `body` on this loop and answers its result; cancelling the caller cancels it.
     public func perform<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) async throws -> R {
         try await withTaskExecutorPreference(self) { try await body() }
-    }
-}
-
-/// One suspended `sleep`. Touched on its loop only (`@unchecked Sendable` for that reason).
-private final class Sleeper: @unchecked Sendable {
-    private var continuation: UnsafeContinuation<Void, any Error>?
-    private var timer = TimerHandle.none
-    private var isCancelled = false
-
-    func begin(_ duration: Duration, on loop: EventLoop, _ continuation: UnsafeContinuation<Void, any Error>) {
-        guard !isCancelled else { return continuation.resume(throwing: CancellationError()) }
-        self.continuation = continuation
-        timer = loop.schedule(after: duration) {
-            self.continuation = nil
-            continuation.resume()
-        }
-    }
-
-    func cancel(on loop: EventLoop) {
-        isCancelled = true
-        guard let continuation else { return }
-        self.continuation = nil
-        loop.cancel(timer)
-        continuation.resume(throwing: CancellationError())
     }
 }
 

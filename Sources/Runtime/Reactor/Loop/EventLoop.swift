@@ -33,14 +33,14 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     private var next = 0
     /// Handlers that were not done when their share of a turn was over.
     private var unfinished: [PollHandler] = []
-    /// Handlers that were deregistered in this turn: freed when no event of the turn can reach them.
-    private var departed: [Unmanaged<PollHandler>] = []
-    private var endOfTurn: [PollHandler] = []
+    /// What was dropped in this turn and may still be on the stack: freed when the turn ends.
+    private var departed: [AnyObject] = []
     /// One read's worth of bytes, lent to whichever stream is reading.
     let scratch: UnsafeMutableRawBufferPointer
     /// Buffers for bytes that must wait.
     let pool = BufferPool()
-    /// Pipelined handlers to call when the turn's work is done (flush of batches).
+    /// Output that one stream's handler is writing.
+    let cork = Cork()
 
     enum Job {
         case task(UnownedJob)
@@ -189,11 +189,8 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     }
 
     private func finishTurn() {
-        if !departed.isEmpty {
-            let handlers = departed
-            departed = []
-            for handler in handlers { handler.release() }
-        }
+        // What is freed may drop more.
+        while !departed.isEmpty { departed = [] }
     }
 
     /// After the last turn: what was queued still runs, so that no awaiting task is lost without a word.
@@ -203,9 +200,11 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
             finishTurn()
             if next == jobs.count, inbox.withLock({ $0.jobs.isEmpty }) { break }
         }
-        timers.removeAll()
-        slots.removeAll { $0.release() }
+        slots.removeAll { $0.takeRetainedValue().loopDidStop() }
         unfinished = []
+        runJobs()
+        timers.removeAll()
+        finishTurn()
     }
 
     private func ring() {
@@ -280,8 +279,11 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     public func deregister(_ registration: Registration) {
         guard let slot = slots.remove(registration) else { return }
         _ = weft_epoll_ctl(epoll, EPOLL_CTL_DEL, slot.fd, 0, 0)
-        departed.append(slot.handler)
+        departed.append(slot.handler.takeRetainedValue())
     }
+
+    /// Keeps an object until the turn ends, because a call of its own may be on the stack. On the loop only.
+    func releaseLater(_ object: AnyObject) { departed.append(object) }
 
     /// Calls `handler.ready([])` once more in this turn or the next: for work that was cut short for fairness.
     public func again(_ handler: PollHandler) {

@@ -35,6 +35,9 @@ open class PollHandler: @unchecked Sendable {
     /// (`EventLoop.again`). On the loop.
     open func ready(_ events: PollEvents) {}
 
+    /// The loop has ended with this still registered: close. On the loop, its last call.
+    open func loopDidStop() {}
+
     /// Whether `EventLoop.again` has it in its queue already.
     final var isQueuedAgain = false
 }

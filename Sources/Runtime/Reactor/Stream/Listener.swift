@@ -1,0 +1,220 @@
+import Bytes
+import CLinux
+import Glibc
+
+/// The bounds of a listener.
+public struct ListenerOptions: Sendable {
+    /// Connections that the kernel completes ahead of us (cut at `net.core.somaxconn`).
+    public var backlog: CInt = 4096
+    /// Several sockets may listen on the address; the kernel spreads connections over them.
+    public var reusePort = false
+    /// Open connections from this listener; at the limit it stops to accept, and the kernel's backlog fills.
+    public var maximumConnections = 65_536
+    /// What accepted streams get.
+    public var stream = StreamOptions()
+    /// The mode of a Unix socket's file.
+    public var unixMode: UInt32 = 0o600
+    /// Accepts only IPv6 on an IPv6 address.
+    public var ipv6Only = false
+    /// Binds to an address that no interface has (yet).
+    public var freeBind = false
+
+    public init() {}
+}
+
+/// Accepts TCP or Unix connections on one loop.
+///
+/// When the process has no descriptors left, it gives up a reserve, accepts and closes what waits (so that clients see a
+/// close at once instead of a hang), and looks again after a pause.
+public final class Listener: PollHandler, @unchecked Sendable {
+    /// Connections accepted in one event before other sockets have their turn.
+    static let maximumAcceptsInTurn = 64
+    /// How long to wait after descriptors ran out.
+    static let pauseWithoutDescriptors = Duration.milliseconds(100)
+
+    public let loop: EventLoop
+    /// What it is bound to, with the port that the kernel chose.
+    public let address: SocketAddress
+    public let options: ListenerOptions
+    /// Open connections that came from here. On the loop.
+    public private(set) var connections = 0
+    /// Accepted since the start. On the loop.
+    public private(set) var accepted = 0
+    /// Connections that were closed at once because descriptors ran out. On the loop.
+    public private(set) var shed = 0
+
+    private var fd: CInt
+    private var reserve: CInt
+    private var registration = Registration.none
+    private var isWaiting = false
+    private let onAccept: (StreamSocket) -> Void
+
+    /// Binds and listens. `onAccept` runs on the loop; it sets the stream's `handler` (a stream without one is closed).
+    /// On the loop. A Unix path that nobody listens on is replaced.
+    public init(
+        _ address: SocketAddress, on loop: EventLoop, options: ListenerOptions = ListenerOptions(),
+        onAccept: @escaping (StreamSocket) -> Void
+    ) throws(SystemError) {
+        let fd = try Self.bound(address, options)
+        self.fd = fd
+        self.loop = loop
+        self.options = options
+        self.onAccept = onAccept
+        self.address = SocketAddress.local(of: fd) ?? address
+        reserve = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
+        super.init()
+        registration = try loop.register(fd: fd, handler: self, interest: .readable)
+    }
+
+    deinit {
+        if fd >= 0 { Glibc.close(fd) }
+        if reserve >= 0 { Glibc.close(reserve) }
+    }
+
+    /// One socket a loop with SO_REUSEPORT for an IP address; one on the first loop for a Unix address. Port 0 is chosen
+    /// once and shared. `onAccept` runs on the stream's loop.
+    public static func listen(
+        _ address: SocketAddress, on group: EventLoopGroup, options: ListenerOptions = ListenerOptions(),
+        onAccept: @escaping @Sendable (StreamSocket) -> Void
+    ) async throws -> [Listener] {
+        var options = options
+        guard case .ip(let ip, _, let scope) = address else {
+            let options = options
+            return [
+                try await group.all[0].perform {
+                    try Listener(address, on: group.all[0], options: options, onAccept: onAccept)
+                }
+            ]
+        }
+        options.reusePort = true
+        var listeners: [Listener] = []
+        for loop in group.all {
+            let bound = listeners.first?.address.port.map { SocketAddress.ip(ip, $0, scope: scope) } ?? address
+            do {
+                listeners.append(
+                    try await loop.perform { [options] in
+                        try Listener(bound, on: loop, options: options, onAccept: onAccept)
+                    })
+            } catch {
+                for listener in listeners { listener.close() }
+                throw error
+            }
+        }
+        return listeners
+    }
+
+    private static func bound(_ address: SocketAddress, _ options: ListenerOptions) throws(SystemError) -> CInt {
+        let fd = try openSocket(address.familyNumber, SOCK_STREAM_)
+        do throws(SystemError) {
+            if case .ip(let ip, _, _) = address {
+                try setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
+                if options.reusePort { try setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT") }
+                // Accepted sockets inherit these.
+                if options.stream.noDelay { try setOption(fd, CInt(IPPROTO_TCP), TCP_NODELAY, 1, "TCP_NODELAY") }
+                if options.stream.keepAlive > 0 {
+                    try setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE")
+                    try setOption(fd, CInt(IPPROTO_TCP), TCP_KEEPIDLE, options.stream.keepAlive, "TCP_KEEPIDLE")
+                }
+                if ip.family == .v6 {
+                    try setOption(fd, CInt(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv6Only ? 1 : 0, "IPV6_V6ONLY")
+                }
+                if options.freeBind { try setOption(fd, CInt(IPPROTO_IP), 15 /* IP_FREEBIND */, 1, "IP_FREEBIND") }
+            }
+            if case .unix(let path) = address { removeStale(path) }
+            _ = try address.withKernelAddress { (pointer, length) throws(SystemError) in
+                try checked("bind", address.description) { bind(fd, pointer, length) }
+            }
+            if case .unix(let path) = address {
+                _ = try checked("chmod", path) { chmod(path, mode_t(options.unixMode)) }
+            }
+            _ = try checked("listen", address.description) { Glibc.listen(fd, options.backlog) }
+            return fd
+        } catch {
+            Glibc.close(fd)
+            throw error
+        }
+    }
+
+    /// A socket file that a dead process left refuses connections; a live one does not and is left alone.
+    private static func removeStale(_ path: String) {
+        guard let probe = try? openSocket(AF_UNIX, SOCK_STREAM_) else { return }
+        defer { Glibc.close(probe) }
+        let failure = try? SocketAddress.unix(path: path).withKernelAddress { (pointer, length) -> CInt in
+            Glibc.connect(probe, pointer, length) == 0 ? 0 : errno
+        }
+        if failure == ECONNREFUSED { unlink(path) }
+    }
+
+    public override func ready(_ events: PollEvents) {
+        guard fd >= 0, !isWaiting else { return }
+        var batch = 0
+        while connections < options.maximumConnections {
+            guard batch < Self.maximumAcceptsInTurn else { return loop.again(self) }
+            batch += 1
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let accepted = weft_accept(fd, &storage, &length)
+            guard accepted >= 0 else {
+                switch errno {
+                // The connection died while it waited, or the network says so for it (accept(2) lists them).
+                case EINTR, ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, ENETUNREACH:
+                    continue
+                case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+                    return shedAndPause()
+                default:
+                    return
+                }
+            }
+            begin(accepted, SocketAddress(storage, length: length) ?? .unix(path: ""))
+        }
+    }
+
+    private func begin(_ accepted: CInt, _ peer: SocketAddress) {
+        let stream = StreamSocket(socket: accepted, on: loop, options: options.stream, peer: peer, listener: self)
+        connections += 1
+        self.accepted += 1
+        onAccept(stream)
+        if stream.handler == nil { stream.close() } else { stream.start() }
+    }
+
+    private func shedAndPause() {
+        Glibc.close(reserve)
+        for _ in 0..<Self.maximumAcceptsInTurn {
+            let victim = weft_accept(fd, nil, nil)
+            guard victim >= 0 else { break }
+            Glibc.close(victim)
+            shed += 1
+        }
+        reserve = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
+        isWaiting = true
+        loop.schedule(after: Self.pauseWithoutDescriptors) { [weak self] in
+            guard let self else { return }
+            isWaiting = false
+            if reserve < 0 { reserve = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC) }
+            ready([])
+        }
+    }
+
+    /// One of ours has closed: at the limit, room for the next.
+    func streamDidClose() {
+        connections -= 1
+        if connections == options.maximumConnections - 1, fd >= 0 { loop.again(self) }
+    }
+
+    /// Stops to accept, and removes a Unix socket's file; accepted streams live on. Any thread.
+    public func close() {
+        loop.execute { [self] in
+            guard fd >= 0 else { return }
+            loop.deregister(registration)
+            Glibc.close(fd)
+            fd = -1
+            if case .unix(let path) = address { unlink(path) }
+        }
+    }
+
+    public override func loopDidStop() {
+        if fd >= 0 { Glibc.close(fd) }
+        fd = -1
+        if case .unix(let path) = address { unlink(path) }
+    }
+}
