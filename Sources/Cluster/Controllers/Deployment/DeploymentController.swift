@@ -95,7 +95,7 @@ final class DeploymentController: Controller {
             }
             if isRecreate {
                 plan = .recreate(new: new.map(planned), old: old.map(planned), replicas: bounds.replicas)
-            } else if plan?.scale.isEmpty ?? true, let new {
+            } else if plan == nil, let new {
                 plan = .rolling(new: planned(new), old: old.map(planned), bounds)
             }
         }
@@ -111,8 +111,9 @@ final class DeploymentController: Controller {
             name: set.name, wanted: Int(clamping: set.spec["replicas"]?.int ?? 1),
             running: Int(clamping: set.status["replicas"]?.int ?? 0),
             available: Int(clamping: set.status["availableReplicas"]?.int ?? 0),
-            created: set.creationTimestamp ?? "", maxReplicas: set.annotation(Self.maxReplicas).flatMap { Int($0) } ?? 0
-        )
+            created: set.creationTimestamp ?? "",
+            desired: set.annotation(Self.desiredReplicas).flatMap { Int($0) },
+            maxReplicas: set.annotation(Self.maxReplicas).flatMap { Int($0) } ?? 0)
     }
 
     private func livePods(of set: KubeObject) -> [KubeObject] {
@@ -268,12 +269,13 @@ final class DeploymentController: Controller {
         for (name, replicas) in plan.scale.sorted(by: { $0.key < $1.key }) {
             guard let set = sets.last(where: { $0.name == name }) else { continue }
             let before = planned(set).wanted
-            guard before != replicas else { continue }
             var updated = set
             updated.spec["replicas"] = .int(Int64(replicas))
             updated.annotations[Self.desiredReplicas] = String(bounds.replicas)
             updated.annotations[Self.maxReplicas] = String(bounds.replicas + bounds.maxSurge)
+            guard updated != set else { continue }
             try await context.client.update(.replicaSets, updated)
+            guard before != replicas else { continue }
             recorder.normal(
                 deployment, "ScalingReplicaSet",
                 "Scaled \(replicas > before ? "up" : "down") replica set \(name) from \(before) to \(replicas)")

@@ -17,14 +17,14 @@ func deploymentStatus(
     for (field, value) in [
         ("replicas", replicas), ("updatedReplicas", updated), ("readyReplicas", ready),
         ("availableReplicas", available),
-        ("unavailableReplicas", max(0, Int64(bounds.replicas) - available)),
+        ("unavailableReplicas", max(0, all.reduce(0) { $0 + ($1.spec["replicas"]?.int ?? 1) } - available)),
         ("terminatingReplicas", sum("terminatingReplicas")),
     ] {
         // Counts of zero are left out, as upstream encodes them.
         status[field] = value > 0 ? .int(value) : nil
     }
     var conditions = status["conditions"]?.array ?? []
-    func set(_ type: String, _ value: Bool, _ reason: String, _ message: String) {
+    func set(_ type: String, _ value: ConditionStatus, _ reason: String, _ message: String) {
         conditions = settingCondition(
             conditions, type, value, reason: reason, message: message, now: now, updateTimeField: "lastUpdateTime")
     }
@@ -42,12 +42,14 @@ func deploymentStatus(
         || ready > (before["readyReplicas"]?.int ?? 0) || available > (before["availableReplicas"]?.int ?? 0)
     let progressing = conditions.first { $0["type"]?.string == "Progressing" }
     let reason = progressing?["reason"]?.string
+    // A rollout that is through stays so when pods come and go or their number changes; only another template ends it.
+    let isThrough = reason == "NewReplicaSetAvailable" && updated == replicas
     let isResting = progressing == nil || reason == "DeploymentPaused" || reason == "NewReplicaSetAvailable"
     if deployment.spec["paused"]?.bool == true {
-        set("Progressing", false, "DeploymentPaused", "Deployment is paused")
+        set("Progressing", .unknown, "DeploymentPaused", "Deployment is paused")
     } else if isComplete, let new {
         set("Progressing", true, "NewReplicaSetAvailable", "ReplicaSet \"\(new.name)\" has successfully progressed.")
-    } else if let new, hasProgressed || isResting {
+    } else if let new, !isThrough, hasProgressed || isResting {
         if updated == 0 {
             set("Progressing", true, "NewReplicaSetCreated", "Created new replica set \"\(new.name)\"")
         } else {

@@ -16,7 +16,9 @@ struct RolloutPlan: Equatable {
         var available: Int
         /// Creation time; older first.
         var created: String
-        /// The Deployment's replicas plus surge when this one was last scaled; 0 when unknown.
+        /// The Deployment's replicas when this one was last scaled; nil when unknown.
+        var desired: Int?
+        /// The same plus surge; 0 when unknown.
         var maxReplicas = 0
     }
 
@@ -32,8 +34,13 @@ struct RolloutPlan: Equatable {
         }
 
         /// From `spec.strategy`: surge is rounded up and unavailability down; when both come to 0, one may be unavailable.
+        /// Recreate knows neither.
         init(_ deployment: KubeObject) {
             replicas = max(0, Int(clamping: deployment.spec["replicas"]?.int ?? 1))
+            guard deployment.spec["strategy"]?["type"]?.string != "Recreate" else {
+                (maxSurge, maxUnavailable) = (0, 0)
+                return
+            }
             let rolling = deployment.spec["strategy"]?["rollingUpdate"]
             maxSurge = resolvedCount(rolling?["maxSurge"] ?? "25%", of: replicas, roundUp: true, default: 1)
             maxUnavailable = min(
@@ -97,19 +104,19 @@ struct RolloutPlan: Equatable {
 
     /// A change of `spec.replicas` in the middle of a rollout is shared among the sets in proportion to their size.
     ///
-    /// - Returns: nil when no resize is under way.
+    /// - Returns: nil when no resize is under way; else every set with pods, also those that keep their size, because
+    ///   each must note the new number lest the same resize be seen again.
     static func resize(new: Set?, old: [Set], _ bounds: Bounds) -> RolloutPlan? {
         let active = (old + (new.map { [$0] } ?? [])).filter { $0.wanted > 0 }
+        if active.isEmpty, let new, bounds.replicas > 0 { return RolloutPlan(scale: [new.name: bounds.replicas]) }
+        guard active.contains(where: { $0.desired != nil && $0.desired != bounds.replicas }) else { return nil }
         if active.count == 1, let only = active.first {
             // A set that holds everything follows the Deployment at once.
-            guard only.name == new?.name || new == nil, only.wanted != bounds.replicas else { return nil }
             return RolloutPlan(scale: [only.name: bounds.replicas])
         }
         let allowed = bounds.replicas > 0 ? bounds.replicas + bounds.maxSurge : 0
-        guard active.contains(where: { $0.maxReplicas != 0 && $0.maxReplicas != allowed }) else { return nil }
         let total = active.reduce(0) { $0 + $1.wanted }
         let change = allowed - total
-        guard change != 0 else { return RolloutPlan() }
         let ordered = active.sorted {
             if $0.wanted != $1.wanted { return $0.wanted > $1.wanted }
             let isOlder = ($0.created, $0.name) < ($1.created, $1.name)

@@ -53,7 +53,8 @@ final class EndpointSliceController: Controller {
             // A Service that is gone takes its slices with it, through its owner reference.
             return .done
         }
-        guard !service.isTerminating, expectations.areFulfilled(for: key) else { return .done }
+        guard !service.isTerminating else { return .done }
+        guard expectations.areFulfilled(for: key) else { return .again(after: Expectations.lifetime) }
         let existing = slices.indexed(SharedInformers.byService, "\(key)").filter {
             $0.label("endpointslice.kubernetes.io/managed-by") == EndpointSliceModel.managedBy && !$0.isTerminating
         }
@@ -63,15 +64,12 @@ final class EndpointSliceController: Controller {
         let change = EndpointSliceChange(service, wanted: wanted, existing: existing)
         // What is added goes first, so that no consumer sees a Service without its endpoints in between.
         for slice in change.update {
-            let updated = try await context.client.update(.endpointSlices, slice)
-            if slices.get(updated.key)?.resourceVersion != updated.resourceVersion {
-                context.log.debug("endpoint slice updated", ["slice": "\(updated.key)"])
-            }
+            try await context.client.update(.endpointSlices, slice)
         }
         for slice in change.create {
             let created = try await context.client.create(.endpointSlices, slice)
             expectations.created(created.uid, by: key)
-            if slices.get(created.key) != nil { expectations.sawCreation(created.uid, of: key) }
+            if slices.get(created.key)?.uid == created.uid { expectations.sawCreation(created.uid, of: key) }
         }
         for slice in change.delete {
             do {
@@ -92,7 +90,6 @@ func selectedPods(_ service: KubeObject, _ pods: Informer<KubeObject>) -> [KubeO
 
 /// Wakes a Service when it changes, and when a pod that it selects, or selected, changes in a way that endpoints show.
 func wakeOnServices(_ services: Informer<KubeObject>, _ pods: Informer<KubeObject>, _ queue: WorkQueue<ObjectKey>) {
-    services.addIndex("namespace") { key, _ in [key.namespace] }
     services.onEvent { event in
         switch event {
         case .added(let key, _), .updated(let key, _, _), .deleted(let key, _): queue.add(key)
@@ -100,7 +97,7 @@ func wakeOnServices(_ services: Informer<KubeObject>, _ pods: Informer<KubeObjec
         }
     }
     @Sendable func wake(_ pod: KubeObject) {
-        for service in services.indexed("namespace", pod.namespace) {
+        for service in services.indexed(SharedInformers.byNamespace, pod.namespace) {
             guard let selector = service.spec["selector"], selector.object?.isEmpty == false else { continue }
             if LabelSelector(matchLabels: selector).matches(pod.json["metadata"]?["labels"]) { queue.add(service.key) }
         }

@@ -112,10 +112,17 @@ final class GarbageCollector: Controller {
         let policy: PropagationPolicy =
             node.finalizers.contains("orphan")
             ? .orphan : (!waiting.isEmpty && graph.hasDependents(node.identity) ? .foreground : .background)
+        // The graph may be behind: an object that found another owner meanwhile is none of ours.
+        guard let live = try await context.client.find(node.resource.resource, node.key), live.uid == node.identity.uid
+        else { return .done }
+        guard live.ownerReferences == node.owners else { return .again(after: .milliseconds(100)) }
         do {
             try await context.client.delete(
-                node.resource.resource, node.key, uid: node.identity.uid, propagation: policy)
-        } catch let error as StatusError where error.code == 404 || error.code == 409 {}
+                node.resource.resource, node.key, uid: live.uid, resourceVersion: live.resourceVersion,
+                propagation: policy)
+        } catch let error as StatusError where error.code == 409 {
+            return .again(after: .milliseconds(100))
+        } catch let error as StatusError where error.code == 404 {}
         return .done
     }
 

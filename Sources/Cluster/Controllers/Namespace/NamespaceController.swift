@@ -111,7 +111,8 @@ final class NamespaceController: Controller {
         var conditions = namespace.status["conditions"]?.array ?? []
         func set(_ type: String, _ holds: Bool, _ bad: (reason: String, message: String), good: (String, String)) {
             conditions = settingCondition(
-                conditions, type, holds, reason: holds ? bad.reason : good.0, message: holds ? bad.message : good.1,
+                conditions, type, ConditionStatus(holds), reason: holds ? bad.reason : good.0,
+                message: holds ? bad.message : good.1,
                 now: now)
         }
         set(

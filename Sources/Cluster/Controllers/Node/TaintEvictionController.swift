@@ -3,6 +3,7 @@ import ClusterAPI
 import ClusterClient
 import JSON
 import Reactor
+import Synchronization
 
 /// Deletes pods from nodes whose NoExecute taints they do not tolerate, or tolerate for so long only.
 final class TaintEvictionController: Controller {
@@ -12,6 +13,8 @@ final class TaintEvictionController: Controller {
     private let pods: Informer<KubeObject>
     private let queue: WorkQueue<ObjectKey>
     private let recorder: EventRecorder
+    /// When a pod was first seen on a tainted node: a taint need not say since when it is there.
+    private let noticed = Mutex<[ObjectKey: (uid: String, since: Timestamp)]>([:])
 
     init(_ context: ControllerContext) {
         self.context = context
@@ -37,7 +40,8 @@ final class TaintEvictionController: Controller {
                     !noExecuteTaints(node).isEmpty
                 else { return }
                 queue.add(key)
-            case .deleted, .synced: break
+            case .deleted(let key, _): queue.add(key)
+            case .synced: break
             }
         }
     }
@@ -47,9 +51,19 @@ final class TaintEvictionController: Controller {
     private func sync(_ key: ObjectKey) async throws -> ReconcileResult {
         guard let pod = pods.get(key), !pod.isTerminating, !pod.isTerminal,
             let node = pod.spec["nodeName"]?.string.flatMap({ nodes.get(ObjectKey(name: $0)) })
-        else { return .done }
+        else {
+            noticed.withLock { $0[key] = nil }
+            return .done
+        }
         // The taints are looked at anew each time, so a taint that goes away cancels the eviction.
-        switch evictionDelay(pod, taints: noExecuteTaints(node), now: context.now()) {
+        let (now, taints) = (context.now(), noExecuteTaints(node))
+        let since = noticed.withLock { noticed -> Timestamp in
+            let known = noticed[key]
+            let since = known?.uid == pod.uid ? known?.since ?? now : now
+            noticed[key] = taints.isEmpty ? nil : (pod.uid, since)
+            return since
+        }
+        switch evictionDelay(pod, taints: taints, noticed: since, now: now) {
         case nil: return .done
         case .some(let seconds) where seconds > 0: return .again(after: .seconds(seconds))
         default: break
@@ -75,13 +89,15 @@ func noExecuteTaints(_ node: KubeObject) -> [JSONValue] {
 }
 
 /// Seconds until a pod must go because of `taints`; nil when it may stay, 0 or less when it must go now. Pure.
-func evictionDelay(_ pod: KubeObject, taints: [JSONValue], now: Timestamp) -> Int64? {
+///
+/// - Parameter noticed: since when the pod is known to be exposed, for taints that do not say since when they are there.
+func evictionDelay(_ pod: KubeObject, taints: [JSONValue], noticed: Timestamp, now: Timestamp) -> Int64? {
     let tolerations = pod.spec["tolerations"]?.array ?? []
     var shortest: Int64?
     for taint in taints {
         let matching = tolerations.filter { tolerates($0, taint) }
         guard !matching.isEmpty else { return 0 }
-        let added = taint["timeAdded"]?.string.flatMap(Timestamp.init(rfc3339:)) ?? now
+        let added = taint["timeAdded"]?.string.flatMap(Timestamp.init(rfc3339:)) ?? noticed
         for seconds in matching.compactMap({ $0["tolerationSeconds"]?.int }) {
             let left = added.seconds + max(0, seconds) - now.seconds
             shortest = min(shortest ?? left, left)

@@ -73,7 +73,8 @@ final class ReplicaSetController: Controller {
         guard let replicaSet = replicaSets.get(key), let selector = LabelSelector(replicaSet.spec["selector"]) else {
             return .done
         }
-        guard expectations.areFulfilled(for: key) else { return .done }
+        // Their events bring the key back; the time limit is for an event that was never seen.
+        guard expectations.areFulfilled(for: key) else { return .again(after: Expectations.lifetime) }
         let owned = try await claim(replicaSet, selector)
         let replicas = Int(clamping: replicaSet.spec["replicas"]?.int ?? 1)
         var failure: String?

@@ -29,15 +29,26 @@ extension KubeObject {
     }
 }
 
+/// The status of a condition. Most are told by a Bool.
+enum ConditionStatus: String, ExpressibleByBooleanLiteral {
+    case holds = "True"
+    case fails = "False"
+    case unknown = "Unknown"
+
+    init(booleanLiteral value: Bool) { self.init(value) }
+    init(_ value: Bool) { self = value ? .holds : .fails }
+}
+
 /// Sets a condition in a list of them; `lastTransitionTime` moves only when the status does.
 ///
 /// - Returns: the list with the condition in its old place, or at the end.
 func settingCondition(
-    _ conditions: [JSONValue], _ type: String, _ status: Bool, reason: String, message: String, now: Timestamp,
+    _ conditions: [JSONValue], _ type: String, _ status: ConditionStatus, reason: String, message: String,
+    now: Timestamp,
     updateTimeField: String? = nil
 ) -> [JSONValue] {
     var result = conditions
-    let text = status ? "True" : "False"
+    let text = status.rawValue
     let index = result.firstIndex { $0["type"]?.string == type }
     var condition: JSONValue = index.map { result[$0] } ?? ["type": .string(type)]
     let isSame =

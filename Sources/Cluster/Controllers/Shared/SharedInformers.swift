@@ -14,10 +14,12 @@ public final class SharedInformers: Sendable {
     public subscript(_ resource: GroupVersionResource) -> Informer<KubeObject> {
         informers.withLock { informers in
             if let informer = informers[resource] { return informer }
-            let informer = Informer<KubeObject>(client, resource)
+            let informer = Informer<KubeObject>(
+                client, resource, namespace: resource == .leases ? Self.leaseNamespace : nil,
+                selection: resource == .configMaps ? Self.rootCAs : .everything)
+            informer.addIndex(Self.byNamespace) { key, _ in [key.namespace] }
             if resource == .pods || resource == .replicaSets {
                 informer.addIndex(Self.byController) { _, object in object.controller.map { [$0.uid] } ?? [] }
-                informer.addIndex(Self.byNamespace) { key, _ in [key.namespace] }
             }
             if resource == .pods {
                 informer.addIndex(Self.byNode) { _, pod in pod.spec["nodeName"]?.string.map { [$0] } ?? [] }
@@ -34,12 +36,17 @@ public final class SharedInformers: Sendable {
 
     /// Objects by the uid of the controller that owns them (pods, replica sets).
     static let byController = "controller"
-    /// Objects by namespace (pods, replica sets).
+    /// Objects by namespace (all resources).
     static let byNamespace = "namespace"
     /// Pods by node.
     static let byNode = "node"
     /// EndpointSlices by `namespace/name` of their Service.
     static let byService = "service"
+
+    /// Of ConfigMaps, which may be many and big, only those with the cluster's authority are kept.
+    private static let rootCAs = Selection(fields: "metadata.name=\(RootCAController.configMap)")
+    /// Of Leases, only the nodes' signs of life.
+    private static let leaseNamespace = "kube-node-lease"
 
     /// Runs every informer that was asked for, until cancelled.
     public func run() async {
