@@ -1,7 +1,12 @@
+import Bytes
 public import JSON
 
-/// Brings an object that a client sent into the shape of its kind: unknown fields and nulls go, every value has the
-/// type that the schema says, quantities and times are in canonical form, lists that must not be missing are there.
+/// Brings an object that a client sent into the shape that Kubernetes keeps: unknown members and nulls go, every value
+/// has the type that the schema says, zeros that mean "not set" are left out, quantities and times are in canonical
+/// form, lists that clients rely on are there even if empty.
+///
+/// So one object has one form, whether it came as JSON, YAML or protobuf, and equality means that nothing changed.
+/// Conforming what conforms returns it as it is.
 public struct Conformance: Sendable {
     public static let shared = Conformance(schema: .shared)
 
@@ -9,17 +14,347 @@ public struct Conformance: Sendable {
 
     public init(schema: Schema) { self.schema = schema }
 
-    /// - Returns: the object, and the fields that it lost as kube-apiserver words them: `unknown field "spec.foo"`.
-    /// - Throws: the first value of another type: `json: cannot unmarshal string into Go struct field ...`, which the
-    ///   server answers with 400.
-    public func conform(_ object: JSONValue, to kind: GroupVersionKind) throws(CodecError) -> (
-        object: JSONValue, unknown: [String]
-    ) {
-        fatalError("not yet")
+    /// - Parameter kind: must be in the schema; objects of other kinds (custom resources) are returned as they are.
+    /// - Returns: the object, and the members that it lost as kube-apiserver words them: `unknown field "spec.foo"`.
+    /// - Throws: the first value of another type, in the words of Go's decoder, which the server answers with 400.
+    public func conform(
+        _ object: JSONValue, to kind: GroupVersionKind
+    ) throws(CodecError) -> (object: JSONValue, unknown: [String]) {
+        guard let type = schema.typeIndex(of: kind) else { return (object, []) }
+        var pass = ConformancePass(schema: schema)
+        guard case .object(let members) = object else {
+            throw CodecError(
+                "json: cannot unmarshal \(object.kindName) into Go value of type \(schema.table[type].goName)")
+        }
+        let changed = try pass.message(members, type)
+        return (changed.map { .object($0) } ?? object, pass.unknown)
     }
 
-    /// The required fields that are absent, as paths (`spec.selector`). Run after defaulting.
+    /// How kube-apiserver words a member that is there twice; `path` as `JSONValue.parse` tells it.
+    public static func duplicateMessage(_ path: String) -> String { "duplicate field \"\(path)\"" }
+
+    /// The members that OpenAPI calls required and that are absent, as paths (`spec.template`). Upstream does not check
+    /// them by schema; this is for kinds that have no rules of their own. Run after defaulting.
     public func missingRequiredFields(in object: JSONValue, of kind: GroupVersionKind) -> [String] {
-        fatalError("not yet")
+        guard let type = schema.typeIndex(of: kind) else { return [] }
+        var missing: [String] = []
+        findMissing(object, type, "", &missing)
+        return missing
     }
+
+    private func findMissing(_ value: JSONValue, _ type: Int, _ path: String, _ missing: inout [String]) {
+        for field in schema.fields[schema.table[type].fields] {
+            let place = path.isEmpty ? field.name : "\(path).\(field.name)"
+            guard let member = value[field.name] else {
+                if field.isRequired { missing.append(place) }
+                continue
+            }
+            guard field.shape == .message else { continue }
+            switch member {
+            case .object(let entries) where field.container == .map:
+                for (key, entry) in entries { findMissing(entry, Int(field.message), "\(place)[\(key)]", &missing) }
+            case .array(let elements):
+                for (index, element) in elements.enumerated() {
+                    findMissing(element, Int(field.message), "\(place)[\(index)]", &missing)
+                }
+            default: findMissing(member, Int(field.message), place, &missing)
+            }
+        }
+    }
+}
+
+/// One object's way through the schema.
+private struct ConformancePass {
+    let schema: Schema
+    var unknown: [String] = []
+    /// Where in the object we are.
+    private var path: [Step] = []
+
+    private enum Step {
+        case member(String)
+        case element(Int)
+    }
+
+    /// What becomes of a value.
+    private enum Outcome {
+        case keep
+        case drop
+        case replace(JSONValue)
+    }
+
+    init(schema: Schema) { self.schema = schema }
+
+    /// Nil where nothing changes.
+    mutating func message(_ object: JSONObject, _ type: Int) throws(CodecError) -> JSONObject? {
+        let fields = schema.table[type].fields
+        var changed: [JSONObject.Element]?
+        var cursor = fields.lowerBound
+        for index in 0..<object.count {
+            let (key, value) = object[index]
+            var candidate = cursor
+            while candidate < fields.upperBound, schema.fields[candidate].name != key { candidate += 1 }
+            let outcome: Outcome
+            if candidate == fields.upperBound {
+                unknown.append("unknown field \"\(pathText(key))\"")
+                outcome = .drop
+            } else {
+                cursor = candidate + 1
+                outcome = try field(schema.fields[candidate], value, type)
+            }
+            switch outcome {
+            case .keep: changed?.append((key, value))
+            case .drop: if changed == nil { changed = Array(object[..<index]) }
+            case .replace(let new):
+                if changed == nil { changed = Array(object[..<index]) }
+                changed?.append((key, new))
+            }
+        }
+        var result = changed.map { JSONObject(ascending: $0) }
+        for offset in schema.table[type].alwaysWrittenLists {
+            let name = schema.fields[fields.lowerBound + Int(offset)].name
+            if (result ?? object)[name] == nil {
+                if result == nil { result = object }
+                result?[name] = []
+            }
+        }
+        return result
+    }
+
+    private mutating func field(_ field: SchemaField, _ value: JSONValue, _ type: Int) throws(CodecError) -> Outcome {
+        if case .null = value { return .drop }
+        let isKept = field.isOptional || field.isAlwaysWritten
+        switch field.container {
+        case .single: return try element(field, value, keepsZero: isKept, type)
+        case .list:
+            guard case .array(let elements) = value else { throw mismatch(field, value, type) }
+            if elements.isEmpty, !isKept { return .drop }
+            if field.shape == .message || field.shape == .string || field.shape == .quantity {
+                return try list(field, elements, type)
+            }
+            for element in elements { _ = try self.element(field, element, keepsZero: true, type) }
+            return .keep
+        case .map:
+            guard case .object(let entries) = value else { throw mismatch(field, value, type) }
+            if entries.isEmpty, !isKept { return .drop }
+            return try map(field, entries, type)
+        case .mapOfLists:
+            guard case .object(let entries) = value else { throw mismatch(field, value, type) }
+            if entries.isEmpty, !isKept { return .drop }
+            for (_, entry) in entries {
+                guard case .array(let elements) = entry, elements.allSatisfy({ $0.string != nil }) else {
+                    throw mismatch(field, entry, type)
+                }
+            }
+            return .keep
+        }
+    }
+
+    private mutating func list(_ field: SchemaField, _ elements: [JSONValue], _ type: Int) throws(CodecError) -> Outcome
+    {
+        var changed: [JSONValue]?
+        path.append(.member(field.name))
+        for index in elements.indices {
+            path.append(.element(index))
+            let outcome =
+                elements[index].isNull
+                ? .replace(field.zero) : try element(field, elements[index], keepsZero: true, type)
+            path.removeLast()
+            if case .replace(let new) = outcome {
+                if changed == nil { changed = elements }
+                changed?[index] = new
+            }
+        }
+        path.removeLast()
+        return changed.map { .replace(.array($0)) } ?? .keep
+    }
+
+    private mutating func map(_ field: SchemaField, _ entries: JSONObject, _ type: Int) throws(CodecError) -> Outcome {
+        var changed: JSONObject?
+        path.append(.member(field.name))
+        for index in 0..<entries.count {
+            let (key, value) = entries[index]
+            path.append(.member(key))
+            let outcome = value.isNull ? .replace(field.zero) : try element(field, value, keepsZero: true, type)
+            path.removeLast()
+            if case .replace(let new) = outcome {
+                if changed == nil { changed = entries }
+                changed?[key] = new
+            }
+        }
+        path.removeLast()
+        return changed.map { .replace(.object($0)) } ?? .keep
+    }
+
+    private mutating func element(
+        _ field: SchemaField, _ value: JSONValue, keepsZero: Bool, _ type: Int
+    ) throws(CodecError) -> Outcome {
+        switch (field.shape, value) {
+        case (.string, .string(let text)): return text.isEmpty && !keepsZero ? .drop : .keep
+        case (.bool, .bool(let flag)): return flag || keepsZero ? .keep : .drop
+        case (.int32, .int(let integer)):
+            guard Int32(exactly: integer) != nil else { throw mismatch(field, value, type) }
+            return integer == 0 && !keepsZero ? .drop : .keep
+        case (.int64, .int(let integer)): return integer == 0 && !keepsZero ? .drop : .keep
+        case (.double, .int(let integer)): return integer == 0 && !keepsZero ? .drop : .keep
+        case (.double, .double): return .keep
+        case (.message, .object(let object)):
+            // The elements of a container are on the path already.
+            if field.container == .single { path.append(.member(field.name)) }
+            let changed = try message(object, Int(field.message))
+            if field.container == .single { path.removeLast() }
+            if !keepsZero, (changed ?? object).isEmpty { return .drop }
+            return changed.map { .replace(.object($0)) } ?? .keep
+        case (.bytes, .string(let text)):
+            if text.isEmpty { return keepsZero ? .keep : .drop }
+            if text.isCanonicalBase64 { return .keep }
+            // Line breaks are allowed, as YAML leaves them.
+            guard let bytes = Base64.decodeLenient(text) else { throw invalid(field, "illegal base64 data") }
+            return .replace(.string(Base64.encode(bytes)))
+        case (.quantity, _):
+            guard let quantity = Quantity(json: value) else {
+                if [.bool(true), .bool(false)].contains(value) || value.object != nil || value.array != nil {
+                    throw mismatch(field, value, type)
+                }
+                throw invalid(
+                    field,
+                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
+            }
+            let canonical = quantity.description
+            return value.string == canonical ? .keep : .replace(.string(canonical))
+        case (.time, .string(let text)), (.microTime, .string(let text)):
+            guard let time = Timestamp(rfc3339: text) else {
+                throw invalid(
+                    field, "parsing time \(quoted(text)) as \"2006-01-02T15:04:05Z07:00\": not an RFC 3339 time")
+            }
+            let canonical = field.shape == .time ? time.rfc3339 : time.rfc3339Micro
+            return canonical == text ? .keep : .replace(.string(canonical))
+        case (.intOrString, .int(let integer)):
+            guard Int32(exactly: integer) != nil else { throw mismatch(field, value, type) }
+            return integer == 0 && !keepsZero ? .drop : .keep
+        case (.intOrString, .string): return .keep
+        case (.raw, .object), (.json, _): return .keep
+        case (.propsOrBool, .bool): return .keep
+        case (.propsOrArray, .array(let elements)):
+            for element in elements { _ = try props(element, field, type) }
+            return .keep
+        case (.propsOrStrings, .array): return .keep
+        case (.propsOrBool, .object), (.propsOrArray, .object), (.propsOrStrings, .object):
+            return try props(value, field, type)
+        default: throw mismatch(field, value, type)
+        }
+    }
+
+    private mutating func props(_ value: JSONValue, _ field: SchemaField, _ type: Int) throws(CodecError) -> Outcome {
+        guard let props = schema.typeIndex(named: "apiextensions.v1.JSONSchemaProps"), case .object(let object) = value
+        else {
+            throw mismatch(field, value, type)
+        }
+        path.append(.member(field.name))
+        let changed = try message(object, props)
+        path.removeLast()
+        return changed.map { .replace(.object($0)) } ?? .keep
+    }
+
+    // MARK: What went wrong
+
+    private func pathText(_ last: String) -> String { Self.text(path + [.member(last)]) }
+
+    /// Where the value of a field is: the element that the path ends with, or the field itself.
+    private func place(_ field: SchemaField) -> String {
+        if field.container != .single, case .member(field.name)? = path.dropLast().last { return Self.text(path) }
+        return pathText(field.name)
+    }
+
+    private static func text(_ path: [Step]) -> String {
+        var text = ""
+        for step in path {
+            switch step {
+            case .member(let name): text += text.isEmpty ? name : ".\(name)"
+            case .element(let index): text += "[\(index)]"
+            }
+        }
+        return text
+    }
+
+    /// Go names the innermost struct, and the members on the way without indexes.
+    private func mismatch(_ field: SchemaField, _ value: JSONValue, _ type: Int) -> CodecError {
+        var found = value.kindName
+        // Go shows a number that has the right kind but does not fit.
+        if found == "number", [.int32, .int64, .intOrString].contains(field.shape) { found += " \(value)" }
+        var way: [String] = []
+        for step in path { if case .member(let name) = step { way.append(name) } }
+        if field.container == .single || way.last != field.name { way.append(field.name) }
+        let target = schema.table[type].goName.split(separator: ".").last ?? ""
+        return CodecError(
+            path: place(field),
+            "json: cannot unmarshal \(found) into Go struct field \(target).\(way.joined(separator: ".")) of type "
+                + field.goType(schema))
+    }
+
+    private func invalid(_ field: SchemaField, _ message: String) -> CodecError {
+        CodecError(path: place(field), message)
+    }
+}
+
+extension SchemaField {
+    /// What Go has where the text says null.
+    fileprivate var zero: JSONValue {
+        switch shape {
+        case .string, .bytes: ""
+        case .bool: false
+        case .int32, .int64, .double, .intOrString: 0
+        case .quantity: "0"
+        case .message: [:]
+        case .time, .microTime, .raw, .json, .propsOrBool, .propsOrArray, .propsOrStrings: .null
+        }
+    }
+
+    /// The Go type that messages name.
+    fileprivate func goType(_ schema: Schema) -> String {
+        let element =
+            switch shape {
+            case .string: "string"
+            case .bytes: "[]uint8"
+            case .bool: "bool"
+            case .int32: "int32"
+            case .int64: "int64"
+            case .double: "float64"
+            case .quantity: "resource.Quantity"
+            case .time: "v1.Time"
+            case .microTime: "v1.MicroTime"
+            case .intOrString: "intstr.IntOrString"
+            case .raw: "runtime.RawExtension"
+            case .json, .propsOrBool, .propsOrArray, .propsOrStrings: "v1.JSON"
+            case .message: schema.table[Int(message)].goName
+            }
+        return switch container {
+        case .single: element
+        case .list: "[]\(element)"
+        case .map: "map[string]\(element)"
+        case .mapOfLists: "map[string][]\(element)"
+        }
+    }
+}
+
+extension String {
+    /// Whether this is what an encoder writes: padded, and without line breaks. Bits beyond the last byte are not looked at.
+    fileprivate var isCanonicalBase64: Bool {
+        guard utf8.count % 4 == 0 else { return false }
+        var padding = 0
+        for byte in utf8 {
+            switch byte {
+            case UInt8(ascii: "="): padding += 1
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "/"):
+                if padding > 0 { return false }
+            default: return false
+            }
+        }
+        return padding <= 2
+    }
+}
+
+extension SchemaType {
+    /// `core.v1.Pod` is `v1.Pod` to Go.
+    var goName: String { name.split(separator: ".").suffix(2).joined(separator: ".") }
 }

@@ -70,6 +70,17 @@ public final class Schema: Sendable {
             }
     }
 
+    /// A field of a type by its name, by halving.
+    func field(_ name: String, of type: Int) -> SchemaField? {
+        var (low, high) = (table[type].fields.lowerBound, table[type].fields.upperBound)
+        while low < high {
+            let middle = (low + high) / 2
+            if fields[middle].name == name { return fields[middle] }
+            if fields[middle].name.utf8.lexicographicallyPrecedes(name.utf8) { low = middle + 1 } else { high = middle }
+        }
+        return nil
+    }
+
     private func description(of index: Int) -> TypeDescription {
         let type = table[index]
         return TypeDescription(

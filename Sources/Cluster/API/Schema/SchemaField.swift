@@ -55,6 +55,6 @@ struct SchemaType {
     var fields: Range<Int> = 0..<0
     /// The same fields in the order of the wire, by offset into `fields`.
     var wireOrder: [UInt16] = []
-    /// Whether any field is a list that must be written also when it is empty.
-    var hasAlwaysWrittenLists = false
+    /// The lists that must be written also when they are empty, by offset into `fields`.
+    var alwaysWrittenLists: [UInt16] = []
 }

@@ -38,9 +38,11 @@ struct SchemaTableReader {
             types[index].wireOrder = range.indices.map { UInt16($0 - range.lowerBound) }
                 .filter { fields[range.lowerBound + Int($0)].number != 0 }
                 .sorted { wireKey(range.lowerBound + Int($0)) < wireKey(range.lowerBound + Int($1)) }
-            types[index].hasAlwaysWrittenLists = fields[range].contains {
-                $0.isAlwaysWritten && $0.container == .list
-            }
+            types[index].alwaysWrittenLists = range.indices.map { UInt16($0 - range.lowerBound) }
+                .filter {
+                    let field = fields[range.lowerBound + Int($0)]
+                    return field.isAlwaysWritten && field.container == .list && field.name != "items"
+                }
         }
     }
 
