@@ -50,6 +50,9 @@ struct SimulatedNode {
     /// How long a hook takes; nil never ends.
     var hookSeconds: Double? = 0
 
+    /// The sandbox that was made last.
+    private(set) var sandbox: SandboxFacts?
+
     private static let start = Timestamp(seconds: 1_000_000, nanoseconds: 0)
     private var due: [(at: Timestamp, event: Event)] = []
     private var serial = 0
@@ -132,9 +135,10 @@ struct SimulatedNode {
         note(step)
         switch step {
         case .createSandbox:
-            lifecycle.sandboxReady(
-                SandboxFacts(
-                    id: "s", networkPath: "/n", ipcPath: "/i", utsPath: "/u", podIPs: ["10.244.1.5"], createdAt: now))
+            let facts = SandboxFacts(
+                id: "s", networkPath: "/n", ipcPath: "/i", utsPath: "/u", podIPs: ["10.244.1.5"], createdAt: now)
+            sandbox = facts
+            lifecycle.sandboxReady(facts)
         case .removeSandbox: lifecycle.sandboxRemoved()
         case .start(let name, _):
             if let failure = startFailures[name] { return lifecycle.startFailed(name, failure, now: now) }
@@ -164,4 +168,8 @@ struct SimulatedNode {
         case .report: break
         }
     }
+}
+
+extension PodLifecycle.Step {
+    var isRemoval: Bool { if case .removeSandbox = self { true } else { false } }
 }

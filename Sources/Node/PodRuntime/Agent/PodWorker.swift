@@ -77,7 +77,12 @@ actor PodWorker {
         pump()
     }
 
+    /// The server has named this pod since the agent began.
+    private(set) var isKnownToServer = false
+    func markKnown() { isKnownToServer = true }
+
     func update(_ pod: JSONValue, _ spec: PodSpec) {
+        isKnownToServer = true
         // The watch may lag behind the answers to our own writes.
         if Self.version(pod) >= Self.version(self.pod) { self.pod = pod }
         publishing.isGone = false
@@ -170,7 +175,7 @@ actor PodWorker {
         case .hook(let container, let hook, let action): task { await $0.run(hook, action, of: container) }
         case .probe(let container, let kind, let probe): task { await $0.ask(kind, probe, of: container) }
         case .signal(let container, let signal): send(signal, to: container)
-        case .removeSandbox: task { await $0.removeSandbox() }
+        case .removeSandbox(let facts): task { await $0.removeSandbox(facts) }
         case .report(let report): self.report(report)
         }
     }
@@ -231,18 +236,15 @@ actor PodWorker {
         pump()
     }
 
-    private func removeSandbox() async {
+    private func removeSandbox(_ facts: SandboxFacts?) async {
         // Containers leave the cgroup and the namespaces first.
         while deletions > 0 { try? await context.loop.sleep(for: .milliseconds(5)) }
-        if let id = sandboxToRemove { await removeSandbox(id) }
+        if let facts { await removeSandbox(facts.id) }
         let (runtime, path) = (runtime, CgroupPlan.podPath(lifecycle.spec, root: context.cgroupRoot))
         try? await offLoop { runtime.cgroups.removePod(path) }
         lifecycle.sandboxRemoved()
         pump()
     }
-
-    /// The state has passed to `removing` already; the id is in what was saved before.
-    private var sandboxToRemove: String? { savedState?["sandbox"]?["id"]?.string }
 
     private func removeSandbox(_ id: String) async {
         let directory = context.paths.sandbox(id)

@@ -18,7 +18,7 @@ public enum PodCheckpoint {
             "sandboxAttempt": .int(state.sandboxAttempt), "isInitialized": .bool(state.isInitialized),
             "containers": .object(containers),
         ]
-        if let facts = state.sandboxFacts {
+        if let facts = state.heldSandbox {
             json["sandbox"] = [
                 "id": .string(facts.id), "network": .string(facts.networkPath), "ipc": .string(facts.ipcPath),
                 "uts": .string(facts.utsPath), "podIPs": .array(facts.podIPs.map { .string($0) }),

@@ -17,7 +17,7 @@ public struct PodLifecycle: Sendable {
         case hook(container: String, Hook, ActionSpec)
         case probe(container: String, ProbeKind, ProbeSpec)
         case signal(container: String, Signal)
-        case removeSandbox
+        case removeSandbox(SandboxFacts?)
         case report(Report)
     }
 
@@ -350,8 +350,9 @@ public struct PodLifecycle: Sendable {
         guard !state.hasActiveContainers else { return }
         switch state.sandbox {
         case .ready, .failed:
-            state.sandbox = .removing
-            plan.steps.append(.removeSandbox)
+            let facts = state.sandboxFacts
+            state.sandbox = .removing(facts)
+            plan.steps.append(.removeSandbox(facts))
         case .absent, .creating, .removing: break
         }
     }

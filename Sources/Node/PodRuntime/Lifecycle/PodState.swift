@@ -9,7 +9,8 @@ public struct PodState: Sendable, Equatable {
         case creating
         case failed(message: String, retryAt: Timestamp)
         case ready(SandboxFacts)
-        case removing
+        /// What is being taken away; nil when there was no more than an attempt.
+        case removing(SandboxFacts?)
     }
 
     /// Why a pod ended before its containers did by themselves.
@@ -44,6 +45,14 @@ public struct PodState: Sendable, Equatable {
     }
 
     public var sandboxFacts: SandboxFacts? { if case .ready(let facts) = sandbox { facts } else { nil } }
+    /// The sandbox that exists, also while it is being taken away.
+    var heldSandbox: SandboxFacts? {
+        switch sandbox {
+        case .ready(let facts): facts
+        case .removing(let facts): facts
+        case .absent, .creating, .failed: nil
+        }
+    }
     var hasActiveContainers: Bool { containers.values.contains(where: \.isActive) }
 }
 

@@ -85,7 +85,7 @@ struct PodLifecycleTests {
         var node = try node(["restartPolicy": "Never"])
         node.lifetimes["main"] = (1, 0)
         node.run(for: 3)
-        #expect(node.journal.last?.step == .removeSandbox)
+        #expect(node.journal.last?.step.isRemoval == true)
         #expect(node.lifecycle.isGone)
         let status = node.status()
         #expect(status.condition("Ready")?["reason"]?.string == "PodCompleted")
@@ -171,7 +171,7 @@ struct PodLifecycleTests {
         #expect(
             steps.map(\.step) == [
                 .hook(container: "main", .preStop, .exec(["bye"])), .signal(container: "main", .stop),
-                .signal(container: "main", .kill), .removeSandbox,
+                .signal(container: "main", .kill), .removeSandbox(node.sandbox),
             ])
         #expect(steps.map(\.at) == [1, 4, 11, 11])
         #expect(node.lifecycle.isGone)
