@@ -77,6 +77,11 @@ public final class APIServer: Sendable {
             registry: registry, advertiseAddress: config.advertiseAddress, securePort: config.securePort)
     }
 
+    /// Reads a file of static bearer tokens: one line a token, `token,user,uid,"group1,group2"`.
+    public static func staticTokens(_ text: String) throws(ConfigurationError) -> [String: UserInfo] {
+        try Authenticator.staticTokens(text)
+    }
+
     /// Takes note of what the store holds and makes what every cluster has. Before the first request.
     /// - Throws: `StatusError` when the store does not take it.
     public func prepare() async throws {

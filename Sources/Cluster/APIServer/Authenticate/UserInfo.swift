@@ -19,6 +19,12 @@ public struct UserInfo: Sendable, Hashable {
     /// This server's own hand: bootstrap, and clean-ups that no client asked for.
     public static let server = UserInfo(name: "system:apiserver", groups: ["system:masters", "system:authenticated"])
 
+    /// The bundled controllers.
+    public static let controllerManager = UserInfo(
+        name: "system:kube-controller-manager", groups: ["system:authenticated"])
+    /// The bundled scheduler.
+    public static let scheduler = UserInfo(name: "system:kube-scheduler", groups: ["system:authenticated"])
+
     public var isAnonymous: Bool { name == "system:anonymous" }
 
     func isIn(_ group: String) -> Bool { groups.contains(group) }
