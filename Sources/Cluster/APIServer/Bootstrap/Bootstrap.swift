@@ -53,6 +53,8 @@ struct Bootstrap: Sendable {
                     ],
                 ],
             ])
+        // A server that only this machine can reach is nothing that pods could be sent to.
+        guard !isLoopback else { return }
         let address = advertiseAddress.description
         try await ensure(
             .endpoints, namespace: "default",
@@ -81,6 +83,10 @@ struct Bootstrap: Sendable {
                 "endpoints": [["addresses": [.string(address)], "conditions": ["ready": true]]],
                 "ports": [["name": "https", "port": .int(Int64(securePort)), "protocol": "TCP"]],
             ], renews: ["endpoints", "ports"])
+    }
+
+    private var isLoopback: Bool {
+        advertiseAddress == .loopbackV6 || advertiseAddress.v4.map { $0 >> 24 == 127 } ?? false
     }
 
     /// Makes an object unless it is there.
