@@ -183,6 +183,7 @@ enum PodRules {
         checkPorts(container["ports"], &findings)
         checkEnvironment(container["env"], &findings)
         checkMounts(container["volumeMounts"], volumes: volumes, &findings)
+        checkResources(container["resources"], &findings)
 
         let mayProbe = !isInit || container["restartPolicy"].text == "Always"
         for key in ["livenessProbe", "readinessProbe", "startupProbe"] where container[key].exists {
@@ -276,6 +277,29 @@ enum PodRules {
             if inside.hasPrefix("/") { findings.add(mount["subPath"].invalid("must be a relative path")) }
             if inside.split(separator: "/").contains("..") {
                 findings.add(mount["subPath"].invalid("must not contain '..'"))
+            }
+        }
+    }
+
+    /// Requests and limits are quantities that are not negative, and no request exceeds its limit.
+    private static func checkResources(_ resources: Field, _ findings: inout Findings) {
+        for kind in ["limits", "requests"] {
+            for (key, amount) in resources[kind].entries {
+                for problem in Names.qualifiedName(key) {
+                    findings.add(.invalid(resources[kind].path, .string(key), problem))
+                }
+                guard let wanted = Quantity(json: amount.value ?? .null) else {
+                    findings.add(
+                        amount.invalid(
+                            "quantities must match the regular expression "
+                                + "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"))
+                    continue
+                }
+                if wanted.isNegative { findings.add(amount.invalid("must be greater than or equal to 0")) }
+                guard kind == "requests", let limit = resources["limits"].value?[key], let most = Quantity(json: limit),
+                    wanted > most
+                else { continue }
+                findings.add(amount.invalid("must be less than or equal to \(key) limit of \(limit.plainText)"))
             }
         }
     }

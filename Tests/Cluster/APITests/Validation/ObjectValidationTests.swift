@@ -94,6 +94,18 @@ struct ObjectValidationTests {
             errors: [
                 #"spec.restartPolicy: Unsupported value: "Maybe": supported values: "Always", "Never", "OnFailure""#
             ]),
+        .init(
+            name: "a request within its limit", kind: podKind,
+            object: pod {
+                var greedy = container
+                greedy["resources"] = [
+                    "requests": ["cpu": "2", "memory": "1Gi"], "limits": ["cpu": "1500m", "memory": "1024Mi"],
+                ]
+                $0["containers"] = [greedy]
+            },
+            errors: [
+                #"spec.containers[0].resources.requests[cpu]: Invalid value: "2": must be less than or equal to cpu limit of 1500m"#
+            ]),
         .init(name: "a plain service is fine", kind: serviceKind, object: service(), errors: []),
         .init(
             name: "a service needs ports", kind: serviceKind, object: service { $0["ports"] = [] },
