@@ -136,7 +136,7 @@ let targets: [Target] = [
         ["APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
     tests(
         "ControllersTests", "Cluster/ControllersTests",
-        ["Controllers", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes", "TestSupport"]),
+        ["Controllers", "APIServer", "Store", "TLS", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes", "TestSupport"]),
     tests(
         "SchedulerTests", "Cluster/SchedulerTests",
         ["Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes"]),
