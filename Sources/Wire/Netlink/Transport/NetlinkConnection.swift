@@ -151,4 +151,9 @@ public final class NetlinkConnection {
         }
         return NetlinkMessages(bytes)
     }
+
+    /// The messages of a datagram that is there already, valid until the next call; nil when there is none.
+    func receiveWaiting(subject: @autoclosure () -> String) throws(NetlinkError) -> NetlinkMessages? {
+        try descriptor.receive(into: buffer, waiting: false, subject: subject()).map(NetlinkMessages.init)
+    }
 }

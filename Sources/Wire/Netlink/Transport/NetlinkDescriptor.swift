@@ -19,11 +19,13 @@ public final class NetlinkDescriptor: Sendable {
     static let receiveBuffer: CInt = 32 << 20
 
     public let rawValue: CInt
+    private let isNonblocking: Bool
 
     /// In the calling thread's namespace. `groups` are multicast group numbers to listen to.
     init(opening family: NetlinkProtocol, groups: [UInt32], nonblocking: Bool, timeout seconds: Int)
         throws(NetlinkError)
     {
+        isNonblocking = nonblocking
         let type = Int32(SOCK_RAW.rawValue) | O_CLOEXEC | (nonblocking ? O_NONBLOCK : 0)
         rawValue = socket(AF_NETLINK, type, family.rawValue)
         guard rawValue >= 0 else { throw .last("open a netlink socket") }
@@ -78,21 +80,22 @@ public final class NetlinkDescriptor: Sendable {
         }
     }
 
-    /// One datagram from the kernel into `buffer`; nil when none waits on a nonblocking socket.
-    func receive(into buffer: UnsafeMutableRawBufferPointer, subject: @autoclosure () -> String)
-        throws(NetlinkError) -> UnsafeRawBufferPointer?
-    {
+    /// One datagram from the kernel into `buffer`; nil when none is there and the socket, or the caller, does not wait.
+    func receive(
+        into buffer: UnsafeMutableRawBufferPointer, waiting: Bool = true, subject: @autoclosure () -> String
+    ) throws(NetlinkError) -> UnsafeRawBufferPointer? {
+        let flags = CInt(MSG_TRUNC) | (waiting ? 0 : CInt(MSG_DONTWAIT))
         while true {
             var peer = sockaddr_nl()
             var size = socklen_t(MemoryLayout<sockaddr_nl>.size)
             let count = withUnsafeMutablePointer(to: &peer) { pointer in
                 pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    recvfrom(rawValue, buffer.baseAddress, buffer.count, CInt(MSG_TRUNC), $0, &size)
+                    recvfrom(rawValue, buffer.baseAddress, buffer.count, flags, $0, &size)
                 }
             }
             if count < 0 {
                 if errno == EINTR { continue }
-                if errno == EAGAIN, fcntl(rawValue, F_GETFL) & O_NONBLOCK != 0 { return nil }
+                if errno == EAGAIN, !waiting || isNonblocking { return nil }
                 throw .last(subject())
             }
             // Any process may send to our port; only the kernel has port 0.

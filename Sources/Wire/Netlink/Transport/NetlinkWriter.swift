@@ -160,6 +160,9 @@ public struct NetlinkWriter: Sendable {
         return true
     }
 
+    /// Marks the buffer as not to be sent, because a part of it overflowed.
+    mutating func refuse() { overflowed = true }
+
     @usableFromInline mutating func markOverflow() { overflowed = true }
 
     @inlinable

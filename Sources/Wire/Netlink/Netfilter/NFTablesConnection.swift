@@ -1,0 +1,167 @@
+import Glibc
+
+/// nftables of one network namespace: transactions in, what is there out.
+///
+/// Plain calls; see `NetlinkConnection` for what they can wait for. Belongs to one thread, or loop, at a time.
+public final class NFTablesConnection {
+    /// The multicast group of all changes.
+    public static let notificationGroup: UInt32 = 7
+
+    private let connection: NetlinkConnection
+
+    /// Opens in the calling thread's namespace, or in the one behind `namespace` (an open descriptor, borrowed).
+    public init(namespace: CInt? = nil) throws(NetlinkError) {
+        connection = try NetlinkConnection(.netfilter, namespace: namespace)
+    }
+
+    /// Listens to all changes of that namespace.
+    public static func subscribe(namespace: CInt? = nil) throws(NetlinkError) -> NetlinkSubscription {
+        try NetlinkSubscription(.netfilter, groups: [notificationGroup], namespace: namespace)
+    }
+
+    // MARK: Writing
+
+    /// Makes all of the batch's changes, or throws and made none. `generation`: only if nobody in this namespace has
+    /// committed since. With `echo` the kernel sends the made objects back, with their handles.
+    @discardableResult
+    public func commit(_ batch: NFBatch, generation: UInt32? = nil, echo: Bool = false)
+        throws(NFBatchError) -> [NFTablesEvent]
+    {
+        guard !batch.isEmpty else { return [] }
+        let first = connection.takeSequences(batch.count + 2)
+        var failures: [(number: UInt32, error: NetlinkError)] = []
+        var events: [NFTablesEvent] = []
+        var isAcknowledged = false
+        do throws(NetlinkError) {
+            try connection.send(
+                batch.framed(first: first, generation: generation, echo: echo), subject: "send a batch")
+            // The kernel has worked by now, and what it has to say waits. Silence means that it threw the batch away
+            // without a word, as it does with one that it cannot parse.
+            while let messages = try connection.receiveWaiting(subject: "read the answer to a batch") {
+                for message in messages {
+                    let number = message.sequence &- first
+                    guard number <= UInt32(batch.count) + 1 else { continue }
+                    guard let verdict = NetlinkAcknowledgement(message) else {
+                        if let event = NFTablesEvent(message) { events.append(event) }
+                        continue
+                    }
+                    let index = Int(number) - 1
+                    let subject = batch.subjects.indices.contains(index) ? batch.subjects[index].text : "the batch"
+                    if let error = verdict.error(subject) {
+                        failures.append((number, error))
+                    } else if index == batch.count - 1 {
+                        isAcknowledged = true
+                    }
+                }
+            }
+        } catch {
+            throw NFBatchError(failures: failures.map(\.error) + [error])
+        }
+        guard failures.isEmpty else {
+            throw NFBatchError(failures: failures.sorted { $0.number < $1.number }.map(\.error))
+        }
+        guard isAcknowledged else {
+            throw NFBatchError(failures: [NetlinkError(errno: ETIMEDOUT, subject: "the batch", text: "no answer")])
+        }
+        return events
+    }
+
+    // MARK: Reading
+
+    /// Of the whole namespace, other tables included.
+    public func generation() throws(NetlinkError) -> NFGeneration {
+        var writer = NetlinkWriter()
+        writer.netfilterHeader(0)
+        let replies = try connection.perform(
+            NetlinkRequest(
+                type: NFNL.nftables | NFTMessage.getGeneration, body: writer.bytes, subject: "read the generation"))
+        for reply in replies {
+            let generation = reply.payload.withUnsafeBytes { bytes in
+                bytes.count < NFNL.headerSize
+                    ? nil : NFGeneration(NetlinkAttributes(UnsafeRawBufferPointer(rebasing: bytes[NFNL.headerSize...])))
+            }
+            if let generation { return generation }
+        }
+        throw NetlinkError(errno: EBADMSG, subject: "read the generation")
+    }
+
+    public func tables(_ family: NFFamily = .unspecified) throws(NetlinkError) -> [NFTable] {
+        try list(NFTMessage.getTable, family, "tables") { if case .table(let table) = $0 { table } else { nil } }
+    }
+
+    public func table(_ name: NFTableName) throws(NetlinkError) -> NFTable? {
+        try tables(name.family).first { $0.id == name }
+    }
+
+    public func chains(in table: NFTableName) throws(NetlinkError) -> [NFChain] {
+        try list(NFTMessage.getChain, table.family, "chains of \(table)") { event in
+            if case .chain(let chain) = event, chain.id.table == table { chain } else { nil }
+        }
+    }
+
+    public func sets(in table: NFTableName) throws(NetlinkError) -> [NFSet] {
+        try list(NFTMessage.getSet, table.family, "sets of \(table)", [(NFTA.Set.table, table.name)]) { event in
+            if case .set(let set) = event, set.id.table == table { set } else { nil }
+        }
+    }
+
+    /// In their order.
+    public func rules(in table: NFTableName, chain: String? = nil) throws(NetlinkError) -> [NFRule] {
+        var filter = [(NFTA.Rule.table, table.name)]
+        if let chain { filter.append((NFTA.Rule.chain, chain)) }
+        return try list(NFTMessage.getRule, table.family, "rules of \(table)", filter) { event in
+            if case .rule(let rule) = event, rule.chain.table == table { rule } else { nil }
+        }
+    }
+
+    public func objects(in table: NFTableName) throws(NetlinkError) -> [NFObject] {
+        try list(NFTMessage.getObject, table.family, "objects of \(table)", [(NFTA.Object.table, table.name)]) {
+            event in
+            if case .object(let object) = event, object.table == table { object } else { nil }
+        }
+    }
+
+    public func elements(of set: NFSetName) throws(NetlinkError) -> [NFElement] {
+        var elements: [NFElement] = []
+        try forEachElement(of: set, restart: { elements.removeAll(keepingCapacity: true) }) { view in
+            if let element = NFElement(view) { elements.append(element) }
+        }
+        return elements
+    }
+
+    /// Shows each element in place. When the set changed under the dump, `restart` is called and it begins again.
+    public func forEachElement(of set: NFSetName, restart: () -> Void, _ visit: (NFElementView) -> Void)
+        throws(NetlinkError)
+    {
+        let request = Self.request(
+            NFTMessage.getElement, set.table.family, "elements of \(set)",
+            [(NFTA.Elements.table, set.table.name), (NFTA.Elements.set, set.name)])
+        for _ in 0..<NetlinkConnection.dumpAttempts {
+            let whole = try connection.dumpOnce(request) { message in
+                guard message.type == NFNL.nftables | NFTMessage.newElement else { return }
+                message.attributes(after: NFNL.headerSize).forEachElement(visit)
+            }
+            if whole { return }
+            restart()
+        }
+        throw NetlinkError(errno: EINTR, subject: request.subject, text: "it changes faster than it can be read")
+    }
+
+    // MARK: -
+
+    private static func request(
+        _ type: UInt16, _ family: NFFamily, _ what: String, _ filter: [(UInt16, String)]
+    ) -> NetlinkRequest {
+        var writer = NetlinkWriter()
+        writer.netfilterHeader(family.rawValue)
+        for (attribute, name) in filter { writer.attribute(attribute, name) }
+        return NetlinkRequest(type: NFNL.nftables | type, body: writer.bytes, subject: "list \(what)")
+    }
+
+    private func list<Value>(
+        _ type: UInt16, _ family: NFFamily, _ what: String, _ filter: [(UInt16, String)] = [],
+        _ pick: (NFTablesEvent) -> Value?
+    ) throws(NetlinkError) -> [Value] {
+        try connection.dump(Self.request(type, family, what, filter)) { NFTablesEvent($0).flatMap(pick) }
+    }
+}
