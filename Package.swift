@@ -123,7 +123,7 @@ let targets: [Target] = [
     tests("ReactorTests", "Runtime/ReactorTests", ["Reactor", "Bytes", "CLinux", "TestSupport"]),
     tests("TelemetryTests", "Runtime/TelemetryTests", ["Telemetry"]),
     tests("DNSMessageTests", "Wire/DNSMessageTests", ["DNSMessage", "Bytes"]),
-    tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "TestSupport"]),
+    tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "CNetlink", "TestSupport"]),
     tests("TLSTests", "Wire/TLSTests", ["TLS", "JSON", "Bytes"]),
     tests("HTTPTests", "Wire/HTTPTests", ["HTTP", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests("ClusterAPITests", "Cluster/APITests", ["ClusterAPI", "JSON", "Bytes"]),

@@ -189,7 +189,7 @@ public final class PodLinks {
                 entries[id]?.device = device
                 continue
             }
-            if (try? NetworkNamespace.open(attachment.namespacePath)) != nil {
+            if (try? NamespaceHandle.open(attachment.namespacePath)) != nil {
                 do {
                     entries[id]?.device = try plumber.attach(attachment)
                     if let entry = entries[id] { relinked.append(entry) }

@@ -19,19 +19,19 @@ struct NetlinkTransportTests {
 
     @Test("a connection stays in the namespace in which it was opened: a new one holds only lo")
     func namespace() throws {
-        let namespace = try NetworkNamespace.create()
+        let namespace = try NamespaceHandle.create()
         let connection = try NetlinkConnection(.route, namespace: namespace.descriptor)
         let names = try connection.dump(Self.listLinks) { $0.attributes(after: 16).first(3)?.string }
         #expect(names == ["lo"])
-        let here = try NetworkNamespace.current()
+        let here = try NamespaceHandle.current()
         #expect(here.inode != namespace.inode)
-        #expect(try namespace.run { try NetworkNamespace.current().inode } == namespace.inode)
-        #expect(try NetworkNamespace.current().inode == here.inode)
+        #expect(try namespace.run { try NamespaceHandle.current().inode } == namespace.inode)
+        #expect(try NamespaceHandle.current().inode == here.inode)
     }
 
     @Test("a thousand requests in flight: each gets its own answer, and a failing one stops no other")
     func pipeline() throws {
-        let namespace = try NetworkNamespace.create()
+        let namespace = try NamespaceHandle.create()
         let connection = try NetlinkConnection(.route, namespace: namespace.descriptor)
         let requests = (0..<1300).map { Self.getLink($0 % 3 == 1 ? "none\($0)" : "lo") }
         let results = try connection.exchange(requests)
@@ -51,7 +51,7 @@ struct NetlinkTransportTests {
 
     @Test("the kernel's own words and the place of the fault come with an error")
     func extendedAcknowledgement() throws {
-        let namespace = try NetworkNamespace.create()
+        let namespace = try NamespaceHandle.create()
         let connection = try NetlinkConnection(.route, namespace: namespace.descriptor)
         var writer = NetlinkWriter()
         for _ in 0..<4 { writer.put(UInt32(0)) }
@@ -66,25 +66,25 @@ struct NetlinkTransportTests {
     @Test("a pinned namespace outlives its object and goes with its path")
     func pinned() throws {
         let path = "/tmp/weft-netns-\(getpid())-\(UInt32.random(in: 0 ... .max))"
-        let inode = try NetworkNamespace.create(pinnedAt: path).inode
-        defer { try? NetworkNamespace.unpin(path) }
-        #expect(try NetworkNamespace.open(path).inode == inode)
-        #expect(throws: NetlinkError.self) { try NetworkNamespace.create(pinnedAt: path) }
-        try NetworkNamespace.unpin(path)
+        let inode = try NamespaceHandle.create(pinnedAt: path).inode
+        defer { try? NamespaceHandle.unpin(path) }
+        #expect(try NamespaceHandle.open(path).inode == inode)
+        #expect(throws: NetlinkError.self) { try NamespaceHandle.create(pinnedAt: path) }
+        try NamespaceHandle.unpin(path)
         #expect(access(path, F_OK) != 0)
-        try NetworkNamespace.unpin(path)
+        try NamespaceHandle.unpin(path)
     }
 
     @Test("a file that is no namespace is refused by name")
     func notANamespace() throws {
-        let error = try #require(throws: NetlinkError.self) { try NetworkNamespace.open("/etc/hostname") }
+        let error = try #require(throws: NetlinkError.self) { try NamespaceHandle.open("/etc/hostname") }
         #expect("\(error)".contains("/etc/hostname"))
-        #expect(throws: NetlinkError.self) { try NetworkNamespace.open("/nowhere/at/all") }
+        #expect(throws: NetlinkError.self) { try NamespaceHandle.open("/nowhere/at/all") }
     }
 
     @Test("a subscriber hears what others change, and is told when it was too slow")
     func subscription() throws {
-        let namespace = try NetworkNamespace.create()
+        let namespace = try NamespaceHandle.create()
         let connection = try NetlinkConnection(.route, namespace: namespace.descriptor)
         let subscription = try NetlinkSubscription(.route, groups: [1], namespace: namespace.descriptor)
         func setUp(_ up: UInt32) -> NetlinkRequest {

@@ -30,11 +30,11 @@ public final class PodPlumber {
         return index
     }
 
-    private func open(_ path: String) throws(PodNetworkError) -> NetworkNamespace {
-        do { return try NetworkNamespace.open(path) } catch { throw .noNamespace(error) }
+    private func open(_ path: String) throws(PodNetworkError) -> NamespaceHandle {
+        do { return try NamespaceHandle.open(path) } catch { throw .noNamespace(error) }
     }
 
-    private func configure(_ attachment: PodAttachment, in namespace: NetworkNamespace) throws {
+    private func configure(_ attachment: PodAttachment, in namespace: NamespaceHandle) throws {
         let pod = try RouteConnection(namespace: namespace.descriptor)
         let found = try pod.perform([.get(linkNamed: attachment.id.interface), .get(linkNamed: "lo")])
         let links = found.links
@@ -64,7 +64,7 @@ public final class PodPlumber {
         where !routes.contains(where: { $0.destination == PodGateway.hostPrefix(address) && $0.device == link.index }) {
             return "the node has no route to \(address) by \(attachment.hostInterface)"
         }
-        let namespace: NetworkNamespace
+        let namespace: NamespaceHandle
         do { namespace = try open(attachment.namespacePath) } catch { return "\(error)" }
         let pod = try RouteConnection(namespace: namespace.descriptor)
         guard let device = try pod.link(named: attachment.id.interface) else {

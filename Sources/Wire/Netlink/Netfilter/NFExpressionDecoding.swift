@@ -53,8 +53,8 @@ extension NFExpression {
             .quota(bytes: f.u64(1) ?? 0, over: (f.u32(2) ?? 0) & 1 != 0, consumed: f.u64(4) ?? 0)
         case "connlimit": .connectionLimit(count: f.u32(1) ?? 0, over: (f.u32(2) ?? 0) & 1 != 0)
         case "nat": nat(f)
-        case "masq": .masquerade(NATFlags(rawValue: f.u32(1) ?? 0), ports: f.register(2))
-        case "redir": .redirect(ports: f.register(1), NATFlags(rawValue: f.u32(3) ?? 0))
+        case "masq": .masquerade(f.natFlags(1), ports: f.register(2))
+        case "redir": .redirect(ports: f.register(1), f.natFlags(3))
         case "tproxy":
             f.u32(1).flatMap(UInt8.init(exactly:)).flatMap(NFFamily.init(rawValue:)).map {
                 .tproxy($0, address: f.register(2), port: f.register(3))
@@ -133,9 +133,7 @@ extension NFExpression {
             // The kernel repeats a lone register as the upper bound; a real range is not ours.
             f.u32(4) == nil || f.u32(4) == f.u32(3), f.u32(6) == nil || f.u32(6) == f.u32(5)
         else { return nil }
-        // The kernel adds what the registers imply (MAP_IPS 1, PROTO_SPECIFIED 2).
-        let flags = NATFlags(rawValue: f.u32(7) ?? 0).intersection([.random, .persistent, .fullyRandom])
-        return .nat(NAT(kind, family, address: f.register(3), port: f.register(5), flags: flags))
+        return .nat(NAT(kind, family, address: f.register(3), port: f.register(5), flags: f.natFlags(7)))
     }
 
     private static func dynamicSet(_ f: Fields) -> NFExpression? {
@@ -160,5 +158,11 @@ private struct Fields {
     func string(_ type: UInt16) -> String? { attributes.first(type)?.string }
     func nest(_ type: UInt16) -> NetlinkAttributes? { attributes.first(type)?.nested }
     func register(_ type: UInt16) -> NFRegister? { NFRegister(wire: u32(type)) }
+
+    /// Without what the kernel adds because the registers imply it (MAP_IPS 1, PROTO_SPECIFIED 2).
+    func natFlags(_ type: UInt16) -> NFExpression.NATFlags {
+        NFExpression.NATFlags(rawValue: u32(type) ?? 0).intersection([.random, .persistent, .fullyRandom])
+    }
+
     func data(_ type: UInt16) -> [UInt8]? { nest(type)?.first(NFTA.Data.value)?.bytes }
 }

@@ -130,6 +130,9 @@ public final class NFTablesConnection {
     }
 
     /// Shows each element in place. When the set changed under the dump, `restart` is called and it begins again.
+    ///
+    /// A hash table that has just been filled grows in the background for some milliseconds. A dump meanwhile can show
+    /// an element twice and miss another; the kernel gives no sign of it.
     public func forEachElement(of set: NFSetName, restart: () -> Void, _ visit: (NFElementView) -> Void)
         throws(NetlinkError)
     {

@@ -1,5 +1,6 @@
 import CNetlink
 import Glibc
+import Reactor
 
 /// Which part of the kernel a netlink socket speaks to.
 public enum NetlinkProtocol: CInt, Sendable {
@@ -113,7 +114,11 @@ func openNetlink(
     guard let namespace else {
         return try NetlinkDescriptor(opening: family, groups: groups, nonblocking: nonblocking, timeout: timeout)
     }
-    return try NetworkNamespace.onThread(in: namespace) { () throws(NetlinkError) in
-        try NetlinkDescriptor(opening: family, groups: groups, nonblocking: nonblocking, timeout: timeout)
+    do {
+        return try NetworkNamespace.withEntered(namespace) {
+            try NetlinkDescriptor(opening: family, groups: groups, nonblocking: nonblocking, timeout: timeout)
+        }
+    } catch {
+        throw NetlinkError("open a netlink socket in a network namespace", causedBy: error)
     }
 }

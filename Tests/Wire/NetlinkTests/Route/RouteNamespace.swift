@@ -4,10 +4,10 @@ import Netlink
 
 /// A network namespace of a test's own, with iproute2 looking into it. Gone with the object: nothing is mounted.
 final class RouteNamespace {
-    private let namespace: NetworkNamespace
+    private let namespace: NamespaceHandle
     var descriptor: CInt { namespace.descriptor }
 
-    init() throws { namespace = try NetworkNamespace.create() }
+    init() throws { namespace = try NamespaceHandle.create() }
 
     struct Failure: Error { var text: String }
 
