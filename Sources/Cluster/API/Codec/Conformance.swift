@@ -259,11 +259,13 @@ private struct ConformancePass {
 
     private func pathText(_ last: String) -> String { Self.text(path + [.member(last)]) }
 
-    /// Where the value of a field is: the element that the path ends with, or the field itself.
-    private func place(_ field: SchemaField) -> String {
-        if field.container != .single, case .member(field.name)? = path.dropLast().last { return Self.text(path) }
-        return pathText(field.name)
+    /// Whether the path ends within the field's container, at an element or an entry.
+    private func isWithin(_ field: SchemaField) -> Bool {
+        guard field.container != .single, case .member(field.name)? = path.dropLast().last else { return false }
+        return true
     }
+
+    private func place(_ field: SchemaField) -> String { isWithin(field) ? Self.text(path) : pathText(field.name) }
 
     private static func text(_ path: [Step]) -> String {
         var text = ""
@@ -282,13 +284,13 @@ private struct ConformancePass {
         // Go shows a number that has the right kind but does not fit.
         if found == "number", [.int32, .int64, .intOrString].contains(field.shape) { found += " \(value)" }
         var way: [String] = []
-        for step in path { if case .member(let name) = step { way.append(name) } }
-        if field.container == .single || way.last != field.name { way.append(field.name) }
+        for step in isWithin(field) ? path.dropLast() : path { if case .member(let name) = step { way.append(name) } }
+        if !isWithin(field) { way.append(field.name) }
         let target = schema.table[type].goName.split(separator: ".").last ?? ""
         return CodecError(
             path: place(field),
             "json: cannot unmarshal \(found) into Go struct field \(target).\(way.joined(separator: ".")) of type "
-                + field.goType(schema))
+                + field.goType(schema, ofElement: isWithin(field)))
     }
 
     private func invalid(_ field: SchemaField, _ message: String) -> CodecError {
@@ -310,7 +312,7 @@ extension SchemaField {
     }
 
     /// The Go type that messages name.
-    fileprivate func goType(_ schema: Schema) -> String {
+    fileprivate func goType(_ schema: Schema, ofElement: Bool) -> String {
         let element =
             switch shape {
             case .string: "string"
@@ -327,7 +329,7 @@ extension SchemaField {
             case .json, .propsOrBool, .propsOrArray, .propsOrStrings: "v1.JSON"
             case .message: schema.table[Int(message)].goName
             }
-        return switch container {
+        return switch ofElement ? .single : container {
         case .single: element
         case .list: "[]\(element)"
         case .map: "map[string]\(element)"

@@ -111,6 +111,7 @@ enum ClusterDefaults {
 
     static func customResourceDefinition(_ definition: inout JSONObject) {
         definition.ensuring("spec") { spec in
+            spec.setDefault("versions", [])
             spec.setDefault("conversion", ["strategy": "None"])
             spec.within("conversion") { conversion in
                 conversion.within("webhook") {

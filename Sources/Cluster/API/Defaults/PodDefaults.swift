@@ -29,6 +29,7 @@ enum PodDefaults {
 
     /// What a pod and a pod template have in common.
     static func spec(_ spec: inout JSONObject) {
+        spec.setDefault("containers", [])
         spec.setDefault("dnsPolicy", "ClusterFirst")
         spec.setDefault("restartPolicy", "Always")
         spec.setDefault("schedulerName", "default-scheduler")

@@ -3,7 +3,7 @@ public import JSON
 /// Kubernetes' own merge: objects merge member by member, lists merge by key where the schema says so, null removes, and
 /// members of the patch that begin with `$` direct the rest.
 ///
-/// - `$patch: replace | delete | merge` in an object, or as an element of a list, changes how it merges.
+/// - `$patch: replace | delete` in an object, or as an element of a list, replaces or removes instead of merging.
 /// - `$retainKeys: [...]` names the members of an object that stay.
 /// - `$setElementOrder/<list>` orders the elements that it names; others keep their place between them.
 /// - `$deleteFromPrimitiveList/<list>` takes scalars out.
@@ -126,7 +126,7 @@ private struct StrategicMerge {
         var changes: [JSONObject] = []
         var replaces = false
         for change in patch {
-            guard case .object(var object) = change else {
+            guard case .object(let object) = change else {
                 throw .malformed("an element of \"\(field.name)\" is no object")
             }
             switch object[Directive.patch]?.string {
@@ -135,9 +135,7 @@ private struct StrategicMerge {
             case "delete":
                 guard let value = object[key] else { throw noKey(field, key) }
                 elements.removeAll { $0[key] == value }
-            case "merge":
-                object[Directive.patch] = nil
-                changes.append(object)
+            case "merge": throw .malformed("merging lists cannot yet be specified in the patch")
             case let directive?: throw .malformed("unknown patch type found: \(directive)")
             }
         }

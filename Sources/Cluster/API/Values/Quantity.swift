@@ -2,7 +2,8 @@ public import JSON
 
 /// An amount as Kubernetes writes it: `250m`, `1.5Gi`, `2e3`.
 ///
-/// Exact to a billionth; finer amounts are rounded away from zero. Amounts beyond 2⁶³−1 in size are cut to it.
+/// Exact to a billionth; finer amounts are rounded away from zero. Amounts beyond what the format can hold (2⁶³−1
+/// with binary suffixes, 10²⁸ otherwise) are cut to it.
 public struct Quantity: Hashable, Sendable {
     /// Which family of suffixes the canonical text uses.
     public enum Format: UInt8, Sendable {
@@ -19,7 +20,10 @@ public struct Quantity: Hashable, Sendable {
     public var format: Format
 
     private static let nano: Int128 = 1_000_000_000
-    private static let limit = Int128(Int64.max) * nano
+    /// In billionths; sums of two still fit 128 bits.
+    private static func limit(_ format: Format) -> Int128 {
+        format == .binary ? Int128(Int64.max) * nano : 10_000_000_000_000_000_000_000_000_000 * nano
+    }
     /// Digits of a number that is read; each more would only be rounded or cut.
     private static let digitLimit = 64
 
@@ -33,7 +37,8 @@ public struct Quantity: Hashable, Sendable {
     public init(milli: Int64) { self.init(nanos: Int128(milli) * 1_000_000, .decimal) }
 
     private init(nanos: Int128, _ format: Format) {
-        self.nanos = min(max(nanos, -Self.limit), Self.limit)
+        let limit = Self.limit(format)
+        self.nanos = min(max(nanos, -limit), limit)
         self.format = format
     }
 
@@ -180,8 +185,8 @@ extension Quantity {
             index += 1
         }
         guard digits > 0, let suffix = suffix(UnsafeBufferPointer(rebasing: bytes[index...])) else { return nil }
-        var nanos = scaled(mantissa, twos: suffix.twos, tens: suffix.tens - fraction + 9)
-        if lostDigits, nanos < limit { nanos += 1 }
+        var nanos = scaled(mantissa, twos: suffix.twos, tens: suffix.tens - fraction + 9, limit: limit(suffix.format))
+        if lostDigits { nanos += 1 }
         return Quantity(nanos: isNegative ? -nanos : nanos, suffix.format)
     }
 
@@ -228,7 +233,7 @@ extension Quantity {
     }
 
     /// `mantissa` × 2^twos × 10^tens, rounded up, cut to the limit.
-    private static func scaled(_ mantissa: Int128, twos: Int, tens: Int) -> Int128 {
+    private static func scaled(_ mantissa: Int128, twos: Int, tens: Int, limit: Int128) -> Int128 {
         guard mantissa > 0 else { return 0 }
         var value = mantissa
         var tens = tens
