@@ -98,17 +98,16 @@ struct Bootstrap: Sendable {
         var call = APICall(user: .server, verb: .create, resource: resource)
         call.namespace = namespace
         call.name = object["metadata"]?["name"]?.string ?? ""
-        do {
+        guard try await registry.storage.find(resource, call.key) != nil else {
             _ = try await registry.create(object, call)
-        } catch {
-            guard error.reason == .alreadyExists else { throw error }
-            guard !renews.isEmpty else { return }
-            call.verb = .update
-            _ = try await registry.change(call) { old throws(StatusError) in
-                var renewed = old
-                for field in renews { renewed[field] = object[field] }
-                return renewed
-            }
+            return
+        }
+        guard !renews.isEmpty else { return }
+        call.verb = .update
+        _ = try await registry.change(call) { old throws(StatusError) in
+            var renewed = old
+            for field in renews { renewed[field] = object[field] }
+            return renewed
         }
     }
 }

@@ -34,6 +34,10 @@ extension Registry {
                 candidate, call.resource.gvk, namespaced: call.resource.namespaced)
             problems += missingFields(candidate, call.resource, besides: problems)
             guard problems.isEmpty else { throw .invalid(call.resource.gvk, key.name, problems) }
+            if call.resource.gvr == .services, try await storage.find(call.resource, key) != nil {
+                // Said before its own address is found to be taken, by itself.
+                throw .alreadyExists(call.resource.gvr, key.name)
+            }
             let lease = try await services.allocate(&candidate, old: nil, call.resource, dryRun: dryRun)
             do throws(StatusError) {
                 let encoded = self.encoded(candidate, call.resource)
