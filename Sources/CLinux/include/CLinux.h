@@ -105,6 +105,9 @@ struct weft_spawn {
 // Starts it and waits until it has called exec or failed. The process id, or -1 with failed_call and error set.
 int weft_spawn(struct weft_spawn *spawn);
 
+static inline int weft_pipe(int *ends) { return pipe2(ends, O_CLOEXEC); }
+static inline char **weft_environment(void) { return environ; }
+
 // Ancillary data of datagrams: where a packet was sent to, and from which address its answer leaves.
 struct weft_packet_info {
     int family;            // AF_INET, AF_INET6, or 0: none

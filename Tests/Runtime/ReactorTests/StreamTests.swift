@@ -177,10 +177,15 @@ let anyPort = SocketAddress.ip(.loopbackV4, 0)
     func connectFails() async throws {
         try await withLoops { group in
             let loop = group.all[1]
-            let listener = try await Listener.listen(anyPort, on: group) { $0.handler = Echo() }
+            // An address of its own: no other test's port can be met there.
+            let listener = try await Listener.listen(.ip(IPAddress(v4: 127, 77, 1, 1), 0), on: group) {
+                $0.handler = Echo()
+            }
             let address = listener[0].address
-            for one in listener { one.close() }
-            try await loop.sleep(for: .milliseconds(10))
+            for one in listener {
+                one.close()
+                try await one.loop.perform {}
+            }
             await #expect { _ = try await StreamConnection.connect(to: address, on: loop) } throws: {
                 ($0 as? SystemError)?.errno == ECONNREFUSED
             }

@@ -57,6 +57,8 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     /// Throws when the process has no descriptors left.
     public init(name: String) throws(SystemError) {
         self.name = name
+        // A pipe or socket whose reader is gone is an error of that write, not the end of the process.
+        signal(SIGPIPE, SIG_IGN)
         epoll = try checked("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
         do throws(SystemError) {
             wakeup = try checked("eventfd") { eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK)) }
@@ -242,7 +244,8 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     @discardableResult
     public func schedule(after delay: Duration, _ body: @escaping () -> Void) -> TimerHandle {
         assert(isCurrent, "timers are set on their loop")
-        let at = clock.adding(delay).nanoseconds
+        // Asked anew: counted from the beginning of a long turn, a timer would be early.
+        let at = MonotonicTime.now().adding(delay).nanoseconds
         return timers.insert(expiry: at / Self.tick + (at % Self.tick == 0 ? 0 : 1), body)
     }
 
@@ -292,6 +295,3 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
         unfinished.append(handler)
     }
 }
-
-/// `EPOLLET` is the sign bit, which Swift imports as a negative or as an enum depending on the header's mood.
-private let EPOLLET_: UInt32 = 1 << 31

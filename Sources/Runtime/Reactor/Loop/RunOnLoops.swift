@@ -3,13 +3,11 @@ import Glibc
 /// A program's main: starts `threads` loops (0: one a core), runs `main` as a task on the first, which is the calling
 /// thread, and answers the exit status: 0, or 1 when `main` threw (its error goes to stderr).
 ///
-/// SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 are blocked in all threads for `Signals` to receive, SIGPIPE is ignored,
-/// and the soft limit of descriptors is raised to the hard one.
+/// SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 are blocked in all threads for `Signals` to receive, and the soft limit of descriptors is raised to the hard one.
 public func runOnLoops(
     threads: Int = 0, _ main: @escaping @Sendable (EventLoopGroup) async throws -> Void
 ) -> CInt {
     Signals.block(Signals.usual)
-    signal(SIGPIPE, SIG_IGN)
     raiseDescriptorLimit()
     do {
         let group = try EventLoopGroup(count: threads, name: "loop", callerRunsFirst: true)

@@ -118,7 +118,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
                 if ip.family == .v6 {
                     try setOption(fd, CInt(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv6Only ? 1 : 0, "IPV6_V6ONLY")
                 }
-                if options.freeBind { try setOption(fd, CInt(IPPROTO_IP), 15 /* IP_FREEBIND */, 1, "IP_FREEBIND") }
+                if options.freeBind { try setOption(fd, CInt(IPPROTO_IP), IP_FREEBIND_, 1, "IP_FREEBIND") }
             }
             if case .unix(let path) = address { removeStale(path) }
             _ = try address.withKernelAddress { (pointer, length) throws(SystemError) in
@@ -206,6 +206,8 @@ public final class Listener: PollHandler, @unchecked Sendable {
         loop.execute { [self] in
             guard fd >= 0 else { return }
             loop.deregister(registration)
+            // A child between fork and exec may hold a copy; it must not go on listening.
+            shutdown(fd, CInt(SHUT_RDWR))
             Glibc.close(fd)
             fd = -1
             if case .unix(let path) = address { unlink(path) }

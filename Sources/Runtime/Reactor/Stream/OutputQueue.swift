@@ -113,5 +113,3 @@ struct OutputQueue {
         count = 0
     }
 }
-
-let MSG_NOSIGNAL_: CInt = 0x4000

@@ -164,9 +164,3 @@ func setOption(
 func openSocket(_ family: CInt, _ kind: CInt, _ number: CInt = 0) throws(SystemError) -> CInt {
     try checked("socket") { socket(family, kind | CInt(SOCK_NONBLOCK_) | CInt(SOCK_CLOEXEC_), number) }
 }
-
-let SOCK_STREAM_: CInt = 1
-let SOCK_DGRAM_: CInt = 2
-let SOCK_RAW_: CInt = 3
-let SOCK_NONBLOCK_: CInt = 0o4000
-let SOCK_CLOEXEC_: CInt = 0o2000000
