@@ -94,7 +94,7 @@ let targets: [Target] = [
     // Commands: flags and wiring, nothing else.
     program(
         "weft",
-        ["ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "TLS", "HTTP", "Bytes", "ArgumentParser", "YAML"]),
+        ["CLinux", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "Bytes", "ArgumentParser", "YAML"]),
     program(
         "weft-control",
         [

@@ -120,3 +120,39 @@ private func clock_monotonic() -> Double {
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
+
+/// A thread that is joined before its results are read.
+final class Worker: @unchecked Sendable {
+    private var thread = pthread_t()
+    private let body: () -> Void
+
+    init(_ body: @escaping () -> Void) {
+        self.body = body
+        pthread_create(
+            &thread, nil,
+            { argument in
+                if let argument { Unmanaged<Worker>.fromOpaque(argument).takeUnretainedValue().body() }
+                return nil
+            }, Unmanaged.passUnretained(self).toOpaque())
+    }
+
+    func join() { pthread_join(thread, nil) }
+}
+
+/// Results of workers, each in its own place.
+final class Replies: @unchecked Sendable {
+    private let slots: UnsafeMutableBufferPointer<CNIReply?>
+
+    init(count: Int) {
+        slots = .allocate(capacity: count)
+        slots.initialize(repeating: nil)
+    }
+
+    deinit {
+        slots.deinitialize()
+        slots.deallocate()
+    }
+
+    func set(_ index: Int, _ reply: CNIReply?) { slots[index] = reply }
+    var all: [CNIReply?] { Array(slots) }
+}

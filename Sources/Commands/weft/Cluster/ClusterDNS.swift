@@ -1,0 +1,106 @@
+import ClusterAPI
+import ClusterClient
+import JSON
+
+/// The cluster's DNS as objects: what an operator would apply by hand, under the names that Kubernetes people look for.
+enum ClusterDNS {
+    private static let namespace = "kube-system"
+    private static let labels: JSONValue = ["k8s-app": "kube-dns"]
+
+    static func objects(replicas: Int) -> [(GroupVersionResource, JSONValue)] {
+        [
+            (.serviceAccounts, ["apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata("coredns")]),
+            (
+                .configMaps,
+                [
+                    "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("coredns"),
+                    "data": ["Corefile": .string(corefile)],
+                ]
+            ), (.services, service), (.deployments, deployment(replicas: replicas)),
+        ]
+    }
+
+    private static func metadata(_ name: String) -> JSONValue {
+        ["name": .string(name), "namespace": .string(namespace), "labels": labels]
+    }
+
+    static let corefile = """
+        .:53 {
+            errors
+            health
+            ready
+            kubernetes cluster.local in-addr.arpa ip6.arpa {
+                pods insecure
+                fallthrough in-addr.arpa ip6.arpa
+                ttl 30
+            }
+            prometheus :9153
+            forward . /etc/resolv.conf
+            cache 30
+            loadbalance
+        }
+
+        """
+
+    private static var service: JSONValue {
+        var metadata = metadata("kube-dns")
+        metadata["labels"] = ["k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"]
+        func port(_ name: String, _ number: Int64, _ transport: String) -> JSONValue {
+            ["name": .string(name), "port": .int(number), "protocol": .string(transport), "targetPort": .int(number)]
+        }
+        return [
+            "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": [
+                "clusterIP": .string(ClusterRecord.dnsAddress), "selector": labels,
+                "ports": [port("dns", 53, "UDP"), port("dns-tcp", 53, "TCP"), port("metrics", 9153, "TCP")],
+            ],
+        ]
+    }
+
+    /// Runs the weft-dns beside this program, from the image that is this machine's own file system.
+    private static func deployment(replicas: Int) -> JSONValue {
+        let container: JSONValue = [
+            "name": "dns", "image": "weft.local/host",
+            "command": [.string(Programs.path("weft-dns"))], "args": ["-conf", "/etc/coredns/Corefile"],
+            "ports": [
+                ["name": "dns", "containerPort": 53, "protocol": "UDP"],
+                ["name": "dns-tcp", "containerPort": 53, "protocol": "TCP"],
+                ["name": "metrics", "containerPort": 9153, "protocol": "TCP"],
+            ],
+            "resources": ["requests": ["cpu": "50m", "memory": "16Mi"], "limits": ["memory": "170Mi"]],
+            "readinessProbe": ["httpGet": ["path": "/ready", "port": 8181], "periodSeconds": 1],
+            "livenessProbe": [
+                "httpGet": ["path": "/health", "port": 8080], "initialDelaySeconds": 10, "periodSeconds": 10,
+                "failureThreshold": 5,
+            ],
+            "volumeMounts": [["name": "config", "mountPath": "/etc/coredns", "readOnly": true]],
+        ]
+        let pod: JSONValue = [
+            "serviceAccountName": "coredns", "dnsPolicy": "Default", "priorityClassName": "system-cluster-critical",
+            "tolerations": [["key": "CriticalAddonsOnly", "operator": "Exists"]],
+            "containers": [container], "volumes": [["name": "config", "configMap": ["name": "coredns"]]],
+        ]
+        return [
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata("coredns"),
+            "spec": [
+                "replicas": .int(Int64(replicas)), "selector": ["matchLabels": labels],
+                "template": ["metadata": ["labels": labels], "spec": pod],
+            ],
+        ]
+    }
+
+    /// Creates what is not there yet.
+    static func apply(_ client: KubeClient, replicas: Int) async throws {
+        for (resource, json) in objects(replicas: replicas) {
+            let object = KubeObject(json: json)
+            if try await client.find(resource, object.key) == nil { _ = try await client.create(resource, object) }
+        }
+    }
+
+    /// How many of its pods are ready.
+    static func ready(_ client: KubeClient) async throws -> Int {
+        let key = ObjectKey(namespace: namespace, name: "coredns")
+        let deployment = try await client.find(.deployments, key)
+        return Int(clamping: deployment?.status["readyReplicas"]?.int ?? 0)
+    }
+}
