@@ -45,7 +45,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     var isHTTP2: Bool { session != nil }
     /// Another exchange may begin now.
     var isAvailable: Bool {
-        guard !isClosed, !isRetired, isChannelOpen else { return false }
+        guard !isClosed, !isRetired, opening == nil else { return false }
         return session.map { $0.canOpenStream } ?? (exchange == nil)
     }
     var isIdle: Bool { exchange == nil && (session?.streams.isEmpty ?? true) }
@@ -133,8 +133,10 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
                 session = try HTTP2Session(.client, limits: limits, scratchHead: { head }, delegate: self)
                 sendFrames()
             } catch {
-                return shutDown(error)
+                shutDown(error)
             }
+            // The connection counts as open when the server has told how many streams it takes.
+            return
         }
         opening?.succeed(())
         opening = nil
@@ -148,6 +150,10 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
                 sendFrames()
             } catch {
                 shutDown(error)
+            }
+            if session.hasPeerSettings {
+                opening?.succeed(())
+                opening = nil
             }
             return
         }
@@ -255,7 +261,8 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
         guard !isClosed else { return }
         isClosed = true
         isRetired = true
-        if !isDown { closeAfterWrite() }
+        // What has not gone out yet is of no use to anybody.
+        if !isDown { if queuedBytes > 0 { reset() } else { closeAfterWrite() } }
         input.deallocate()
         let reason = error.map { "\($0)" } ?? "the server closed it"
         if let opening {

@@ -105,8 +105,7 @@ public final class HTTPClient: Sendable {
                     try connection.begin(
                         exchange, method, target, authority: pool.endpoint.authority, headers: complete, body: body)
                     let head = try await exchange.awaitHead(timeout: headTimeout)
-                    return HTTPResponseStream(
-                        exchange, status: head.status, headers: head.headers, version: head.version)
+                    return HTTPResponseStream(exchange, of: self, head)
                 } catch let error as HTTPError
                     where error.isRetrySafe && error.kind == .closed && attempt < Self.attempts
                 {

@@ -20,12 +20,15 @@ public final class HTTPResponseStream: Sendable {
     public let headers: HTTPHeaders
     public let version: HTTPVersion
     private let exchange: ClientExchange
+    /// Keeps the connection's owner alive for as long as the stream is.
+    private let client: HTTPClient
 
-    init(_ exchange: ClientExchange, status: Int, headers: HTTPHeaders, version: HTTPVersion) {
+    init(_ exchange: ClientExchange, of client: HTTPClient, _ head: ClientExchange.Head) {
         self.exchange = exchange
-        self.status = status
-        self.headers = headers
-        self.version = version
+        self.client = client
+        status = head.status
+        headers = head.headers
+        version = head.version
     }
 
     deinit {

@@ -14,7 +14,6 @@ protocol HTTP2SessionDelegate: AnyObject {
     func http2(closed stream: HTTP2Stream, code: UInt32)
     /// The peer will take no stream above `last`.
     func http2(goAway last: Int32, code: UInt32)
-    /// A stream of our own that the peer never acted on was refused or left out by GOAWAY: see `closed`.
 }
 
 /// One request and its response on an HTTP/2 connection.
@@ -28,6 +27,8 @@ final class HTTP2Stream {
     fileprivate var incomingTrailers: HTTPHeaders?
     fileprivate var hasHead = false
     fileprivate(set) var isAboveHighWater = false
+    /// Body bytes that came when nobody wanted them any more.
+    var discarded = 0
     /// What the connection attaches: the exchange or the request in flight.
     var owner: AnyObject?
 
@@ -46,6 +47,8 @@ final class HTTP2Session {
     private let limits: HTTPLimits
     private unowned(unsafe) let delegate: any HTTP2SessionDelegate
     private var raw: OpaquePointer?
+    /// The peer has told its limits; until then a client does not know how many streams it may open.
+    fileprivate(set) var hasPeerSettings = false
     private(set) var streams: [Int32: HTTP2Stream] = [:]
     /// The head being received; header blocks of one connection never interleave, so one place suffices. Empty between heads.
     private var block = GrowingBytes()
@@ -298,8 +301,7 @@ final class HTTP2Session {
         if headIsTooLarge {
             guard role == .server, !stream.hasHead else { return reset(stream, code: NGHTTP2_ENHANCE_YOUR_CALM) }
             stream.hasHead = true
-            respond(stream, status: 431, headers: HTTPHeaders(), finished: true)
-            return reset(stream, code: NGHTTP2_NO_ERROR)
+            return respond(stream, status: 431, headers: HTTPHeaders(), finished: true)
         }
         if stream.hasHead, head.status == 0 || head.status >= 200 || role == .server {
             stream.incomingTrailers = head.copyHeaders()
@@ -418,7 +420,9 @@ private struct SessionCallbacks: @unchecked Sendable {
             case NGHTTP2_GOAWAY:
                 session.goAway(last: frame.pointee.goaway.last_stream_id, code: frame.pointee.goaway.error_code)
             case NGHTTP2_PING, NGHTTP2_SETTINGS:
-                if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { session.countControlFrame() }
+                guard header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 else { break }
+                if header.type == NGHTTP2_SETTINGS.rawValue { session.hasPeerSettings = true }
+                session.countControlFrame()
             case NGHTTP2_PRIORITY: session.countControlFrame()
             default: break
             }

@@ -5,7 +5,7 @@ import TLS
 extension ServerConnection {
     /// How long we wait, and how much we throw away, after our last word on a connection that the client still writes to.
     private static var lingerTime: UInt64 { 2_000_000_000 }
-    private static var lingerBytes: Int { 4 << 20 }
+    static var lingerBytes: Int { 4 << 20 }
 
     // MARK: Input
 

@@ -24,20 +24,24 @@ extension ServerConnection: HTTP2SessionDelegate {
         }
     }
 
-    /// Moves frames to the socket while it takes them; the rest stays with the streams, where back-pressure counts it.
     func sendHTTP2(_ session: HTTP2Session) {
         do throws(HTTPError) {
-            guard isWritable else { return }
-            try session.sendOutput { bytes in
-                output.append(bytes)
-                if output.count >= 64 << 10 { flush() }
-                return isWritable
-            }
-            flush()
+            try sendFrames(of: session)
             if session.isFinished { closeConnection() }
         } catch {
             abortConnection()
         }
+    }
+
+    /// Moves frames to the socket while it takes them; the rest stays with the streams, where back-pressure counts it.
+    func sendFrames(of session: HTTP2Session) throws(HTTPError) {
+        guard isWritable else { return }
+        try session.sendOutput { bytes in
+            output.append(bytes)
+            if output.count >= 64 << 10 { flush() }
+            return isWritable
+        }
+        flush()
     }
 
     // MARK: What the session tells
@@ -58,6 +62,11 @@ extension ServerConnection: HTTP2SessionDelegate {
         guard case .http2(let session) = speaks else { return }
         if let exchange = stream.owner as? HTTPExchange, exchange.connection != nil, !exchange.hasFinished {
             service.body(data, of: exchange)
+        } else {
+            // Answered before it was complete. Clients exist that lose the answer if they are reset at once, so the rest of the
+            // body is thrown away for a while first.
+            stream.discarded += data.count
+            if stream.discarded > Self.lingerBytes { session.reset(stream, code: NGHTTP2_NO_ERROR) }
         }
         session.consumed(data.count, of: stream)
     }

@@ -157,7 +157,9 @@ final class ServerConnection: Channel, @unchecked Sendable {
 
     override func channelClosed(_ error: (any Error)?) {
         if case .undecided = speaks, error is TLSError { shared.counters.handshakeFailures += 1 }
-        closeConnection()
+        if !isClosed { finishExchanges() }
+        deadline = ServerLoop.never
+        shared.remove(self)
     }
 
     func setDeadline(_ nanoseconds: UInt64) { deadline = shared.now &+ nanoseconds }
@@ -199,7 +201,7 @@ final class ServerConnection: Channel, @unchecked Sendable {
     // MARK: The end
 
     func deadlinePassed() {
-        guard !isClosed else { return }
+        guard !isClosed else { return reset() }
         // An answer that is being taken, however slowly, goes on.
         if queuedBytes > 0, writtenBytes != written {
             written = writtenBytes
@@ -235,21 +237,25 @@ final class ServerConnection: Channel, @unchecked Sendable {
     /// Closes after what is queued has gone out.
     func closeConnection() {
         guard !isClosed else { return }
-        if case .http2(let session) = speaks { sendHTTP2(session) }
+        if case .http2(let session) = speaks { try? sendFrames(of: session) }
+        guard !isClosed else { return }
         flush()
-        finishClosing { closeAfterWrite() }
+        finishExchanges()
+        // A peer that does not take the rest is cut off by `deadlinePassed`.
+        setDeadline(shared.times.write)
+        closeAfterWrite()
     }
 
     /// Closes now, with a reset, so that the peer cannot take what it has for the whole.
     func abortConnection() {
         guard !isClosed else { return }
-        finishClosing { reset() }
+        finishExchanges()
+        reset()
     }
 
-    private func finishClosing(_ close: () -> Void) {
+    /// Nothing more will be read or answered; the socket may live on to send what is queued.
+    private func finishExchanges() {
         isClosed = true
-        deadline = ServerLoop.never
-        close()
         input.deallocate()
         if let exchange { over(exchange) }
         if case .http2(let session) = speaks {
@@ -258,8 +264,6 @@ final class ServerConnection: Channel, @unchecked Sendable {
                 stream.owner = nil
             }
         }
-        speaks = .undecided
-        shared.remove(self)
     }
 
     /// Tells the service, once, that an exchange is over.
