@@ -44,6 +44,18 @@ let anyPort = SocketAddress.ip(.loopbackV4, 0)
         }
     }
 
+    @Test("a port that anybody listens on is refused, though the loops of one listener share it")
+    func takenPort() async throws {
+        try await withLoops { group in
+            let first = try await Listener.listen(anyPort, on: group) { $0.handler = Echo() }
+            #expect(first.count == group.all.count)
+            await #expect(throws: SystemError.self) {
+                _ = try await Listener.listen(first[0].address, on: group) { $0.handler = Echo() }
+            }
+            for listener in first { listener.close() }
+        }
+    }
+
     @Test("a half-closed client still gets the whole answer")
     func halfClose() async throws {
         try await withLoops { group in

@@ -86,6 +86,9 @@ public final class Listener: PollHandler, @unchecked Sendable {
                 }
             ]
         }
+        // With SO_REUSEPORT alone, another process's listener and ours would share the port in silence, each with half of
+        // the connections. A socket without it is refused where anybody listens.
+        if address.port?.rawValue != 0 { Glibc.close(try bound(address, options)) }
         options.reusePort = true
         var listeners: [Listener] = []
         for loop in group.all {
