@@ -78,10 +78,12 @@ struct ClusterCredentials: Sendable {
     }
 
     /// A client's certificate: the user is its common name, the groups its organizations.
-    func issue(user: String, groups: [String]) throws -> TLSIdentity {
+    ///
+    /// - Parameter serves: it may be shown to clients, too, as node agents do on their own port.
+    func issue(user: String, groups: [String], serves: Bool = false) throws -> TLSIdentity {
         try authority.issue(
             CertificateTemplate(
-                subject: DistinguishedName(commonName: user, organizations: groups), purpose: .client))
+                subject: DistinguishedName(commonName: user, organizations: groups), purpose: serves ? .peer : .client))
     }
 
     private func isCurrent(_ certificate: Certificate) -> Bool {

@@ -40,7 +40,9 @@ struct ControlPlane: Sendable {
         config.securePort = settings.securePort
         let trust = TrustPool([credentials.authority.certificate])
         if let file = settings.tokenFile { config.staticTokens = try APIServer.staticTokens(try Files.readText(file)) }
-        config.nodeAgentTLS = try TLSContext(connecting: trust, identity: try credentials.nodeAgentClient())
+        // Node agents show their own client certificates, which the authority signed; their addresses are in none of them.
+        config.nodeAgentTLS = try TLSContext(
+            connecting: trust, identity: try credentials.nodeAgentClient(), verification: .trust)
         let api = APIServer(store: store, config: config)
         try await api.prepare()
 

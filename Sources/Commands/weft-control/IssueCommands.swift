@@ -18,7 +18,7 @@ struct IssueNodeKubeconfig: ParsableCommand {
         guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 != UInt8(ascii: "\"") }) else {
             throw ConfigurationError("--name: \"\(name)\" is no node's name")
         }
-        try place.issue(user: "system:node:\(name)", groups: ["system:nodes"])
+        try place.issue(user: "system:node:\(name)", groups: ["system:nodes"], serves: true)
     }
 }
 
@@ -54,11 +54,11 @@ struct IssuePlace: ParsableArguments {
     @Option(name: .customLong("out"), help: "The file to write; standard output without it.")
     var out: String?
 
-    func issue(user: String, groups: [String]) throws {
+    func issue(user: String, groups: [String], serves: Bool = false) throws {
         let credentials = try ClusterCredentials(existing: dataDir)
         let text = KubeconfigText.make(
             server: server, authority: credentials.authority.certificate, user: user,
-            identity: try credentials.issue(user: user, groups: groups))
+            identity: try credentials.issue(user: user, groups: groups, serves: serves))
         if let out { try ClusterCredentials.write(out, text, isSecret: true) } else { print(text, terminator: "") }
     }
 }

@@ -51,7 +51,8 @@ extension Registry {
                 keepAllButStatus(&object, old)
                 strategy.prepareForStatusUpdate(&object, old: old)
             } else {
-                if strategy.hasStatus { object["status"] = old["status"] }
+                // Binding writes the PodScheduled condition beside the node's name.
+                if strategy.hasStatus, call.subresource != "binding" { object["status"] = old["status"] }
                 strategy.prepareForUpdate(&object, old: old, subresource: call.subresource)
             }
             try await admission.admit(&object, old: old, call, in: self)

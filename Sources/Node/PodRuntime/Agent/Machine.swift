@@ -16,7 +16,7 @@ public struct Machine: Sendable {
     public var osImage: String
     public var runtimeVersion: String
 
-    /// Reads it from the kernel and /etc. What cannot be read is empty.
+    /// Reads it from the kernel, /etc and crun; blocks for some milliseconds. What cannot be read is empty.
     public static func read(stateDirectory: String) -> Machine {
         func text(_ path: String) -> String { ((try? Files.readText(path, limit: 1 << 16)) ?? "").trimmed }
         func field(_ text: String, _ name: String) -> String? {
@@ -34,6 +34,10 @@ public struct Machine: Sendable {
         let kilobytes =
             field(text("/proc/meminfo"), "MemTotal:")?.split(separator: " ").first.flatMap { UInt64($0) } ?? 0
         let machine = string(names.machine)
+        // `crun version 1.8.1`
+        let crun = try? HostCommand(path: OCIRuntime.crunPath, arguments: ["--version"]).run(timeout: .seconds(5))
+        let words = crun?.text.split(whereSeparator: \.isWhitespace) ?? []
+        let runtime = "crun://" + (words.count > 2 ? String(words[2]) : "unknown")
         let pretty = field(text("/etc/os-release"), "PRETTY_NAME=") ?? "Linux"
         return Machine(
             cpus: max(1, Int64(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), memory: kilobytes * 1024,
@@ -42,6 +46,6 @@ public struct Machine: Sendable {
             systemUUID: text("/sys/class/dmi/id/product_uuid"), bootID: text("/proc/sys/kernel/random/boot_id"),
             kernel: string(names.release),
             architecture: machine == "x86_64" ? "amd64" : machine == "aarch64" ? "arm64" : machine,
-            osImage: pretty.split(separator: "\"").first.map(String.init) ?? pretty, runtimeVersion: "crun://unknown")
+            osImage: pretty.split(separator: "\"").first.map(String.init) ?? pretty, runtimeVersion: runtime)
     }
 }

@@ -9,8 +9,10 @@ import Reactor
 struct OCIRuntime: Sendable {
     var paths: NodePaths
     var cgroups: CgroupHost
-    var crun = "/usr/bin/crun"
+    var crun = Self.crunPath
     var conmon = "/usr/bin/conmon"
+
+    static let crunPath = "/usr/bin/crun"
 
     /// How long creating or starting a container may take before it is given up.
     static let startTimeout: Duration = .seconds(60)

@@ -1,0 +1,86 @@
+import Bytes
+import ClusterAPI
+import ClusterClient
+import HTTP
+import PodRuntime
+import Reactor
+import TLS
+import Telemetry
+
+/// The kubelet's part: pods, the Node object and its Lease, and the node's server.
+struct KubeletRole: Sendable {
+    let options: NodeOptions
+    let client: KubeClient
+    let network: any PodNetworking
+    let group: EventLoopGroup
+    let log: Log
+    /// Why pods cannot be run now; nil when they can.
+    let unready: @Sendable () async -> String?
+
+    /// Takes up the pods that run, serves, and follows the API server until cancelled.
+    func run() async throws {
+        let loop = group.next
+        let machine = Machine.read(stateDirectory: "/")
+        var report = NodeReport(
+            name: options.nodeName, addresses: [options.nodeAddress.description], machine: machine,
+            version: NodeDaemon.version)
+        report.port = options.port
+        report.labels = options.labels
+
+        let links = Informer<ServiceLink>(client, .services, log: log)
+        let context = NodeContext(
+            nodeName: options.nodeName, hostIPs: [options.nodeAddress.description],
+            paths: NodePaths(state: options.stateDirectory, run: options.runDirectory, log: options.logDirectory),
+            clusterDNS: options.clusterDNS, clusterDomain: options.clusterDomain, cgroupRoot: options.cgroupRoot,
+            hiddenPaths: [options.stateDirectory, options.runDirectory] + options.hiddenPaths,
+            capacity: ResourceRequirements.Amounts(
+                milliCPU: machine.cpus * 1000, memory: machine.memory, ephemeralStorage: machine.storage),
+            network: network, objects: ClusterPodObjects(client, links: links),
+            events: ClusterPodEvents(
+                EventRecorder(client, component: "kubelet", host: options.nodeName, loop: loop, log: log)),
+            loop: loop)
+        let metrics = NodeMetrics()
+        let agent = try NodeAgent(context, metrics: metrics, log: log)
+        await agent.recover()
+        let server = try await serve(agent, metrics)
+        log.info("node serves", ["address": "\(server)"])
+
+        let registration = NodeRegistration(client, report, unready: unready, log: log)
+        await withTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await links.run() }
+            tasks.addTask { await registration.keepStatus() }
+            tasks.addTask { await registration.keepLease() }
+            tasks.addTask {
+                // A container started before the services are known would lack their variables for ever.
+                await links.waitForSync()
+                await agent.follow(client)
+            }
+            await tasks.waitForAll()
+        }
+    }
+
+    private func serve(_ agent: NodeAgent, _ metrics: NodeMetrics) async throws -> SocketAddress {
+        let tls = try ServerCertificate(options).context()
+        let unready = unready
+        let handler = KubeletServer(
+            agent: agent, metrics: { metrics.text() }, isHealthy: { true })
+        let server = HTTPServer(
+            group: group, address: .ip(options.nodeAddress, Port(options.port)), tls: tls, handler: handler)
+        let bound = try await server.start()
+        let health = HTTPServer(
+            group: group, address: options.health,
+            handler: HTTPClosureHandler { request, response in
+                switch request.path {
+                case "/healthz", "/livez": await response.send(status: 200, text: "ok")
+                case "/readyz":
+                    let reason = await unready()
+                    await response.send(status: reason == nil ? 200 : 503, text: reason ?? "ok")
+                case "/metrics":
+                    await response.send(status: 200, text: String(decoding: metrics.text(), as: UTF8.self))
+                default: await response.send(status: 404, text: "404 page not found\n")
+                }
+            })
+        _ = try await health.start()
+        return bound
+    }
+}

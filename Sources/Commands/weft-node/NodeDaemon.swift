@@ -1,0 +1,66 @@
+import ClusterClient
+import Glibc
+import PodNetwork
+import PodRuntime
+import Reactor
+import Telemetry
+
+/// The roles of this node, wired together, from start to signal.
+struct NodeDaemon: Sendable {
+    static let version = "v1.36.0+weft"
+
+    private let options: NodeOptions
+    private let group: EventLoopGroup
+
+    init(_ options: NodeOptions, group: EventLoopGroup) {
+        self.options = options
+        self.group = group
+    }
+
+    /// Runs until SIGTERM or SIGINT. Pods, addresses and rules stay as they are: whoever starts next finds and keeps them.
+    func run() async throws {
+        let log = Log.shared
+        let loop = group.next
+        let client = KubeClient(try HTTPTransport(options.kubeConfig, on: loop, userAgent: "weft-node/\(Self.version)"))
+        let signals = try Signals.stream([SIGTERM, SIGINT], on: loop)
+        let daemon = try await startPodNetwork()
+
+        try await withThrowingTaskGroup(of: Void.self) { roles in
+            roles.addTask {
+                for await signal in signals {
+                    log.info("node ends, pods go on", ["signal": "\(signal)"])
+                    throw Ended()
+                }
+            }
+            if let daemon {
+                let role = PodNetworkRole(
+                    daemon: daemon, client: client, nodeName: options.nodeName, podCIDR: options.podCIDR, log: log)
+                roles.addTask { await role.run() }
+            }
+            if options.roles.contains(.kubelet) {
+                let role = KubeletRole(
+                    options: options, client: client, network: daemon.map { DaemonNetworking($0) } ?? NoNetworking(),
+                    group: group, log: log, unready: { [daemon] in await daemon?.unreadiness() })
+                roles.addTask { try await role.run() }
+            }
+            defer { roles.cancelAll() }
+            do { try await roles.waitForAll() } catch is Ended {}
+        }
+        // What still runs are watches of processes and of the server, which end with this one.
+        exit(0)
+    }
+
+    private func startPodNetwork() async throws -> PodNetworkDaemon? {
+        guard options.roles.contains(.podNetwork) else { return nil }
+        var configuration = PodNetworkConfiguration(
+            nodeName: options.nodeName, address: options.nodeAddress, backend: options.backend,
+            clusterPrefixes: options.clusterCIDRs)
+        configuration.stateDirectory = options.stateDirectory + "/pod-network"
+        configuration.socket = options.runDirectory + ".cni.sock"
+        let daemon = try PodNetworkDaemon(configuration)
+        try await daemon.start()
+        return daemon
+    }
+
+    private struct Ended: Error {}
+}
