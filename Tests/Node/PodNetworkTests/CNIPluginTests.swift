@@ -88,7 +88,7 @@ struct CNIPluginTests {
                 "dataDir": .string(node.stateDirectory + "/ipam"),
             ],
         ]
-        try life({ call in try node.namespace.run { CNIPlugin.run(call) } }, extra, node)
+        try life({ call in try node.namespace.inside { CNIPlugin.run(call) } }, extra, node)
     }
 
     @Test("many plugins at once give each pod an address of its own")
@@ -103,7 +103,7 @@ struct CNIPluginTests {
         let replies = Replies(count: calls.count)
         // Each on a thread of its own, as processes would be.
         let threads = calls.indices.map { n in
-            Worker { replies.set(n, try? node.namespace.run { CNIPlugin.run(calls[n]) }) }
+            Worker { replies.set(n, try? node.namespace.inside { CNIPlugin.run(calls[n]) }) }
         }
         for thread in threads { thread.join() }
         let addresses = try replies.all.map { reply in

@@ -8,12 +8,12 @@ import Testing
 
 /// A node in a namespace of its own, on a link to its peers, with a state directory that goes with it.
 final class NodeNamespace {
-    let namespace: Netlink.NetworkNamespace
+    let namespace: NamespaceHandle
     let stateDirectory: String
     let address: IPAddress
 
     init(_ address: String) throws {
-        namespace = try Netlink.NetworkNamespace.create()
+        namespace = try NamespaceHandle.create()
         self.address = try #require(IPAddress(address))
         var template = Array("/tmp/weft-podnet-XXXXXX".utf8CString)
         stateDirectory = String(cString: try #require(mkdtemp(&template)))
@@ -52,15 +52,15 @@ final class NodeNamespace {
     /// A daemon whose threads live here.
     func daemon(_ name: String, backend: Backend = .vxlan, socket: Bool = false) throws -> PodNetworkDaemon {
         let configuration = try configuration(name, backend: backend, socket: socket)
-        return try namespace.run { try PodNetworkDaemon(configuration) }
+        return try namespace.inside { try PodNetworkDaemon(configuration) }
     }
 }
 
 /// A pod's namespace, with a path as a container runtime gives it.
 final class PodNamespace {
-    let namespace: Netlink.NetworkNamespace
+    let namespace: NamespaceHandle
     var path: String { "/proc/\(getpid())/fd/\(namespace.descriptor)" }
-    init() throws { namespace = try Netlink.NetworkNamespace.create() }
+    init() throws { namespace = try NamespaceHandle.create() }
 
     func connection() throws -> RouteConnection { try RouteConnection(namespace: namespace.descriptor) }
 
@@ -68,8 +68,8 @@ final class PodNamespace {
     func reaches(_ address: IPAddress, in other: PodNamespace, port: UInt16 = 7777, seconds: Int = 5) throws
         -> IPAddress?
     {
-        let receiver = try other.namespace.run { socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0) }
-        let sender = try namespace.run { socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0) }
+        let receiver = try other.namespace.inside { socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0) }
+        let sender = try namespace.inside { socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0) }
         defer {
             close(receiver)
             close(sender)
@@ -155,4 +155,22 @@ final class Replies: @unchecked Sendable {
 
     func set(_ index: Int, _ reply: CNIReply?) { slots[index] = reply }
     var all: [CNIReply?] { Array(slots) }
+}
+
+extension NamespaceHandle {
+    /// As `run`, for what is not Sendable: the caller waits, so nothing is ever used by two threads at once.
+    func inside<Value>(_ body: () throws -> Value) throws -> Value {
+        try withoutActuallyEscaping(body) { body in
+            let errand = Errand(body)
+            try run { errand.perform() }
+            return try errand.result.get()
+        }
+    }
+
+    private final class Errand<Value>: @unchecked Sendable {
+        private let body: () throws -> Value
+        private(set) var result: Result<Value, any Error> = .failure(CancellationError())
+        init(_ body: @escaping () throws -> Value) { self.body = body }
+        func perform() { result = Result { try body() } }
+    }
 }

@@ -18,7 +18,7 @@ struct PodLinksTests {
     func attach() throws {
         let node = try NodeNamespace("172.30.0.11")
         let (one, two) = (try PodNamespace(), try PodNamespace())
-        let (first, second) = try node.namespace.run {
+        let (first, second) = try node.namespace.inside {
             try HostSettings.apply()
             let links = try links(node)
             return (
@@ -56,7 +56,7 @@ struct PodLinksTests {
     func spoofing() throws {
         let node = try NodeNamespace("172.30.0.11")
         let (one, two, liar) = (try PodNamespace(), try PodNamespace(), try PodNamespace())
-        try node.namespace.run {
+        try node.namespace.inside {
             try HostSettings.apply()
             let links = try links(node)
             for (n, pod) in [one, two, liar].enumerated() {
@@ -78,7 +78,7 @@ struct PodLinksTests {
     func detach() throws {
         let node = try NodeNamespace("172.30.0.11")
         let pod = try PodNamespace()
-        try node.namespace.run {
+        try node.namespace.inside {
             let links = try links(node)
             _ = try links.attach(AttachRequest(id: id(1), namespacePath: pod.path))
             #expect(try links.detach(id(1)) != nil)
@@ -94,7 +94,7 @@ struct PodLinksTests {
     func again() throws {
         let node = try NodeNamespace("172.30.0.11")
         let (pod, successor) = (try PodNamespace(), try PodNamespace())
-        try node.namespace.run {
+        try node.namespace.inside {
             let links = try links(node)
             let before = try links.attach(AttachRequest(id: id(1), namespacePath: pod.path))
             let after = try links.attach(AttachRequest(id: id(1), namespacePath: successor.path))
@@ -111,7 +111,7 @@ struct PodLinksTests {
         let pod = try PodNamespace()
         // The pod's interface name is taken.
         try pod.connection().perform([.create(LinkSpec(name: "eth0", kind: .bridge(.init())))])
-        try node.namespace.run {
+        try node.namespace.inside {
             let links = try links(node)
             #expect(throws: NetlinkError.self) {
                 try links.attach(AttachRequest(id: id(1), namespacePath: pod.path))
@@ -131,7 +131,7 @@ struct PodLinksTests {
     func check(row: Int) throws {
         let node = try NodeNamespace("172.30.0.11")
         let pod = try PodNamespace()
-        try node.namespace.run {
+        try node.namespace.inside {
             let links = try links(node)
             let entry = try links.attach(AttachRequest(id: id(1), namespacePath: pod.path))
             try links.check(id(1), addresses: entry.attachment.addresses)
@@ -153,7 +153,7 @@ struct PodLinksTests {
             let error = #expect(throws: PodNetworkError.self) { try links.check(id(1)) }
             #expect("\(error.map { "\($0)" } ?? "")".contains("c1/eth0"))
         }
-        try node.namespace.run {
+        try node.namespace.inside {
             let other = try PodLinks(directory: node.stateDirectory + "-none", bootID: "b")
             #expect(throws: PodNetworkError.self) { try other.check(id(9)) }
         }
@@ -163,7 +163,7 @@ struct PodLinksTests {
     func collect() throws {
         let node = try NodeNamespace("172.30.0.11")
         let pods = try (0..<4).map { _ in try PodNamespace() }
-        try node.namespace.run {
+        try node.namespace.inside {
             let links = try links(node)
             for (n, pod) in pods.enumerated() {
                 _ = try links.attach(AttachRequest(id: id(n), namespacePath: pod.path))
@@ -179,7 +179,7 @@ struct PodLinksTests {
     func restart() throws {
         let node = try NodeNamespace("172.30.0.11")
         let (one, two) = (try PodNamespace(), try PodNamespace())
-        try node.namespace.run {
+        try node.namespace.inside {
             var first: PodLinks? = try links(node)
             _ = try first?.attach(AttachRequest(id: id(1), namespacePath: one.path))
             first = nil
@@ -197,7 +197,7 @@ struct PodLinksTests {
     func restingOverRestart() throws {
         let node = try NodeNamespace("172.30.0.11")
         let pod = try PodNamespace()
-        try node.namespace.run {
+        try node.namespace.inside {
             var first: PodLinks? = try links(node)
             _ = try first?.attach(AttachRequest(id: id(1), namespacePath: pod.path))
             try first?.detach(id(1))
@@ -212,7 +212,7 @@ struct PodLinksTests {
     func boot() throws {
         let node = try NodeNamespace("172.30.0.11")
         let pod = try PodNamespace()
-        try node.namespace.run {
+        try node.namespace.inside {
             var first: PodLinks? = try links(node)
             _ = try first?.attach(AttachRequest(id: id(1), namespacePath: pod.path))
             first = nil
@@ -224,7 +224,7 @@ struct PodLinksTests {
     @Test("a store has one owner at a time, and says who stands in the way")
     func oneOwner() throws {
         let node = try NodeNamespace("172.30.0.11")
-        try node.namespace.run {
+        try node.namespace.inside {
             let first = try links(node)
             #expect(throws: (any Error).self) { try links(node) }
             _ = first
@@ -236,7 +236,7 @@ struct PodLinksTests {
         let node = try NodeNamespace("172.30.0.11")
         var dying: PodNamespace? = try PodNamespace()
         let living = try PodNamespace()
-        try node.namespace.run {
+        try node.namespace.inside {
             let links = try links(node)
             let lost = try links.attach(AttachRequest(id: id(1), namespacePath: try #require(dying?.path)))
             let kept = try links.attach(AttachRequest(id: id(2), namespacePath: living.path))

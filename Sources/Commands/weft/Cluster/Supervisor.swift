@@ -75,7 +75,7 @@ struct Supervisor: Sendable {
         var configuration = ChildProcess.Configuration(program.arguments)
         configuration.descriptors = [1: log, 2: log]
         configuration.newSession = true
-        let namespace = try program.namespace.map { try Netlink.NetworkNamespace.open($0) }
+        let namespace = try program.namespace.map { try NamespaceHandle.open($0) }
         configuration.networkNamespace = namespace?.descriptor
         defer { withExtendedLifetime(namespace) {} }
         return try await ChildProcess.start(configuration, on: loop)

@@ -57,7 +57,7 @@ struct Underlay {
     }
 
     private func create(_ node: ClusterRecord.Node, bridge: InterfaceIndex) throws {
-        let namespace = try Netlink.NetworkNamespace.create(pinnedAt: record.namespacePath(node))
+        let namespace = try NamespaceHandle.create(pinnedAt: record.namespacePath(node))
         let inside = LinkSpec(name: "eth0", namespace: namespace.descriptor)
         try routes.perform([
             .create(LinkSpec(name: node.interface, kind: .veth(peer: inside), isUp: true, master: bridge))
@@ -91,7 +91,7 @@ struct Underlay {
         for node in record.nodes {
             attempt("interface \(node.interface)") { try routes.perform([.delete(linkNamed: node.interface)]) }
             attempt("namespace \(record.namespaceName(node))") {
-                try Netlink.NetworkNamespace.unpin(record.namespacePath(node))
+                try NamespaceHandle.unpin(record.namespacePath(node))
             }
         }
         attempt("bridge \(record.bridge)") { try routes.perform([.delete(linkNamed: record.bridge)]) }
