@@ -121,7 +121,7 @@ let targets: [Target] = [
     tests("YAMLTests", "Runtime/YAMLTests", ["YAML", "JSON"]),
     tests("DeltaTests", "Runtime/DeltaTests", ["Delta"]),
     tests("ReactorTests", "Runtime/ReactorTests", ["Reactor", "Bytes", "CLinux", "TestSupport"]),
-    tests("TelemetryTests", "Runtime/TelemetryTests", ["Telemetry"]),
+    tests("TelemetryTests", "Runtime/TelemetryTests", ["Telemetry", "Bytes"]),
     tests("DNSMessageTests", "Wire/DNSMessageTests", ["DNSMessage", "Bytes"]),
     tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "CNetlink", "TestSupport"]),
     tests("TLSTests", "Wire/TLSTests", ["TLS", "JSON", "Bytes"]),
