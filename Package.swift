@@ -160,6 +160,7 @@ let targets: [Target] = [
     benchmark("bench-http", ["HTTP", "Reactor", "Bytes"]),
     benchmark("bench-api", ["ClusterClient", "ClusterAPI", "HTTP", "TLS", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
+    benchmark("bench-json", ["ClusterAPI", "JSON"]),
 ]
 
 /// `WEFT_ONLY=NetlinkTests,Delta swift build --build-tests` narrows the package to these targets and what they rest on,

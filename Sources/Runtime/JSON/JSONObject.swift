@@ -21,29 +21,11 @@ public struct JSONObject: Sendable {
         assert(isSorted, "members must be in the order of their names' bytes")
     }
 
-    init(unsorted: [Element], onDuplicate: (String) -> Void) {
-        entries = unsorted
-        if isSorted { return }
-        // A stable sort, so that the last of equal names is the last one written.
-        entries.sort { compare($0.key, $1.key) < 0 }
-        var kept = 0
-        for i in entries.indices {
-            if kept > 0, entries[kept - 1].key.hasSameBytes(as: entries[i].key) {
-                onDuplicate(entries[i].key)
-                entries[kept - 1] = entries[i]
-            } else {
-                if kept != i { entries[kept] = entries[i] }
-                kept += 1
-            }
-        }
-        entries.removeLast(entries.count - kept)
-    }
-
     /// Strictly ascending names: nothing to sort, nothing twice.
     private var isSorted: Bool {
         var i = 1
         while i < entries.count {
-            if compare(entries[i - 1].key, entries[i].key) >= 0 { return false }
+            if KeyOrder.compare(entries[i - 1].key, entries[i].key) >= 0 { return false }
             i += 1
         }
         return true
@@ -56,8 +38,7 @@ public struct JSONObject: Sendable {
     /// A member; setting nil removes it.
     public subscript(key: String) -> JSONValue? {
         get {
-            let (index, found) = position(of: key)
-            return found ? entries[index].value : nil
+            index(of: key).map { entries[$0].value }
         }
         _modify {
             let (index, found) = position(of: key)
@@ -79,8 +60,7 @@ public struct JSONObject: Sendable {
 
     @discardableResult
     public mutating func removeValue(forKey key: String) -> JSONValue? {
-        let (index, found) = position(of: key)
-        return found ? entries.remove(at: index).value : nil
+        index(of: key).map { entries.remove(at: $0).value }
     }
 
     /// Changes every value in place.
@@ -92,11 +72,23 @@ public struct JSONObject: Sendable {
         try entries.removeAll(where: shouldRemove)
     }
 
+    /// Up to here looking at each member is faster than halving.
+    private static let scanLimit = 8
+
+    private func index(of key: String) -> Int? {
+        if entries.count <= Self.scanLimit {
+            for i in entries.indices where entries[i].key.hasSameBytes(as: key) { return i }
+            return nil
+        }
+        let (index, found) = position(of: key)
+        return found ? index : nil
+    }
+
     private func position(of key: String) -> (index: Int, found: Bool) {
         var (low, high) = (0, entries.count)
         while low < high {
             let middle = (low + high) / 2
-            let order = compare(entries[middle].key, key)
+            let order = KeyOrder.compare(entries[middle].key, key)
             if order == 0 { return (middle, true) }
             if order < 0 { low = middle + 1 } else { high = middle }
         }
@@ -134,18 +126,5 @@ extension JSONObject: ExpressibleByDictionaryLiteral {
     public init(dictionaryLiteral elements: (String, JSONValue)...) {
         self.init()
         for (key, value) in elements { self[key] = value }
-    }
-}
-
-/// Order by bytes: negative, zero or positive.
-private func compare(_ a: String, _ b: String) -> Int {
-    var (i, j) = (a.utf8.makeIterator(), b.utf8.makeIterator())
-    while true {
-        switch (i.next(), j.next()) {
-        case (nil, nil): return 0
-        case (nil, _): return -1
-        case (_, nil): return 1
-        case (let x?, let y?): if x != y { return x < y ? -1 : 1 }
-        }
     }
 }

@@ -33,7 +33,7 @@ extension JSONValue {
 }
 
 /// Recursive descent over a buffer that outlives it.
-struct JSONParser {
+struct JSONParser: ~Copyable {
     private let base: UnsafePointer<UInt8>
     private let end: Int
     private var at = 0
@@ -42,6 +42,19 @@ struct JSONParser {
     private let onDuplicateKey: ((String) -> Void)?
     /// Where in the value we are; kept only when duplicates are to be told.
     private var path: [PathStep] = []
+    private var elements = ParseStack<JSONValue>()
+    private var members = ParseStack<PendingMember>()
+
+    /// A member before its object is sorted. The prefix decides nearly every comparison.
+    private struct PendingMember {
+        var prefix: UInt64
+        var key: String
+        var value: JSONValue
+
+        func follows(_ other: PendingMember) -> Bool {
+            prefix == other.prefix ? KeyOrder.compare(key, other.key) > 0 : prefix > other.prefix
+        }
+    }
 
     private enum PathStep {
         case member(String)
@@ -118,15 +131,15 @@ struct JSONParser {
 
     private mutating func array() throws(JSONError) -> JSONValue {
         try enter()
-        var elements: [JSONValue] = []
         if at < end, base[at] == UInt8(ascii: "]") {
             at += 1
             depth -= 1
-            return .array(elements)
+            return .array([])
         }
+        let start = elements.count
         while true {
-            if onDuplicateKey != nil { path.append(.element(elements.count)) }
-            elements.append(try value())
+            if onDuplicateKey != nil { path.append(.element(elements.count - start)) }
+            elements.push(try value())
             if onDuplicateKey != nil { path.removeLast() }
             skipSpace()
             guard at < end else { throw error("the text ends inside an array") }
@@ -137,18 +150,25 @@ struct JSONParser {
             skipSpace()
         }
         depth -= 1
-        return .array(elements)
+        let count = elements.count - start
+        let source = elements.base + start
+        let array = [JSONValue](unsafeUninitializedCapacity: count) { buffer, initialized in
+            buffer.baseAddress?.moveInitialize(from: source, count: count)
+            initialized = count
+        }
+        elements.dropMoved(from: start)
+        return .array(array)
     }
 
     private mutating func object() throws(JSONError) -> JSONValue {
         try enter()
-        var members: [JSONObject.Element] = []
         if at < end, base[at] == UInt8(ascii: "}") {
             at += 1
             depth -= 1
             return .object(JSONObject())
         }
-        members.reserveCapacity(8)
+        let start = members.count
+        var isSorted = true
         while true {
             guard at < end, base[at] == UInt8(ascii: "\"") else { throw error("expected a member's name") }
             let key = try string()
@@ -157,8 +177,11 @@ struct JSONParser {
             at += 1
             skipSpace()
             if onDuplicateKey != nil { path.append(.member(key)) }
-            members.append((key, try value()))
+            let member = PendingMember(
+                prefix: key.utf8.withContiguousStorageIfAvailable(KeyOrder.prefix) ?? 0, key: key, value: try value())
             if onDuplicateKey != nil { path.removeLast() }
+            if members.count > start, !member.follows(members.base[members.count - 1]) { isSorted = false }
+            members.push(member)
             skipSpace()
             guard at < end else { throw error("the text ends inside an object") }
             let byte = base[at]
@@ -168,10 +191,61 @@ struct JSONParser {
             skipSpace()
         }
         depth -= 1
-        return .object(
-            JSONObject(unsorted: members) { key in
-                if let onDuplicateKey { onDuplicateKey(pathText(of: key)) }
-            })
+        return .object(JSONObject(ascending: isSorted ? takeMembers(from: start) : takeSortedMembers(from: start)))
+    }
+
+    private mutating func takeMembers(from start: Int) -> [JSONObject.Element] {
+        let count = members.count - start
+        let source = members.base + start
+        let taken = [JSONObject.Element](unsafeUninitializedCapacity: count) { buffer, initialized in
+            for i in 0..<count {
+                let member = (source + i).move()
+                buffer.initializeElement(at: i, to: (member.key, member.value))
+            }
+            initialized = count
+        }
+        members.dropMoved(from: start)
+        return taken
+    }
+
+    /// Of members with the same name the last one stays, and its path is told.
+    private mutating func takeSortedMembers(from start: Int) -> [JSONObject.Element] {
+        var pending = UnsafeMutableBufferPointer(start: members.base + start, count: members.count - start)
+        // Both sorts are stable, so that the last of equal names is the last one written.
+        if pending.count <= Self.insertionLimit {
+            Self.insertionSort(pending)
+        } else {
+            pending.sort { $1.follows($0) }
+        }
+        var sorted = takeMembers(from: start)
+        var kept = 0
+        for i in sorted.indices {
+            if kept > 0, sorted[kept - 1].key.hasSameBytes(as: sorted[i].key) {
+                if let onDuplicateKey { onDuplicateKey(pathText(of: sorted[i].key)) }
+                sorted[kept - 1] = sorted[i]
+            } else {
+                if kept != i { sorted[kept] = sorted[i] }
+                kept += 1
+            }
+        }
+        sorted.removeLast(sorted.count - kept)
+        return sorted
+    }
+
+    /// Up to here, which is nearly every object, moving members one by one is the fastest.
+    private static let insertionLimit = 24
+
+    private static func insertionSort(_ pending: UnsafeMutableBufferPointer<PendingMember>) {
+        guard let base = pending.baseAddress else { return }
+        for i in 1..<max(1, pending.count) where !base[i].follows(base[i - 1]) {
+            let member = (base + i).move()
+            var j = i
+            while j > 0, base[j - 1].follows(member) {
+                (base + j).moveInitialize(from: base + (j - 1), count: 1)
+                j -= 1
+            }
+            (base + j).initialize(to: member)
+        }
     }
 
     private func pathText(of key: String) -> String {
@@ -188,28 +262,55 @@ struct JSONParser {
     // MARK: Strings
 
     /// At the opening quote; ends after the closing one.
-    private mutating func string() throws(JSONError) -> String {
+    @inline(__always) private mutating func string() throws(JSONError) -> String {
         at += 1
         let start = at
-        var isASCII: UInt8 = 0
-        while at < end {
-            let byte = base[at]
-            if byte == UInt8(ascii: "\"") {
-                let text = try text(from: start, to: at, isASCII: isASCII < 0x80)
-                at += 1
-                return text
+        let isASCII = skipPlain()
+        guard at < end else { throw error("the text ends inside a string") }
+        if base[at] == UInt8(ascii: "\"") {
+            let text = try text(from: start, to: at, isASCII: isASCII)
+            at += 1
+            return text
+        }
+        if base[at] == UInt8(ascii: "\\") { return try stringWithEscapes(from: start) }
+        throw error("a control character inside a string")
+    }
+
+    /// Goes on to the next quote, backslash or control character, eight bytes at a time.
+    ///
+    /// - Returns: whether all bytes on the way are ASCII.
+    @inline(__always) private mutating func skipPlain() -> Bool {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let highs: UInt64 = 0x8080_8080_8080_8080
+        var seen: UInt64 = 0
+        while end - at >= 8 {
+            let word = UInt64(littleEndian: UnsafeRawPointer(base + at).loadUnaligned(as: UInt64.self))
+            // A byte's high bit is set where it is below 0x20, or equal to the quote or the backslash. Carries make
+            // false hits only above a true one, and only the lowest counts.
+            let control = (word &- 0x20 &* ones) & ~word
+            let quote = word ^ (0x22 &* ones)
+            let backslash = word ^ (0x5C &* ones)
+            let hits = (control | ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash)) & highs
+            if hits != 0 {
+                let count = hits.trailingZeroBitCount >> 3
+                seen |= word & ((1 << UInt64(8 * count)) &- 1)
+                at += count
+                return seen & highs == 0
             }
-            if byte == UInt8(ascii: "\\") { return try stringWithEscapes(from: start) }
-            guard byte >= 0x20 else { throw error("a control character inside a string") }
-            isASCII |= byte
+            seen |= word
+            at += 8
+        }
+        while at < end, base[at] >= 0x20, base[at] != UInt8(ascii: "\""), base[at] != UInt8(ascii: "\\") {
+            seen |= UInt64(base[at])
             at += 1
         }
-        throw error("the text ends inside a string")
+        return seen & highs == 0
     }
 
     private func text(from start: Int, to stop: Int, isASCII: Bool) throws(JSONError) -> String {
         let bytes = UnsafeBufferPointer(start: base + start, count: stop - start)
-        if isASCII { return String(unsafeUninitializedCapacity: bytes.count) { $0.initialize(from: bytes).index } }
+        // Also checks that it is ASCII, but much faster than it checks UTF-8.
+        if isASCII { return String(decoding: bytes, as: UTF8.self) }
         guard let text = String(validating: bytes, as: UTF8.self) else { throw error("a string is not UTF-8") }
         return text
     }

@@ -114,10 +114,3 @@ extension JSONValue: ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral,
 extension JSONValue: CustomStringConvertible {
     public var description: String { encodedString() }
 }
-
-extension String {
-    /// Equal bytes; Swift's `==` also calls differently composed text equal.
-    func hasSameBytes(as other: String) -> Bool {
-        self == other && utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
-    }
-}
