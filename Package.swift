@@ -138,6 +138,9 @@ let targets: [Target] = [
         "ControllersTests", "Cluster/ControllersTests",
         ["Controllers", "APIServer", "Store", "TLS", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes", "TestSupport"]),
     tests(
+        "KubectlTests", "Cluster/KubectlTests",
+        ["APIServer", "Controllers", "ClusterClient", "Store", "HTTP", "TLS", "Reactor", "Bytes"]),
+    tests(
         "SchedulerTests", "Cluster/SchedulerTests",
         ["Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes"]),
     tests(
