@@ -112,7 +112,7 @@ extension PodNetworkDaemon {
         private let loop: EventLoop
         private let monitor: RouteMonitor
         private var service: CNIService?
-        private var masquerade: Masquerade
+        private let masquerade: Masquerade
         private var retry: TimerHandle = .none
         private var failures: [PathFailure] = []
         /// Seconds until what failed is tried again, doubled each time.
@@ -153,7 +153,9 @@ extension PodNetworkDaemon {
             // The lock on the state directory first: a second daemon must not touch what the first one made.
             links = try PodLinks(directory: configuration.stateDirectory, quarantine: configuration.quarantine)
             links.mtu = mtu
-            masquerade = try Masquerade(clusterPrefixes: configuration.clusterPrefixes)
+            masquerade = try Masquerade(clusterPrefixes: configuration.clusterPrefixes, on: loop) { error in
+                Log.shared.error("cannot restore masquerading", ["error": "\(error)"])
+            }
             // Listening begins before the state is read, so that no change falls between.
             monitor = try RouteMonitor(on: loop)
             paths = try ClusterPaths(

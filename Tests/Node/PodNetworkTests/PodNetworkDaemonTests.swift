@@ -216,4 +216,41 @@ struct PodNetworkDaemonTests {
         #expect(try await daemon.attach(request).addresses.count == 1)
         await daemon.stop()
     }
+
+    @Test("pods leave the cluster under the node's address, and keep their own within it, also after nft flush ruleset")
+    func masquerade() async throws {
+        let pair = try Pair(.vxlan)
+        try await pair.start()
+        // Somebody outside: a namespace with a cable to node 0, who knows no way to pods.
+        let outside = try PodNamespace()
+        let routes = try pair.nodes[0].connection()
+        try routes.perform([
+            .create(
+                LinkSpec(
+                    name: "out0", kind: .veth(peer: LinkSpec(name: "eth0", namespace: outside.namespace.descriptor))))
+        ])
+        let inside = try outside.connection()
+        let (near, far) = (
+            try #require(try routes.link(named: "out0")).index, try #require(try inside.link(named: "eth0")).index
+        )
+        try routes.perform([
+            .change(near, LinkChange(isUp: true)), .add(InterfaceAddress(device: near, address: CIDR("192.0.2.1/24")!)),
+        ])
+        try inside.perform([
+            .change(far, LinkChange(isUp: true)), .add(InterfaceAddress(device: far, address: CIDR("192.0.2.2/24")!)),
+        ])
+        #expect(try pair.pods[0].reaches(IPAddress("192.0.2.2")!, in: outside) == IPAddress("192.0.2.1"))
+        try pair.talk()
+
+        let nft = try NFTablesConnection(namespace: pair.nodes[0].namespace.descriptor)
+        var batch = NFBatch()
+        batch.delete(Masquerade.table)
+        try nft.commit(batch)
+        try eventually("the table is back") { try nft.table(Masquerade.table) != nil }
+        // Another port: the kernel goes on translating a flow that it knows.
+        #expect(
+            try pair.pods[0].reaches(IPAddress("192.0.2.2")!, in: outside, port: 7778) == IPAddress("192.0.2.1"))
+        await pair.stop()
+        #expect(try nft.table(Masquerade.table) != nil)
+    }
 }
