@@ -31,6 +31,9 @@ struct ClusterRecord: Sendable {
     static func nodeAddress(_ index: Int, in subnet: CIDR) -> IPAddress { subnet.address.adding(UInt64(11 + index)) }
     static func nodeName(_ index: Int) -> String { "node-\(index + 1)" }
 
+    /// Where the API server listens.
+    var endpoint: String { "\(gateway):\(port)" }
+
     // MARK: Where things are
 
     static func file(_ directory: String) -> String { directory + "/cluster.json" }
@@ -39,6 +42,7 @@ struct ClusterRecord: Sendable {
     var logDirectory: String { directory + "/log" }
     var processDirectory: String { directory + "/processes" }
     func nodeDirectory(_ node: Node) -> String { "\(directory)/nodes/\(node.name)" }
+    func kubeconfig(_ node: Node) -> String { nodeDirectory(node) + "/kubeconfig" }
     func namespaceName(_ node: Node) -> String { node.interface }
     func namespacePath(_ node: Node) -> String { "\(Self.namespaceDirectory)/\(namespaceName(node))" }
     /// Where iproute2 looks, so that `ip netns exec` works on nodes.

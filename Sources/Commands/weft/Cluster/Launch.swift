@@ -44,8 +44,9 @@ struct Launch: Sendable {
         try Preflight.mustBeRoot()
         try Preflight.mustHavePrograms()
         try Preflight.mustBeFree(wish.directory)
-        let port = try Preflight.choosePort(wish.port)
+        try Preflight.mustBeShort(wish.directory)
         let (bridge, subnet) = try Underlay.choose(wish.subnet)
+        let port = try Preflight.choosePort(wish.port, at: subnet.address.adding(1))
         let record = ClusterRecord(
             directory: wish.directory, id: Self.freshID(), bridge: bridge, subnet: subnet, port: port,
             nodes: (0..<wish.nodes).map { index in
@@ -76,7 +77,8 @@ struct Launch: Sendable {
             _ = try await access.client.discovery("/version")
             return .here(access)
         }
-        progress.done("control plane at https://\(record.gateway):\(record.port)")
+        progress.done("control plane at https://\(record.endpoint)")
+        for node in record.nodes { try await issueCredentials(record, node) }
 
         if wish.withDNS { try await ClusterDNS.apply(access.client, replicas: min(2, record.nodes.count)) }
         try await wait("the nodes", record.nodes[0].name, record, until: deadline) {
@@ -101,6 +103,15 @@ struct Launch: Sendable {
         configuration.descriptors = [1: log, 2: log]
         configuration.newSession = true
         _ = try await ChildProcess.start(configuration, on: loop)
+    }
+
+    private func issueCredentials(_ record: ClusterRecord, _ node: ClusterRecord.Node) async throws {
+        try Files.makeDirectories(record.nodeDirectory(node))
+        let output = try await ChildProcess.run(
+            ChildProcess.Configuration(Programs.issueCredentials(record, node)), on: loop)
+        guard output.status.isSuccess else {
+            throw Refusal("\(node.name) got no credentials", hint: output.errorText)
+        }
     }
 
     private enum Glance<Value: Sendable>: Sendable {

@@ -1,22 +1,32 @@
+import Bytes
 import Glibc
 import Reactor
 
 /// Who listens on a TCP port of this namespace.
 enum PortHolder {
-    /// A description of the listener; nil when nobody listens.
-    static func of(_ port: UInt16) -> String? {
+    /// A description of the listener that stands in the way of one at `address`; nil when nobody does.
+    static func of(_ port: UInt16, at address: IPAddress) -> String? {
         for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
             guard let text = try? Files.readText(table) else { continue }
             for line in text.split(separator: "\n").dropFirst() {
                 let fields = line.split(separator: " ")
                 // "sl local rem st …": state 0A is LISTEN, field 9 the socket's inode.
-                guard fields.count > 9, fields[3] == "0A", let hex = fields[1].split(separator: ":").last,
-                    UInt16(hex, radix: 16) == port
-                else { continue }
+                guard fields.count > 9, fields[3] == "0A" else { continue }
+                let local = fields[1].split(separator: ":")
+                guard local.count == 2, UInt16(local[1], radix: 16) == port, overlaps(local[0], address) else {
+                    continue
+                }
                 return owner(inode: String(fields[9])) ?? "another program"
             }
         }
         return nil
+    }
+
+    /// Whether a listener at `hex` (as the kernel prints an address: 32-bit words in host order) takes what is sent to `address`.
+    private static func overlaps(_ hex: Substring, _ address: IPAddress) -> Bool {
+        if hex.allSatisfy({ $0 == "0" }) { return true }
+        guard hex.count == 8, let word = UInt32(hex, radix: 16) else { return false }
+        return IPAddress(v4: word.byteSwapped) == address
     }
 
     private static func owner(inode: String) -> String? {

@@ -1,3 +1,4 @@
+import Bytes
 import Glibc
 import Reactor
 
@@ -51,13 +52,26 @@ enum Preflight {
         }
     }
 
-    /// The API server's port: the one that was asked for, or the first free one from 6443.
-    static func choosePort(_ wish: UInt16?) throws -> UInt16 {
+    /// A unix socket's path has 108 bytes, and the longest below the folder takes about this many of them.
+    private static let deepestPath = 40
+    private static let socketPathLimit = 107
+
+    static func mustBeShort(_ directory: String) throws {
+        let limit = socketPathLimit - deepestPath
+        guard directory.utf8.count <= limit else {
+            throw Refusal(
+                "\(directory) is too long a name: sockets below it must fit into \(socketPathLimit) bytes",
+                hint: "choose a --dir of at most \(limit) bytes")
+        }
+    }
+
+    /// The API server's port at `address`: the one that was asked for, or the first free one from 6443.
+    static func choosePort(_ wish: UInt16?, at address: IPAddress) throws -> UInt16 {
         if let wish {
-            guard let holder = PortHolder.of(wish) else { return wish }
+            guard let holder = PortHolder.of(wish, at: address) else { return wish }
             throw Refusal("port \(wish) is taken by \(holder)", hint: "choose another --port, or leave it away")
         }
-        for port in UInt16(6443)..<6543 where PortHolder.of(port) == nil { return port }
+        for port in UInt16(6443)..<6543 where PortHolder.of(port, at: address) == nil { return port }
         throw Refusal("the ports 6443 to 6542 are all taken", hint: "choose a --port")
     }
 }

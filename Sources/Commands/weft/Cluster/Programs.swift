@@ -5,6 +5,8 @@ import Glibc
 struct Program: Sendable {
     var name: String
     var arguments: [String]
+    /// A file without which it has nothing to do yet.
+    var needs: String?
     /// Path of the network namespace that it runs in; nil for this machine's.
     var namespace: String?
 }
@@ -31,11 +33,20 @@ enum Programs {
         Program(
             name: control,
             arguments: [
-                path(control), "--data-dir", record.controlDirectory, "--listen", "\(record.gateway):\(record.port)",
-                "--listen", "127.0.0.1:\(record.port)", "--advertise-address", record.gateway.description,
-                "--service-cluster-ip-range", ClusterRecord.serviceCIDR, "--cluster-cidr", ClusterRecord.podCIDR,
-                "--kubeconfig-out", record.kubeconfig,
+                path(control), "--data-dir", record.controlDirectory, "--listen", record.endpoint,
+                "--advertise-address",
+                record.gateway.description, "--service-cluster-ip-range", ClusterRecord.serviceCIDR, "--cluster-cidr",
+                ClusterRecord.podCIDR, "--kubeconfig-out", record.kubeconfig,
             ])
+    }
+
+    /// Makes the node's own credentials, by the control plane's authority. Runs once and ends.
+    static func issueCredentials(_ record: ClusterRecord, _ node: ClusterRecord.Node) -> [String] {
+        [
+            path(control), "issue-node-kubeconfig", "--name", node.name, "--data-dir", record.controlDirectory,
+            "--server",
+            "https://\(record.endpoint)", "--out", record.kubeconfig(node),
+        ]
     }
 
     private static func agent(_ record: ClusterRecord, _ node: ClusterRecord.Node) -> Program {
@@ -43,11 +54,11 @@ enum Programs {
         return Program(
             name: node.name,
             arguments: [
-                path(Programs.node), "--kubeconfig", record.kubeconfig, "--node-name", node.name, "--node-ip",
+                path(Programs.node), "--kubeconfig", record.kubeconfig(node), "--node-name", node.name, "--node-ip",
                 node.address.description, "--state-dir", directory + "/state", "--run-dir", directory + "/run",
                 "--log-dir", directory + "/log", "--cgroup-root", "\(record.controlGroup)/\(node.name)",
                 "--cluster-dns",
-                ClusterRecord.dnsAddress, "--cluster-cidr", ClusterRecord.podCIDR,
-            ], namespace: record.namespacePath(node))
+                ClusterRecord.dnsAddress, "--cluster-cidr", ClusterRecord.podCIDR, "--hidden-paths", record.directory,
+            ], needs: record.kubeconfig(node), namespace: record.namespacePath(node))
     }
 }

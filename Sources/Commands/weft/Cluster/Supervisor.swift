@@ -11,6 +11,8 @@ struct Supervisor: Sendable {
     private static let firstPause: Duration = .milliseconds(200)
     private static let lastPause: Duration = .seconds(5)
     private static let settled: Duration = .seconds(10)
+    /// How often a file that is waited for is looked for.
+    private static let glance: Duration = .milliseconds(10)
 
     init(_ record: ClusterRecord, on loop: EventLoop) {
         self.record = record
@@ -49,6 +51,9 @@ struct Supervisor: Sendable {
     }
 
     private func keep(_ program: Program) async throws {
+        if let file = program.needs {
+            while !Files.exists(file) { try await loop.sleep(for: Self.glance) }
+        }
         var pause = Self.firstPause
         while !Task.isCancelled {
             let began = MonotonicTime.now()

@@ -42,7 +42,7 @@ struct StatusReport: Sendable {
             }
             faults += try await withTimeout(Self.patience, on: loop) { try await printObjects(access) }
         } catch {
-            faults.append("the API server at https://\(record.gateway):\(record.port) does not answer: \(error)")
+            faults.append("the API server at https://\(record.endpoint) does not answer: \(error)")
         }
         guard faults.isEmpty else {
             throw Refusal(faults.joined(separator: "; "), hint: "logs are in \(record.logDirectory)")

@@ -19,7 +19,7 @@ struct Up: ParsableCommand {
     @Option(help: "The nodes' network, a /24; the default is the first free 172.30.N.0/24.")
     var subnet: String?
 
-    @Option(help: "The API server's port; the default is 6443 or the next free one.")
+    @Option(help: "The API server's port on the bridge; the default is 6443 or the next free one.")
     var port: UInt16?
 
     @Option(help: "Seconds until the cluster must be Ready.")
