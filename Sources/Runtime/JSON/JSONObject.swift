@@ -4,7 +4,18 @@
 public struct JSONObject: Sendable {
     public typealias Element = (key: String, value: JSONValue)
 
-    @usableFromInline var entries: [Element]
+    /// A member as it is stored: arrays of a struct are made and released without looking up a tuple's type at run time.
+    public struct Member: Sendable {
+        public var key: String
+        public var value: JSONValue
+
+        public init(key: String, value: JSONValue) {
+            self.key = key
+            self.value = value
+        }
+    }
+
+    var entries: [Member]
 
     public init() { entries = [] }
 
@@ -16,7 +27,7 @@ public struct JSONObject: Sendable {
 
     /// Members whose names already are in strictly ascending order of bytes; nothing is sorted and nothing checked
     /// outside of debug builds. For codecs that know the order.
-    public init(ascending members: [Element]) {
+    public init(ascending members: [Member]) {
         entries = members
         assert(isSorted, "members must be in the order of their names' bytes")
     }
@@ -52,7 +63,7 @@ public struct JSONObject: Sendable {
             switch (found, value) {
             case (true, let value?): entries[index].value = value
             case (true, nil): entries.remove(at: index)
-            case (false, let value?): entries.insert((key, value), at: index)
+            case (false, let value?): entries.insert(Member(key: key, value: value), at: index)
             case (false, nil): break
             }
         }
@@ -69,7 +80,7 @@ public struct JSONObject: Sendable {
     }
 
     public mutating func removeAll(where shouldRemove: (Element) throws -> Bool) rethrows {
-        try entries.removeAll(where: shouldRemove)
+        try entries.removeAll { try shouldRemove(($0.key, $0.value)) }
     }
 
     /// Up to here looking at each member is faster than halving.
@@ -99,7 +110,10 @@ public struct JSONObject: Sendable {
 extension JSONObject: RandomAccessCollection {
     public var startIndex: Int { 0 }
     public var endIndex: Int { entries.count }
-    public subscript(position: Int) -> Element { entries[position] }
+    public subscript(position: Int) -> Element { (entries[position].key, entries[position].value) }
+
+    /// All members as they are stored, in order; a pass over it copies none.
+    public var members: [Member] { entries }
 }
 
 extension JSONObject: Hashable {
@@ -115,9 +129,9 @@ extension JSONObject: Hashable {
 
     public func hash(into hasher: inout Hasher) {
         hasher.combine(entries.count)
-        for (key, value) in entries {
-            hasher.combine(key)
-            hasher.combine(value)
+        for entry in entries {
+            hasher.combine(entry.key)
+            hasher.combine(entry.value)
         }
     }
 }

@@ -194,13 +194,13 @@ struct JSONParser: ~Copyable {
         return .object(JSONObject(ascending: isSorted ? takeMembers(from: start) : takeSortedMembers(from: start)))
     }
 
-    private mutating func takeMembers(from start: Int) -> [JSONObject.Element] {
+    private mutating func takeMembers(from start: Int) -> [JSONObject.Member] {
         let count = members.count - start
         let source = members.base + start
-        let taken = [JSONObject.Element](unsafeUninitializedCapacity: count) { buffer, initialized in
+        let taken = [JSONObject.Member](unsafeUninitializedCapacity: count) { buffer, initialized in
             for i in 0..<count {
                 let member = (source + i).move()
-                buffer.initializeElement(at: i, to: (member.key, member.value))
+                buffer.initializeElement(at: i, to: JSONObject.Member(key: member.key, value: member.value))
             }
             initialized = count
         }
@@ -209,7 +209,7 @@ struct JSONParser: ~Copyable {
     }
 
     /// Of members with the same name the last one stays, and its path is told.
-    private mutating func takeSortedMembers(from start: Int) -> [JSONObject.Element] {
+    private mutating func takeSortedMembers(from start: Int) -> [JSONObject.Member] {
         var pending = UnsafeMutableBufferPointer(start: members.base + start, count: members.count - start)
         // Both sorts are stable, so that the last of equal names is the last one written.
         if pending.count <= Self.insertionLimit {
@@ -280,31 +280,24 @@ struct JSONParser: ~Copyable {
     ///
     /// - Returns: whether all bytes on the way are ASCII.
     @inline(__always) private mutating func skipPlain() -> Bool {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let highs: UInt64 = 0x8080_8080_8080_8080
         var seen: UInt64 = 0
         while end - at >= 8 {
-            let word = UInt64(littleEndian: UnsafeRawPointer(base + at).loadUnaligned(as: UInt64.self))
-            // A byte's high bit is set where it is below 0x20, or equal to the quote or the backslash. Carries make
-            // false hits only above a true one, and only the lowest counts.
-            let control = (word &- 0x20 &* ones) & ~word
-            let quote = word ^ (0x22 &* ones)
-            let backslash = word ^ (0x5C &* ones)
-            let hits = (control | ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash)) & highs
+            let word = UnsafeRawPointer(base + at).loadUnaligned(as: UInt64.self)
+            let hits = WordScan.specials(word)
             if hits != 0 {
                 let count = hits.trailingZeroBitCount >> 3
-                seen |= word & ((1 << UInt64(8 * count)) &- 1)
+                seen |= UInt64(littleEndian: word) & ((1 << UInt64(8 * count)) &- 1)
                 at += count
-                return seen & highs == 0
+                return seen & WordScan.highs == 0
             }
             seen |= word
             at += 8
         }
-        while at < end, base[at] >= 0x20, base[at] != UInt8(ascii: "\""), base[at] != UInt8(ascii: "\\") {
+        while at < end, !WordScan.isSpecial(base[at]) {
             seen |= UInt64(base[at])
             at += 1
         }
-        return seen & highs == 0
+        return seen & WordScan.highs == 0
     }
 
     private func text(from start: Int, to stop: Int, isASCII: Bool) throws(JSONError) -> String {

@@ -43,21 +43,23 @@ public struct Conformance: Sendable {
     }
 
     private func findMissing(_ value: JSONValue, _ type: Int, _ path: String, _ missing: inout [String]) {
-        for field in schema.fields[schema.table[type].fields] {
+        for field in schema.fields[schema.typeCodes[type].fields] {
             let place = path.isEmpty ? field.name : "\(path).\(field.name)"
             guard let member = value[field.name] else {
                 if field.isRequired { missing.append(place) }
                 continue
             }
-            guard field.shape == .message else { continue }
+            guard field.code.shape == .message else { continue }
             switch member {
-            case .object(let entries) where field.container == .map:
-                for (key, entry) in entries { findMissing(entry, Int(field.message), "\(place)[\(key)]", &missing) }
+            case .object(let entries) where field.code.container == .map:
+                for (key, entry) in entries {
+                    findMissing(entry, Int(field.code.message), "\(place)[\(key)]", &missing)
+                }
             case .array(let elements):
                 for (index, element) in elements.enumerated() {
-                    findMissing(element, Int(field.message), "\(place)[\(index)]", &missing)
+                    findMissing(element, Int(field.code.message), "\(place)[\(index)]", &missing)
                 }
-            default: findMissing(member, Int(field.message), place, &missing)
+            default: findMissing(member, Int(field.code.message), place, &missing)
             }
         }
     }
@@ -86,32 +88,32 @@ private struct ConformancePass {
 
     /// Nil where nothing changes.
     mutating func message(_ object: JSONObject, _ type: Int) throws(CodecError) -> JSONObject? {
-        let fields = schema.table[type].fields
-        var changed: [JSONObject.Element]?
+        let fields = schema.typeCodes[type].fields
+        var changed: [JSONObject.Member]?
         var cursor = fields.lowerBound
         for index in 0..<object.count {
             let (key, value) = object[index]
             var candidate = cursor
-            while candidate < fields.upperBound, schema.fields[candidate].name != key { candidate += 1 }
+            while candidate < fields.upperBound, schema.fieldNames[candidate] != key { candidate += 1 }
             let outcome: Outcome
             if candidate == fields.upperBound {
                 unknown.append("unknown field \"\(pathText(key))\"")
                 outcome = .drop
             } else {
                 cursor = candidate + 1
-                outcome = try field(schema.fields[candidate], value, type)
+                outcome = try field(schema.fieldCodes[candidate], value, type)
             }
             switch outcome {
-            case .keep: changed?.append((key, value))
-            case .drop: if changed == nil { changed = Array(object[..<index]) }
+            case .keep: changed?.append(JSONObject.Member(key: key, value: value))
+            case .drop: if changed == nil { changed = Array(object.members[..<index]) }
             case .replace(let new):
-                if changed == nil { changed = Array(object[..<index]) }
-                changed?.append((key, new))
+                if changed == nil { changed = Array(object.members[..<index]) }
+                changed?.append(JSONObject.Member(key: key, value: new))
             }
         }
         var result = changed.map { JSONObject(ascending: $0) }
-        for offset in schema.table[type].alwaysWrittenLists {
-            let name = schema.fields[fields.lowerBound + Int(offset)].name
+        for position in schema.typeCodes[type].alwaysWrittenLists {
+            let name = schema.fieldNames[fields.lowerBound + Int(schema.alwaysWrittenLists[position])]
             if (result ?? object)[name] == nil {
                 if result == nil { result = object }
                 result?[name] = []
@@ -120,9 +122,9 @@ private struct ConformancePass {
         return result
     }
 
-    private mutating func field(_ field: SchemaField, _ value: JSONValue, _ type: Int) throws(CodecError) -> Outcome {
+    private mutating func field(_ field: FieldCode, _ value: JSONValue, _ type: Int) throws(CodecError) -> Outcome {
         if case .null = value { return .drop }
-        let isKept = field.isOptional || field.isAlwaysWritten
+        let isKept = field.keepsZero
         switch field.container {
         case .single: return try element(field, value, keepsZero: isKept, type)
         case .list:
@@ -149,10 +151,9 @@ private struct ConformancePass {
         }
     }
 
-    private mutating func list(_ field: SchemaField, _ elements: [JSONValue], _ type: Int) throws(CodecError) -> Outcome
-    {
+    private mutating func list(_ field: FieldCode, _ elements: [JSONValue], _ type: Int) throws(CodecError) -> Outcome {
         var changed: [JSONValue]?
-        path.append(.member(field.name))
+        path.append(.member(schema.name(of: field)))
         for index in elements.indices {
             path.append(.element(index))
             let outcome =
@@ -168,9 +169,9 @@ private struct ConformancePass {
         return changed.map { .replace(.array($0)) } ?? .keep
     }
 
-    private mutating func map(_ field: SchemaField, _ entries: JSONObject, _ type: Int) throws(CodecError) -> Outcome {
+    private mutating func map(_ field: FieldCode, _ entries: JSONObject, _ type: Int) throws(CodecError) -> Outcome {
         var changed: JSONObject?
-        path.append(.member(field.name))
+        path.append(.member(schema.name(of: field)))
         for index in 0..<entries.count {
             let (key, value) = entries[index]
             path.append(.member(key))
@@ -186,7 +187,7 @@ private struct ConformancePass {
     }
 
     private mutating func element(
-        _ field: SchemaField, _ value: JSONValue, keepsZero: Bool, _ type: Int
+        _ field: FieldCode, _ value: JSONValue, keepsZero: Bool, _ type: Int
     ) throws(CodecError) -> Outcome {
         switch (field.shape, value) {
         case (.string, .string(let text)): return text.isEmpty && !keepsZero ? .drop : .keep
@@ -199,7 +200,7 @@ private struct ConformancePass {
         case (.double, .double): return .keep
         case (.message, .object(let object)):
             // The elements of a container are on the path already.
-            if field.container == .single { path.append(.member(field.name)) }
+            if field.container == .single { path.append(.member(schema.name(of: field))) }
             let changed = try message(object, Int(field.message))
             if field.container == .single { path.removeLast() }
             if !keepsZero, (changed ?? object).isEmpty { return .drop }
@@ -244,12 +245,12 @@ private struct ConformancePass {
         }
     }
 
-    private mutating func props(_ value: JSONValue, _ field: SchemaField, _ type: Int) throws(CodecError) -> Outcome {
+    private mutating func props(_ value: JSONValue, _ field: FieldCode, _ type: Int) throws(CodecError) -> Outcome {
         guard let props = schema.typeIndex(named: "apiextensions.v1.JSONSchemaProps"), case .object(let object) = value
         else {
             throw mismatch(field, value, type)
         }
-        path.append(.member(field.name))
+        path.append(.member(schema.name(of: field)))
         let changed = try message(object, props)
         path.removeLast()
         return changed.map { .replace(.object($0)) } ?? .keep
@@ -260,12 +261,16 @@ private struct ConformancePass {
     private func pathText(_ last: String) -> String { Self.text(path + [.member(last)]) }
 
     /// Whether the path ends within the field's container, at an element or an entry.
-    private func isWithin(_ field: SchemaField) -> Bool {
-        guard field.container != .single, case .member(field.name)? = path.dropLast().last else { return false }
+    private func isWithin(_ field: FieldCode) -> Bool {
+        guard field.container != .single, case .member(schema.name(of: field))? = path.dropLast().last else {
+            return false
+        }
         return true
     }
 
-    private func place(_ field: SchemaField) -> String { isWithin(field) ? Self.text(path) : pathText(field.name) }
+    private func place(_ field: FieldCode) -> String {
+        isWithin(field) ? Self.text(path) : pathText(schema.name(of: field))
+    }
 
     private static func text(_ path: [Step]) -> String {
         var text = ""
@@ -279,13 +284,13 @@ private struct ConformancePass {
     }
 
     /// Go names the innermost struct, and the members on the way without indexes.
-    private func mismatch(_ field: SchemaField, _ value: JSONValue, _ type: Int) -> CodecError {
+    private func mismatch(_ field: FieldCode, _ value: JSONValue, _ type: Int) -> CodecError {
         var found = value.kindName
         // Go shows a number that has the right kind but does not fit.
         if found == "number", [.int32, .int64, .intOrString].contains(field.shape) { found += " \(value)" }
         var way: [String] = []
         for step in isWithin(field) ? path.dropLast() : path { if case .member(let name) = step { way.append(name) } }
-        if !isWithin(field) { way.append(field.name) }
+        if !isWithin(field) { way.append(schema.name(of: field)) }
         let target = schema.table[type].goName.split(separator: ".").last ?? ""
         return CodecError(
             path: place(field),
@@ -293,12 +298,12 @@ private struct ConformancePass {
                 + field.goType(schema, ofElement: isWithin(field)))
     }
 
-    private func invalid(_ field: SchemaField, _ message: String) -> CodecError {
+    private func invalid(_ field: FieldCode, _ message: String) -> CodecError {
         CodecError(path: place(field), message)
     }
 }
 
-extension SchemaField {
+extension FieldCode {
     /// What Go has where the text says null.
     fileprivate var zero: JSONValue {
         switch shape {

@@ -22,18 +22,18 @@ struct ProtobufDecoder {
         guard depth < Self.depthLimit else { throw CodecError("nested deeper than \(Self.depthLimit) messages") }
         depth += 1
         let base = slots.count
-        let fields = schema.table[type].fields
+        let fields = schema.typeCodes[type].fields
         slots.append(contentsOf: repeatElement(nil, count: fields.count))
         try read(bytes, type, base, carrier: 0, inner: 0)
-        var members: [JSONObject.Element] = []
+        var members: [JSONObject.Member] = []
         members.reserveCapacity(fields.count < 8 ? fields.count : 8)
         for offset in 0..<fields.count {
             if let value = slots[base + offset] {
-                members.append((schema.fields[fields.lowerBound + offset].name, value))
-            } else if let apiVersion, let kind, schema.fields[fields.lowerBound + offset].number == 0 {
-                let name = schema.fields[fields.lowerBound + offset].name
-                if name == "apiVersion" { members.append((name, .string(apiVersion))) }
-                if name == "kind" { members.append((name, .string(kind))) }
+                members.append(JSONObject.Member(key: schema.fieldNames[fields.lowerBound + offset], value: value))
+            } else if let apiVersion, let kind, schema.fieldCodes[fields.lowerBound + offset].number == 0 {
+                let name = schema.fieldNames[fields.lowerBound + offset]
+                if name == "apiVersion" { members.append(JSONObject.Member(key: name, value: .string(apiVersion))) }
+                if name == "kind" { members.append(JSONObject.Member(key: name, value: .string(kind))) }
             }
         }
         slots.removeLast(fields.count)
@@ -46,15 +46,14 @@ struct ProtobufDecoder {
         _ bytes: UnsafeRawBufferPointer, _ type: Int, _ base: Int, carrier: UInt8, inner: UInt8
     ) throws(CodecError) {
         var reader = ProtobufReader(bytes)
-        var hint = 0
+        var hint = schema.typeCodes[type].wireOrder.lowerBound
         while let part = try reader.next() {
-            let order = schema.table[type].wireOrder
             guard let position = find(part.number, type, carrier, inner, from: &hint) else {
                 // A field of a newer version.
                 continue
             }
-            let offset = Int(order[position])
-            let field = schema.fields[schema.table[type].fields.lowerBound + offset]
+            let offset = Int(schema.wireOrder[position])
+            let field = schema.fieldCodes[schema.typeCodes[type].fields.lowerBound + offset]
             let isEmbedded = carrier == 0 ? field.carrier != 0 : inner == 0 && field.innerCarrier != 0
             do throws(CodecError) {
                 if isEmbedded {
@@ -67,29 +66,29 @@ struct ProtobufDecoder {
                 } else {
                     try set(field, part, base + offset)
                 }
-            } catch { throw isEmbedded ? error : error.within(field.name) }
+            } catch { throw isEmbedded ? error : error.within(schema.name(of: field)) }
         }
     }
 
     /// The position in wire order of the field with this number, or of any field of the embedded message with it.
     /// Fields mostly arrive in order, so the search begins behind the last one found.
     private func find(_ number: Int, _ type: Int, _ carrier: UInt8, _ inner: UInt8, from hint: inout Int) -> Int? {
-        let order = schema.table[type].wireOrder
-        let first = schema.table[type].fields.lowerBound
+        let order = schema.typeCodes[type].wireOrder
+        let first = schema.typeCodes[type].fields.lowerBound
         for step in 0..<order.count {
             var position = hint + step
-            if position >= order.count { position -= order.count }
-            let offset = first + Int(order[position])
-            let path = (schema.fields[offset].carrier, schema.fields[offset].innerCarrier)
+            if position >= order.upperBound { position -= order.count }
+            let field = schema.fieldCodes[first + Int(schema.wireOrder[position])]
+            let path = (field.carrier, field.innerCarrier)
             let matches =
                 if carrier == 0 {
-                    path.0 == 0 ? Int(schema.fields[offset].number) == number : Int(path.0) == number
+                    path.0 == 0 ? Int(field.number) == number : Int(path.0) == number
                 } else if path.0 != carrier {
                     false
                 } else if inner == 0 {
-                    path.1 == 0 ? Int(schema.fields[offset].number) == number : Int(path.1) == number
+                    path.1 == 0 ? Int(field.number) == number : Int(path.1) == number
                 } else {
-                    path.1 == inner && Int(schema.fields[offset].number) == number
+                    path.1 == inner && Int(field.number) == number
                 }
             if matches {
                 hint = position
@@ -101,11 +100,10 @@ struct ProtobufDecoder {
 
     // MARK: Fields
 
-    private mutating func set(_ field: SchemaField, _ part: ProtobufReader.Field, _ slot: Int) throws(CodecError) {
+    private mutating func set(_ field: FieldCode, _ part: ProtobufReader.Field, _ slot: Int) throws(CodecError) {
         switch field.container {
         case .single:
-            let isKept = field.isOptional || field.isAlwaysWritten
-            if let value = try element(field, part, keepsZero: isKept) { slots[slot] = value }
+            if let value = try element(field, part, keepsZero: field.keepsZero) { slots[slot] = value }
         case .list:
             var elements: [JSONValue] = []
             if case .array(let held)? = slots[slot] { elements = held }
@@ -134,7 +132,7 @@ struct ProtobufDecoder {
     }
 
     private mutating func mapEntry(
-        _ field: SchemaField, _ bytes: UnsafeRawBufferPointer
+        _ field: FieldCode, _ bytes: UnsafeRawBufferPointer
     ) throws(CodecError) -> (String, JSONValue) {
         var key = ""
         var value: JSONValue?
@@ -160,7 +158,7 @@ struct ProtobufDecoder {
 
     /// Nil for a zero that nobody set.
     private mutating func element(
-        _ field: SchemaField, _ part: ProtobufReader.Field, keepsZero: Bool
+        _ field: FieldCode, _ part: ProtobufReader.Field, keepsZero: Bool
     ) throws(CodecError) -> JSONValue? {
         switch field.shape {
         case .bool, .int32, .int64:
@@ -258,7 +256,7 @@ struct ProtobufDecoder {
     }
 
     private mutating func props(
-        _ shape: SchemaField.Shape, _ bytes: UnsafeRawBufferPointer
+        _ shape: FieldCode.Shape, _ bytes: UnsafeRawBufferPointer
     ) throws(CodecError) -> JSONValue? {
         guard let type = schema.typeIndex(named: "apiextensions.v1.JSONSchemaProps") else { return nil }
         var allows = false

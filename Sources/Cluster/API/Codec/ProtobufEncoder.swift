@@ -29,7 +29,7 @@ struct ProtobufEncoder: ~Copyable {
 
     private mutating func message(_ value: JSONValue, _ type: Int) throws(CodecError) {
         guard case .object(let object) = value else { throw Self.mismatch("object", value) }
-        let fields = schema.table[type].fields
+        let fields = schema.typeCodes[type].fields
         // Which member fills which field. Both are sorted by name.
         var members = [Int32](repeating: -1, count: fields.count)
         var cursor = 0
@@ -37,17 +37,18 @@ struct ProtobufEncoder: ~Copyable {
             let (key, value) = object[index]
             if value.isNull { continue }
             var candidate = cursor
-            while candidate < fields.count, schema.fields[fields.lowerBound + candidate].name != key { candidate += 1 }
+            while candidate < fields.count, schema.fieldNames[fields.lowerBound + candidate] != key { candidate += 1 }
             // Not in the schema: nothing to write, and the search goes on where it was.
             if candidate == fields.count { continue }
             members[candidate] = Int32(index)
             cursor = candidate + 1
         }
         var carrier = Carrier()
-        for offset in schema.table[type].wireOrder.reversed() {
-            let index = members[Int(offset)]
+        for position in schema.typeCodes[type].wireOrder.reversed() {
+            let offset = Int(schema.wireOrder[position])
+            let index = members[offset]
             if index < 0 { continue }
-            let field = schema.fields[fields.lowerBound + Int(offset)]
+            let field = schema.fieldCodes[fields.lowerBound + offset]
             move(&carrier, to: field)
             let (key, value) = object[Int(index)]
             do {
@@ -67,7 +68,7 @@ struct ProtobufEncoder: ~Copyable {
         var innerMark = 0
     }
 
-    private mutating func move(_ carrier: inout Carrier, to field: SchemaField) {
+    private mutating func move(_ carrier: inout Carrier, to field: FieldCode) {
         if carrier.inner != 0, carrier.inner != field.innerCarrier || carrier.outer != field.carrier {
             out.close(field: Int(carrier.inner), since: carrier.innerMark)
             carrier.inner = 0
@@ -90,7 +91,7 @@ struct ProtobufEncoder: ~Copyable {
 
     // MARK: Fields
 
-    private mutating func field(_ field: SchemaField, _ value: JSONValue) throws(CodecError) {
+    private mutating func field(_ field: FieldCode, _ value: JSONValue) throws(CodecError) {
         let number = Int(field.number)
         switch field.container {
         case .single: try element(field, number, value)
@@ -126,7 +127,7 @@ struct ProtobufEncoder: ~Copyable {
         out.close(field: 2, since: mark)
     }
 
-    private mutating func element(_ field: SchemaField, _ number: Int, _ value: JSONValue) throws(CodecError) {
+    private mutating func element(_ field: FieldCode, _ number: Int, _ value: JSONValue) throws(CodecError) {
         let mark = out.count
         switch field.shape {
         case .string:
@@ -191,7 +192,7 @@ struct ProtobufEncoder: ~Copyable {
         out.prepend(field: 1, .varint)
     }
 
-    private mutating func props(_ shape: SchemaField.Shape, _ value: JSONValue) throws(CodecError) {
+    private mutating func props(_ shape: FieldCode.Shape, _ value: JSONValue) throws(CodecError) {
         guard let type = schema.typeIndex(named: "apiextensions.v1.JSONSchemaProps") else { return }
         let mark = out.count
         switch (shape, value) {

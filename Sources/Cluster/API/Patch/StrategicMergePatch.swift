@@ -65,7 +65,7 @@ private struct StrategicMerge {
         case (.object(let object)?, .object(let changes)):
             if let field, field.patchStrategy.contains(.replace) { return .object(cleaned(changes)) }
             // Entries of a map have its value type; that matters only for maps of messages.
-            if let field, field.container == .map { return .object(try mergeMap(object, changes, field)) }
+            if let field, field.code.container == .map { return .object(try mergeMap(object, changes, field)) }
             return .object(try merge(object, changes, field.flatMap(messageType)))
         case (.array(let elements)?, .array(let changes)):
             guard let field, field.patchStrategy.contains(.merge) else { return .array(cleaned(changes)) }
@@ -77,13 +77,13 @@ private struct StrategicMerge {
     private func mergeMap(_ target: JSONObject, _ patch: JSONObject, _ field: SchemaField) throws(PatchError)
         -> JSONObject
     {
-        guard field.shape == .message else { return try merge(target, patch, nil) }
+        guard field.code.shape == .message else { return try merge(target, patch, nil) }
         var target = target
         for (key, change) in patch where !key.hasPrefix("$") {
             if change.isNull {
                 target[key] = nil
             } else if case .object(let old)? = target[key], case .object(let changes) = change {
-                target[key] = .object(try merge(old, changes, Int(field.message)))
+                target[key] = .object(try merge(old, changes, Int(field.code.message)))
             } else {
                 target[key] = cleaned(change)
             }
@@ -116,7 +116,7 @@ private struct StrategicMerge {
     /// Elements of the patch in the order of the patch; the others stay between them where they were.
     private func merge(_ old: [JSONValue], _ patch: [JSONValue], _ field: SchemaField) throws(PatchError) -> [JSONValue]
     {
-        if field.shape != .message {
+        if field.code.shape != .message {
             var seen = Set<JSONValue>()
             let all = (old + patch).filter { seen.insert($0).inserted }
             return arrange(all, by: patch, live: old, key: nil)
@@ -144,7 +144,7 @@ private struct StrategicMerge {
             guard let value = change[key] else { throw noKey(field, key) }
             if let index = elements.firstIndex(where: { $0[key] == value }), case .object(let element) = elements[index]
             {
-                elements[index] = .object(try merge(element, change, Int(field.message)))
+                elements[index] = .object(try merge(element, change, Int(field.code.message)))
             } else {
                 elements.append(.object(cleaned(change)))
             }
@@ -175,7 +175,7 @@ private struct StrategicMerge {
                 target[member] = try merged(target[member], change, field)
             }
             guard case .array(let elements)? = target[member] else { continue }
-            let key = field?.shape == .message ? field?.mergeKey : nil
+            let key = field?.code.shape == .message ? field?.mergeKey : nil
             target[member] = .array(arrange(elements, by: wanted, live: live, key: key))
         }
     }
@@ -185,7 +185,7 @@ private struct StrategicMerge {
         _ change: JSONValue, against wanted: [JSONValue], _ field: SchemaField?, _ directive: String
     ) throws(PatchError) {
         guard let elements = change.array, let field else { return }
-        let key = field.shape == .message ? field.mergeKey : nil
+        let key = field.code.shape == .message ? field.mergeKey : nil
         let named = Set(wanted.map { identity($0, key) })
         for element in elements where element[Directive.patch] == nil && !named.contains(identity(element, key)) {
             throw .malformed("\(directive) does not name an element that the patch sets: \(element)")
@@ -242,7 +242,9 @@ private struct StrategicMerge {
         return schema.field(name, of: type)
     }
 
-    private func messageType(_ field: SchemaField) -> Int? { field.shape == .message ? Int(field.message) : nil }
+    private func messageType(_ field: SchemaField) -> Int? {
+        field.code.shape == .message ? Int(field.code.message) : nil
+    }
 
     /// A value of the patch as it stands where there was nothing to merge it with: without directives and nulls.
     private func cleaned(_ value: JSONValue) -> JSONValue {
@@ -254,9 +256,11 @@ private struct StrategicMerge {
     }
 
     private func cleaned(_ object: JSONObject) -> JSONObject {
-        var members: [JSONObject.Element] = []
+        var members: [JSONObject.Member] = []
         members.reserveCapacity(object.count)
-        for (key, value) in object where !value.isNull && !isDirective(key) { members.append((key, cleaned(value))) }
+        for (key, value) in object where !value.isNull && !isDirective(key) {
+            members.append(JSONObject.Member(key: key, value: cleaned(value)))
+        }
         return JSONObject(ascending: members)
     }
 

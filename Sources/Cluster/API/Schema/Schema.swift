@@ -11,6 +11,12 @@ public final class Schema: Sendable {
 
     let table: [SchemaType]
     let fields: [SchemaField]
+    /// Beside `table` and `fields`, index by index, for the codecs.
+    let typeCodes: [TypeCode]
+    let fieldCodes: [FieldCode]
+    let fieldNames: [String]
+    let wireOrder: [UInt16]
+    let alwaysWrittenLists: [UInt16]
     private let typesByName: [String: Int]
     private let typesByKind: [GroupVersionKind: Int]
     private let resourcesByGVR: [GroupVersionResource: Int]
@@ -21,6 +27,11 @@ public final class Schema: Sendable {
         reader.readTypes(types)
         table = reader.types
         fields = reader.fields
+        typeCodes = reader.codes
+        fieldCodes = fields.map(\.code)
+        fieldNames = fields.map(\.name)
+        wireOrder = reader.wireOrder
+        alwaysWrittenLists = reader.alwaysWrittenLists
         typesByName = reader.typesByName
         var byKind: [GroupVersionKind: Int] = [:]
         for (index, type) in table.enumerated() {
@@ -60,6 +71,8 @@ public final class Schema: Sendable {
 
     // MARK: For the codecs
 
+    func name(of field: FieldCode) -> String { fieldNames[Int(field.index)] }
+
     func typeIndex(named name: String) -> Int? { typesByName[name] }
 
     /// Clients send `DeleteOptions`, `Status` and their like under the version of whatever group they talk to.
@@ -72,7 +85,7 @@ public final class Schema: Sendable {
 
     /// A field of a type by its name, by halving.
     func field(_ name: String, of type: Int) -> SchemaField? {
-        var (low, high) = (table[type].fields.lowerBound, table[type].fields.upperBound)
+        var (low, high) = (typeCodes[type].fields.lowerBound, typeCodes[type].fields.upperBound)
         while low < high {
             let middle = (low + high) / 2
             if fields[middle].name == name { return fields[middle] }
@@ -84,7 +97,8 @@ public final class Schema: Sendable {
     private func description(of index: Int) -> TypeDescription {
         let type = table[index]
         return TypeDescription(
-            name: type.name, kinds: type.kinds, scalar: type.scalar, fields: fields[type.fields].map(\.description))
+            name: type.name, kinds: type.kinds, scalar: type.scalar,
+            fields: fields[typeCodes[index].fields].map(\.description))
     }
 }
 
@@ -92,7 +106,8 @@ extension SchemaField {
     fileprivate var description: FieldDescription {
         FieldDescription(
             name: name, type: FieldType(text: typeText[...]), required: isRequired,
-            protobufPath: [Int(carrier), Int(innerCarrier), Int(number)].filter { $0 != 0 }, isOptional: isOptional,
+            protobufPath: [Int(code.carrier), Int(code.innerCarrier), Int(code.number)].filter { $0 != 0 },
+            isOptional: code.isOptional,
             listKind: listKind, listMapKeys: listKeys, isAtomicMap: isAtomicMap, patchStrategy: patchStrategy,
             patchMergeKey: mergeKey)
     }

@@ -1,7 +1,10 @@
 /// Reads the embedded tables. They are part of the program, so a malformed row is a defect and traps in the tests.
 struct SchemaTableReader {
     var types: [SchemaType] = []
+    var codes: [TypeCode] = []
     var fields: [SchemaField] = []
+    var wireOrder: [UInt16] = []
+    var alwaysWrittenLists: [UInt16] = []
     var typesByName: [String: Int] = [:]
 
     /// A type's line is `=name`, its fields' lines follow: name, type, number, flags, separated by tabs.
@@ -15,78 +18,75 @@ struct SchemaTableReader {
             types.append(SchemaType(name: type))
         }
         fields.reserveCapacity(2600)
-        var current = -1
-        var scalars: [Int: String] = [:]
+        var starts: [Int] = []
         Self.forEachLine(text) { columns in
             let name = columns.text(0)
             switch name {
-            case _ where name.first == "=":
-                current += 1
-                types[current].fields = fields.count..<fields.count
-            case "@kind": types[current].kinds.append(Self.kind(columns.text(1)))
-            case "@scalar": scalars[current] = columns.text(1)
-            default:
-                fields.append(field(name, columns))
-                types[current].fields = types[current].fields.lowerBound..<fields.count
+            case _ where name.first == "=": starts.append(fields.count)
+            case "@kind": types[starts.count - 1].kinds.append(Self.kind(columns.text(1)))
+            case "@scalar": types[starts.count - 1].scalar = columns.text(1)
+            default: fields.append(field(name, columns))
             }
         }
+        starts.append(fields.count)
         for index in types.indices {
-            types[index].scalar = scalars[index]
+            let range = starts[index]..<starts[index + 1]
             // Fields arrive sorted as text of the table; members of objects are sorted by bytes.
-            let range = types[index].fields
             fields[range].sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-            types[index].wireOrder = range.indices.map { UInt16($0 - range.lowerBound) }
-                .filter { fields[range.lowerBound + Int($0)].number != 0 }
-                .sorted { wireKey(range.lowerBound + Int($0)) < wireKey(range.lowerBound + Int($1)) }
-            types[index].alwaysWrittenLists = range.indices.map { UInt16($0 - range.lowerBound) }
-                .filter {
-                    let field = fields[range.lowerBound + Int($0)]
-                    return field.isAlwaysWritten && field.container == .list && field.name != "items"
-                }
+            for field in range { fields[field].code.index = Int32(field) }
+            let order = wireOrder.count
+            wireOrder += range.filter { fields[$0].code.number != 0 }.sorted { wireKey($0) < wireKey($1) }
+                .map { UInt16($0 - range.lowerBound) }
+            let lists = alwaysWrittenLists.count
+            alwaysWrittenLists += range.filter {
+                fields[$0].code.isAlwaysWritten && fields[$0].code.container == .list && fields[$0].name != "items"
+            }.map { UInt16($0 - range.lowerBound) }
+            codes.append(
+                TypeCode(
+                    fields: range, wireOrder: order..<wireOrder.count,
+                    alwaysWrittenLists: lists..<alwaysWrittenLists.count))
         }
     }
 
     private func wireKey(_ index: Int) -> (UInt16, UInt16, UInt16) {
-        let field = fields[index]
+        let field = fields[index].code
         let path = [UInt16(field.carrier), UInt16(field.innerCarrier), field.number].filter { $0 != 0 }
         return (path[0], path.count > 1 ? path[1] : 0, path.count > 2 ? path[2] : 0)
     }
 
     private func field(_ name: String, _ columns: Columns) -> SchemaField {
         let typeText = columns.text(1)
-        var field = SchemaField(
-            name: name, shape: .message, container: .single, isRequired: false, isOptional: false,
-            isAlwaysWritten: false, isAtomicMap: false, listKind: nil, patchStrategy: [], message: -1, number: 0,
-            carrier: 0, innerCarrier: 0, mergeKey: nil, listKeys: [], typeText: typeText)
+        var code = FieldCode(shape: .message, container: .single, index: 0)
         var element = typeText[...]
         if element.hasPrefix("map<[") {
-            field.container = .mapOfLists
+            code.container = .mapOfLists
             element = element.dropFirst(5).dropLast(2)
         } else if element.hasPrefix("map<") {
-            field.container = .map
+            code.container = .map
             element = element.dropFirst(4).dropLast()
         } else if element.first == "[" {
-            field.container = .list
+            code.container = .list
             element = element.dropFirst().dropLast()
         }
         if let shape = Self.shape(of: element) {
-            field.shape = shape
+            code.shape = shape
         } else if let message = typesByName[String(element)] {
-            field.message = Int32(message)
+            code.message = Int32(message)
         } else {
             preconditionFailure("the schema's table has no type \(element)")
         }
         let path = columns.text(2).split(separator: ".").compactMap { UInt16($0) }
-        field.number = path.last ?? 0
-        if path.count > 1 { field.carrier = UInt8(path[0]) }
-        if path.count > 2 { field.innerCarrier = UInt8(path[1]) }
+        code.number = path.last ?? 0
+        if path.count > 1 { code.carrier = UInt8(path[0]) }
+        if path.count > 2 { code.innerCarrier = UInt8(path[1]) }
+        var field = SchemaField(name: name, code: code, typeText: typeText)
         for flag in columns.text(3).split(separator: " ") {
             let parts = flag.split(separator: "=", maxSplits: 1)
             let value = parts.count > 1 ? parts[1] : ""
             switch parts[0] {
             case "R": field.isRequired = true
-            case "P": field.isOptional = true
-            case "N": field.isAlwaysWritten = true
+            case "P": field.code.isOptional = true
+            case "N": field.code.isAlwaysWritten = true
             case "list": field.listKind = ListKind(rawValue: String(value))
             case "keys": field.listKeys = value.split(separator: ",").map(String.init)
             case "key": field.mergeKey = String(value)
@@ -106,7 +106,7 @@ struct SchemaTableReader {
         return field
     }
 
-    private static func shape(of type: Substring) -> SchemaField.Shape? {
+    private static func shape(of type: Substring) -> FieldCode.Shape? {
         switch type {
         case "string": .string
         case "string/byte": .bytes

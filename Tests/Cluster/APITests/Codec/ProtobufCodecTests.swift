@@ -46,13 +46,14 @@ import Testing
     /// A deterministic object of a type with every field set, one level of each recursive type.
     static func sample(_ type: Int, _ schema: Schema, _ depth: Int = 0) -> JSONValue {
         var object = JSONObject()
-        for field in schema.fields[schema.table[type].fields] where field.number != 0 {
-            if depth > 7, field.shape == .message || field.shape.rawValue >= SchemaField.Shape.propsOrBool.rawValue {
+        for code in schema.fieldCodes[schema.typeCodes[type].fields] where code.number != 0 {
+            let name = schema.name(of: code)
+            if depth > 7, code.shape == .message || code.shape.rawValue >= FieldCode.Shape.propsOrBool.rawValue {
                 continue
             }
             func one(_ seed: Int) -> JSONValue {
-                switch field.shape {
-                case .string: .string("\(field.name)-\(seed)")
+                switch code.shape {
+                case .string: .string("\(name)-\(seed)")
                 case .bytes: .string(Base64.encode([UInt8](repeating: UInt8(seed), count: seed + 1)))
                 case .bool: true
                 case .int32: .int(Int64(Int32.min) + Int64(seed))
@@ -67,14 +68,14 @@ import Testing
                 case .propsOrBool: false
                 case .propsOrArray: [["type": "string"], ["type": "integer"]]
                 case .propsOrStrings: ["a", "b"]
-                case .message: sample(Int(field.message), schema, depth + 1)
+                case .message: sample(Int(code.message), schema, depth + 1)
                 }
             }
-            switch field.container {
-            case .single: object[field.name] = one(1)
-            case .list: object[field.name] = [one(0), one(1)]
-            case .map: object[field.name] = .object(["k0": one(0), "k1": one(1)])
-            case .mapOfLists: object[field.name] = ["k0": ["a", "b"], "k1": []]
+            switch code.container {
+            case .single: object[name] = one(1)
+            case .list: object[name] = [one(0), one(1)]
+            case .map: object[name] = .object(["k0": one(0), "k1": one(1)])
+            case .mapOfLists: object[name] = ["k0": ["a", "b"], "k1": []]
             }
         }
         return .object(object)
