@@ -176,6 +176,52 @@ final class Counter: Sendable {
         await group.shutdown()
     }
 
+    @Test("tasks that wait on a loop that ends are told, and so are those that come later")
+    func waitersAtTheEnd() async throws {
+        let group = try EventLoopGroup(count: 2, name: "test")
+        let (loop, other) = (group.all[0], group.all[1])
+        let listener = try await loop.perform { try Listener(anyPort, on: loop) { _ in } }
+        let sleeping = Task(executorPreference: other) { try await loop.sleep(for: .seconds(600)) }
+        let reading = Task(executorPreference: other) {
+            let connection = try await StreamConnection.connect(to: listener.address, on: loop)
+            while try await !connection.read().isEmpty {}
+        }
+        try await other.sleep(for: .milliseconds(20))
+        loop.stop()
+        await #expect(throws: (any Error).self) { try await sleeping.value }
+        _ = await reading.result
+        let deadline = MonotonicTime.now().adding(.seconds(20))
+        while loop.submit({}), MonotonicTime.now() < deadline { try await other.sleep(for: .milliseconds(1)) }
+        let late = Task(executorPreference: other) { try await loop.sleep(for: .seconds(600)) }
+        await #expect(throws: SystemError.self) { try await late.value }
+        await group.shutdown()
+    }
+
+    @Test("an event for a slot's former user reaches nobody, and what cannot be polled is refused by name")
+    func slots() async throws {
+        try await withLoops { group in
+            let loop = group.all[1]
+            try await loop.perform {
+                let file = open("/etc/passwd", O_RDONLY | O_CLOEXEC)
+                defer { close(file) }
+                #expect { _ = try loop.register(fd: file, handler: PollHandler(), interest: .readable) } throws: {
+                    ($0 as? SystemError)?.errno == EPERM
+                }
+                let slab = Slab()
+                let first = Unmanaged.passRetained(PollHandler())
+                let (registration, data) = slab.insert(3, first)
+                #expect(slab.handler(data) != nil)
+                slab.remove(registration)?.handler.release()
+                #expect(slab.handler(data) == nil)
+                let second = Unmanaged.passRetained(PollHandler())
+                let (again, newData) = slab.insert(4, second)
+                #expect(newData != data && slab.handler(data) == nil && slab.handler(newData) != nil)
+                #expect(slab.remove(registration) == nil)
+                slab.remove(again)?.handler.release()
+            }
+        }
+    }
+
     @Test("a signal that is blocked arrives through a loop's stream")
     func signals() async throws {
         try await withLoops { group in

@@ -253,6 +253,33 @@ let anyPort = SocketAddress.ip(.loopbackV4, 0)
         }
     }
 
+    @Test("a paused stream whose peer resets is closed though nobody reads")
+    func resetWhilePaused() async throws {
+        try await withLoops { group in
+            final class Paused: StreamHandler, @unchecked Sendable {
+                let closed = Promise<SystemError?>()
+                let began = Promise<Void>()
+                override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
+                    stream.pauseReading()
+                    began.succeed(())
+                    return 0
+                }
+                override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) { closed.succeed(error) }
+            }
+            let handler = Paused()
+            let listener = try await Listener.listen(anyPort, on: group) { $0.handler = handler }
+            let (loop, address) = (group.all[0], listener[0].address)
+            let client = try await loop.perform {
+                try StreamSocket.connect(to: address, on: loop, handler: StreamHandler())
+            }
+            try await loop.perform { _ = client.write([1, 2, 3]) }
+            try await handler.began.value()
+            try await loop.perform { client.reset() }
+            let error = try await withTimeout(.seconds(20), on: loop) { try await handler.closed.value() }
+            #expect(error?.errno == ECONNRESET)
+        }
+    }
+
     @Test("an idle connection holds no buffer, and 10 000 of them are served by one loop")
     func idle() async throws {
         let limit = raiseDescriptorLimit()

@@ -39,6 +39,8 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     let scratch: UnsafeMutableRawBufferPointer
     /// Buffers for bytes that must wait.
     let pool = BufferPool()
+    /// Async calls that are suspended on this loop.
+    let waiters = WaiterList()
     /// Output that one stream's handler is writing.
     let cork = Cork()
 
@@ -51,6 +53,8 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
         var jobs: [Job] = []
         /// The loop sleeps or is about to: whoever adds a job rings the eventfd.
         var isAsleep = false
+        /// The loop has run its last job: what comes now is refused.
+        var hasEnded = false
     }
 
     /// Makes the loop; a thread runs it by `run()`.
@@ -171,6 +175,7 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
             case .closure(let body): body()
             }
         }
+        guard next > 0 else { return }
         if next == jobs.count {
             jobs.removeAll(keepingCapacity: jobs.capacity <= Self.maximumJobsInTurn)
             next = 0
@@ -195,18 +200,28 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
         while !departed.isEmpty { departed = [] }
     }
 
-    /// After the last turn: what was queued still runs, so that no awaiting task is lost without a word.
+    /// After the last turn: what was queued still runs, then everything is closed and every waiting task is told, and what
+    /// they do about it runs too. Nobody waits for a loop that has ended.
     private func drain() {
+        finishJobs()
+        slots.removeAll { $0.takeRetainedValue().loopDidStop() }
+        unfinished = []
+        waiters.failAll(SystemError(errno: ECANCELED, call: "loop", subject: name))
+        finishJobs()
+        timers.removeAll()
+        inbox.withLock { $0.hasEnded = true }
+        finishJobs()
+        waiters.failAll(SystemError(errno: ECANCELED, call: "loop", subject: name))
+        finishJobs()
+    }
+
+    /// Runs jobs and those that they add; a task that adds without end is left behind.
+    private func finishJobs() {
         for _ in 0..<64 {
             runJobs()
             finishTurn()
-            if next == jobs.count, inbox.withLock({ $0.jobs.isEmpty }) { break }
+            if next == jobs.count, inbox.withLock({ $0.jobs.isEmpty }) { return }
         }
-        slots.removeAll { $0.takeRetainedValue().loopDidStop() }
-        unfinished = []
-        runJobs()
-        timers.removeAll()
-        finishTurn()
     }
 
     private func ring() {
@@ -216,26 +231,34 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     // MARK: Doors for other threads
 
     /// Runs `body` on the loop, in the order of submission. Any thread; never runs it within the call.
-    public func submit(_ body: @escaping @Sendable () -> Void) { add(.closure(body)) }
+    /// False when the loop has ended: `body` is dropped then.
+    @discardableResult
+    public func submit(_ body: @escaping @Sendable () -> Void) -> Bool { add(.closure(body)) }
 
     /// Runs `body` now when on the loop, else submits it.
-    public func execute(_ body: @escaping @Sendable () -> Void) {
-        if isCurrent { body() } else { submit(body) }
+    @discardableResult
+    public func execute(_ body: @escaping @Sendable () -> Void) -> Bool {
+        guard isCurrent else { return submit(body) }
+        body()
+        return true
     }
 
     public func enqueue(_ job: consuming ExecutorJob) { add(.task(UnownedJob(job))) }
 
-    private func add(_ job: Job) {
+    @discardableResult
+    private func add(_ job: Job) -> Bool {
         if isCurrent {
             jobs.append(job)
-            return
+            return true
         }
-        let mustRing = inbox.withLock { inbox in
+        let (isTaken, mustRing) = inbox.withLock { inbox -> (Bool, Bool) in
+            guard !inbox.hasEnded else { return (false, false) }
             inbox.jobs.append(job)
             defer { inbox.isAsleep = false }
-            return inbox.isAsleep
+            return (true, inbox.isAsleep)
         }
         if mustRing { ring() }
+        return isTaken
     }
 
     // MARK: Timers

@@ -172,6 +172,8 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
             flags.insert(.canRead)
             if !events.isDisjoint(with: [.readHangUp, .hangUp, .error]) { flags.insert(.hungUp) }
         }
+        // Nobody reads, so nobody would learn that the peer is gone.
+        if events.contains(.error), flags.contains(.isPaused) { return close(pendingError()) }
         if !output.isEmpty, events.isEmpty || !events.isDisjoint(with: [.writable, .hangUp, .error]) { flush() }
         if !flags.isDisjoint(with: [.canRead, .mustOffer]), !flags.contains(.isPaused) { readAvailable() }
     }
@@ -181,15 +183,21 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
     }
 
     private func finishConnecting() {
-        var failure: CInt = 0
-        var length = socklen_t(MemoryLayout<CInt>.size)
-        if getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length) != 0 { failure = errno }
-        guard failure == 0 else {
-            return close(SystemError(errno: failure, call: "connect", subject: peer.description))
+        if let failure = pendingError() {
+            return close(SystemError(errno: failure.errno, call: "connect", subject: peer.description))
         }
         loop.cancel(connectTimer)
         phase = .open
         dispatch { $0.streamDidConnect(self) }
+    }
+
+    /// The error that the kernel keeps for a socket; for a pipe, that its reader is gone.
+    private func pendingError() -> SystemError? {
+        guard isSocket else { return SystemError(errno: EPIPE, call: "write", subject: peer.description) }
+        var failure: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        if getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length) != 0 { failure = errno }
+        return failure == 0 ? nil : SystemError(errno: failure, call: "read", subject: peer.description)
     }
 
     /// Calls the handler without counting references, with output gathered until it returns.
