@@ -35,7 +35,7 @@ struct DNSProgram {
             do {
                 // The new server binds beside the old one (SO_REUSEPORT); only then does the old one go.
                 let nextConfig = try parse(text, file)
-                let next = try await start(nextConfig)
+                let next = try await start(nextConfig, replacing: true)
                 let (oldServer, oldFollowing) = (server, following)
                 (config, server, following) = (nextConfig, next, follow(next))
                 current.replace(next)
@@ -88,9 +88,9 @@ struct DNSProgram {
             readFile: { try Files.readText($0, limit: 1 << 20) })
     }
 
-    private func start(_ config: ServerConfig) async throws -> DNSServer {
+    private func start(_ config: ServerConfig, replacing: Bool = false) async throws -> DNSServer {
         let loop = group.all[0]
-        return try await DNSServer.start(config, group: group, log: log) { kubeconfig in
+        return try await DNSServer.start(config, group: group, replacing: replacing, log: log) { kubeconfig in
             let cluster: KubeConfig
             if let kubeconfig {
                 let text = try Files.readText(kubeconfig, limit: 1 << 20)

@@ -31,7 +31,9 @@ struct CorefileSyntax {
         while let first = tokens.next() {
             var keys = [first.text]
             // Keys go on over line ends after a comma.
-            while let next = tokens.peek(), next.text != "{", next.line == first.line || keys.last?.hasSuffix(",") == true {
+            while let next = tokens.peek(), next.text != "{",
+                next.line == first.line || keys.last?.hasSuffix(",") == true
+            {
                 keys.append(next.text)
                 _ = tokens.next()
             }
@@ -54,7 +56,9 @@ struct CorefileSyntax {
         var result: [Directive] = []
         while let token = tokens.next() {
             if token.text == "}" { return result }
-            guard token.text != "{" else { throw CorefileError(file: file, line: token.line, "a { without a name before it") }
+            guard token.text != "{" else {
+                throw CorefileError(file: file, line: token.line, "a { without a name before it")
+            }
             var directive = Directive(name: token.text, arguments: [], line: token.line, properties: [])
             while let next = tokens.peek(), next.line == token.line, next.text != "}" {
                 _ = tokens.next()
@@ -113,7 +117,9 @@ private struct Tokens {
         func substituted(_ word: String) -> String {
             var result = word
             for (open, close) in [("{$", "}"), ("{%", "%}")] {
-                while let start = result.firstRange(of: open), let end = result[start.upperBound...].firstRange(of: close) {
+                while let start = result.firstRange(of: open),
+                    let end = result[start.upperBound...].firstRange(of: close)
+                {
                     let name = String(result[start.upperBound..<end.lowerBound])
                     result.replaceSubrange(start.lowerBound..<end.upperBound, with: environment[name] ?? "")
                 }

@@ -129,7 +129,8 @@ public struct ServerConfig: Sendable {
             }
         case "bufsize":
             if let text = arguments.first, let size = Int(text), size < DNSAnswerWriter.payloadSize {
-                throw reader.error("answers are limited to \(DNSAnswerWriter.payloadSize) bytes; a smaller limit is not supported")
+                throw reader.error(
+                    "answers are limited to \(DNSAnswerWriter.payloadSize) bytes; a smaller limit is not supported")
             }
         // `errors` and `loop` are always on: failures are logged, and a forward loop is noticed without a test query.
         default: break
@@ -230,7 +231,9 @@ struct DirectiveReader {
             rest = rest.dropFirst(digits.count)
             let unit = rest.prefix { $0.isLetter }
             rest = rest.dropFirst(unit.count)
-            guard let amount = Double(digits), amount.isFinite, amount < 1e9 else { throw error("\"\(text)\" is not a duration") }
+            guard let amount = Double(digits), amount.isFinite, amount < 1e9 else {
+                throw error("\"\(text)\" is not a duration")
+            }
             switch unit {
             case "ms": total += .milliseconds(Int64(amount))
             case "s": total += .milliseconds(Int64(amount * 1000))

@@ -83,7 +83,8 @@ struct AnswerCache {
         hits += 1
         var answer = entry.message
         for offset in entry.ttlOffsets {
-            let left = UInt32(answer[offset]) << 24 | UInt32(answer[offset + 1]) << 16 | UInt32(answer[offset + 2]) << 8
+            let left =
+                UInt32(answer[offset]) << 24 | UInt32(answer[offset + 1]) << 16 | UInt32(answer[offset + 2]) << 8
                 | UInt32(answer[offset + 3])
             let aged = min(left, entry.ttl) &- min(age, min(left, entry.ttl))
             for i in 0..<4 { answer[offset + i] = UInt8(truncatingIfNeeded: aged >> UInt32(24 - 8 * i)) }
@@ -112,7 +113,9 @@ struct AnswerCache {
         }
     }
 
-    private static func insert(_ evictions: inout Int, _ table: inout [Key: Entry], _ key: Key, _ entry: Entry, _ capacity: Int) {
+    private static func insert(
+        _ evictions: inout Int, _ table: inout [Key: Entry], _ key: Key, _ entry: Entry, _ capacity: Int
+    ) {
         guard entry.ttl > 0 else { return }
         if table[key] == nil, table.count >= capacity, let victim = table.keys.randomElement() {
             table[victim] = nil

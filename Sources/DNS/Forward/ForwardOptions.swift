@@ -68,7 +68,9 @@ public struct ForwardOptions: Sendable {
         }
         return content.split(separator: "\n").compactMap { line in
             let words = line.split(whereSeparator: \.isWhitespace)
-            guard words.count >= 2, words[0] == "nameserver", let address = IPAddress(String(words[1])) else { return nil }
+            guard words.count >= 2, words[0] == "nameserver", let address = IPAddress(String(words[1])) else {
+                return nil
+            }
             return IPEndpoint(address, Port(rawValue: 53))
         }
     }

@@ -81,7 +81,8 @@ final class Forwarder: DatagramHandler, @unchecked Sendable {
         let first = order()[0]
         send(
             Pending(
-                query: query, message: Array(message), upstream: first, attempts: 0, timer: .none, completion: completion))
+                query: query, message: Array(message), upstream: first, attempts: 0, timer: .none,
+                completion: completion))
         return .accepted
     }
 
@@ -177,13 +178,16 @@ final class Forwarder: DatagramHandler, @unchecked Sendable {
         pending = [:]
     }
 
-    private static func askOverTCP(_ message: [UInt8], _ endpoints: [IPEndpoint], on loop: EventLoop?) async -> [UInt8]? {
+    private static func askOverTCP(_ message: [UInt8], _ endpoints: [IPEndpoint], on loop: EventLoop?) async -> [UInt8]?
+    {
         guard let loop else { return nil }
         for endpoint in endpoints {
             let answer = try? await withTimeout(timeout * 2, on: loop) { () async throws -> [UInt8]? in
-                let connection = try await StreamConnection.connect(to: SocketAddress(endpoint), on: loop, timeout: timeout)
+                let connection = try await StreamConnection.connect(
+                    to: SocketAddress(endpoint), on: loop, timeout: timeout)
                 defer { connection.close() }
-                try await connection.write([UInt8(message.count >> 8), UInt8(truncatingIfNeeded: message.count)] + message)
+                try await connection.write(
+                    [UInt8(message.count >> 8), UInt8(truncatingIfNeeded: message.count)] + message)
                 var received: [UInt8] = []
                 while received.count < 2 || received.count < 2 + Int(received[0]) << 8 + Int(received[1]) {
                     let chunk = try await connection.read()
@@ -192,7 +196,9 @@ final class Forwarder: DatagramHandler, @unchecked Sendable {
                 }
                 return Array(received[2..<(2 + Int(received[0]) << 8 + Int(received[1]))])
             }
-            if let answer = answer ?? nil, answer.count >= DNSQuery.headerSize, answer[0] == message[0], answer[1] == message[1] {
+            if let answer = answer ?? nil, answer.count >= DNSQuery.headerSize, answer[0] == message[0],
+                answer[1] == message[1]
+            {
                 return answer
             }
         }

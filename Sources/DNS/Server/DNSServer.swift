@@ -20,9 +20,12 @@ public final class DNSServer: Sendable {
 
     /// Binds everything; a port that is taken is an error that names it.
     ///
-    /// - Parameter client: how a block's cluster is reached, by its kubeconfig (nil: the pod's own account).
+    /// - Parameters:
+    ///   - replacing: an earlier server of this process holds the ports and will be closed: share them with it.
+    ///   - client: how a block's cluster is reached, by its kubeconfig (nil: the pod's own account).
     public static func start(
-        _ config: ServerConfig, group: EventLoopGroup, log: Log, client: (String?) throws -> KubeClient
+        _ config: ServerConfig, group: EventLoopGroup, replacing: Bool = false, log: Log,
+        client: (String?) throws -> KubeClient
     ) async throws -> DNSServer {
         let ports = Dictionary(grouping: config.blocks, by: \.port)
         var servers: [UInt16: [LoopServer]] = [:]
@@ -44,10 +47,7 @@ public final class DNSServer: Sendable {
                 var options = ListenerOptions()
                 options.maximumConnections = connectionLimit
                 options.stream.inputLimit = 2 + 65_535 + 16_384
-                listeners += try await Listener.listen(socketAddress, on: group, options: options) { stream in
-                    guard let server = loopServers.first(where: { $0.loop === stream.loop }) else { return }
-                    stream.handler = StreamSession(server, stream)
-                }
+                listeners += try await listen(socketAddress, group, options, replacing, loopServers)
             }
             for (index, block) in blocks.enumerated() {
                 guard let options = block.kubernetes, let loop = group.all.first else { continue }
@@ -58,6 +58,29 @@ public final class DNSServer: Sendable {
             }
         }
         return DNSServer(config, group, log, servers, datagrams, listeners, sources)
+    }
+
+    private static func listen(
+        _ address: SocketAddress, _ group: EventLoopGroup, _ options: ListenerOptions, _ replacing: Bool,
+        _ servers: [LoopServer]
+    ) async throws -> [Listener] {
+        let onAccept: @Sendable (StreamSocket) -> Void = { stream in
+            guard let server = servers.first(where: { $0.loop === stream.loop }) else { return }
+            stream.handler = StreamSession(server, stream)
+        }
+        guard replacing else {
+            return try await Listener.listen(address, on: group, options: options, onAccept: onAccept)
+        }
+        var options = options
+        options.reusePort = true
+        var listeners: [Listener] = []
+        for loop in group.all {
+            listeners.append(
+                try await loop.perform { [options] in
+                    try Listener(address, on: loop, options: options, onAccept: onAccept)
+                })
+        }
+        return listeners
     }
 
     private init(
@@ -107,7 +130,9 @@ public final class DNSServer: Sendable {
                 let reading = await Reading.of(loopServer)
                 for (kind, count) in reading.counters.requests {
                     let family = kind.isV6 ? "2" : "1"
-                    requests["\(server),view=\"\",proto=\"\(kind.isTCP ? "tcp" : "udp")\",family=\"\(family)\",type=\"\(kind.type)\"", default: 0] += count
+                    requests[
+                        "\(server),view=\"\",proto=\"\(kind.isTCP ? "tcp" : "udp")\",family=\"\(family)\",type=\"\(kind.type)\"",
+                        default: 0] += count
                 }
                 for (code, count) in reading.counters.responses {
                     responses["\(server),view=\"\",rcode=\"\(code)\",plugin=\"\"", default: 0] += count
@@ -116,13 +141,17 @@ public final class DNSServer: Sendable {
                 rejected[server, default: 0] += reading.rejected
             }
         }
-        func sorted(_ samples: [String: Int]) -> [(labels: String, value: Int)] { samples.sorted { $0.key < $1.key }.map { ($0.key, $0.value) } }
+        func sorted(_ samples: [String: Int]) -> [(labels: String, value: Int)] {
+            samples.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        }
         family("coredns_dns_requests_total", "counter", "Questions by protocol, family and type.", sorted(requests))
         family("coredns_dns_responses_total", "counter", "Answers by code.", sorted(responses))
         for (name, samples) in cache.sorted(by: { $0.key < $1.key }) {
             family("coredns_cache_\(name)", name == "entries" ? "gauge" : "counter", "Cache \(name).", sorted(samples))
         }
-        family("coredns_forward_max_concurrent_rejects_total", "counter", "Questions refused because too many were under way.", sorted(rejected))
+        family(
+            "coredns_forward_max_concurrent_rejects_total", "counter",
+            "Questions refused because too many were under way.", sorted(rejected))
         return text
     }
 

@@ -113,7 +113,9 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
         guard let forwarder = block.forwarder, query.name(in: message).map(forwarder.takes) == true else {
             return refuse(query, message, client)
         }
-        if let cached = block.cache?.find(query, message, now: loop.now) { return deliver(cached, query, message, client) }
+        if let cached = block.cache?.find(query, message, now: loop.now) {
+            return deliver(cached, query, message, client)
+        }
         let copy = Array(message)
         let acceptance = forwarder.ask(query, message, overTCP: client.isStream) { [weak self] answer in
             self?.finish(query, copy, block, client, answer)
@@ -124,7 +126,9 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
     private func finish(_ query: DNSQuery, _ message: [UInt8], _ block: Block, _ client: Client, _ answer: [UInt8]?) {
         message.withUnsafeBytes { message in
             guard var answer else {
-                log.warning("no upstream answered", ["name": query.name(in: message)?.description ?? "", "type": "\(query.type)"])
+                log.warning(
+                    "no upstream answered",
+                    ["name": query.name(in: message)?.description ?? "", "type": "\(query.type)"])
                 return send(.init(code: .serverFailure), query, message, client)
             }
             adopt(&answer, query, message)
@@ -138,7 +142,9 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
         _ content: DNSAnswerWriter.Content, _ target: DNSName, _ query: DNSQuery, _ message: UnsafeRawBufferPointer,
         _ block: Block, _ client: Client
     ) {
-        guard let forwarder = block.forwarder, forwarder.takes(target) else { return send(content, query, message, client) }
+        guard let forwarder = block.forwarder, forwarder.takes(target) else {
+            return send(content, query, message, client)
+        }
         let question = ForwardedQuestion(target, query.type)
         let copy = Array(message)
         _ = question.message.withUnsafeBytes { bytes in
@@ -178,7 +184,8 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
 
     private func transmit(_ client: Client) {
         switch client {
-        case .datagram(let socket, let peer, let local): writer.bytes.withUnsafeBytes { _ = socket.send($0, to: peer, from: local) }
+        case .datagram(let socket, let peer, let local):
+            writer.bytes.withUnsafeBytes { _ = socket.send($0, to: peer, from: local) }
         case .stream(let session): session.send(writer.bytes)
         }
     }
@@ -199,7 +206,8 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
         }
         counters.responses[code, default: 0] += 1
         switch client {
-        case .datagram(let socket, let peer, let local): answer.withUnsafeBytes { _ = socket.send($0, to: peer, from: local) }
+        case .datagram(let socket, let peer, let local):
+            answer.withUnsafeBytes { _ = socket.send($0, to: peer, from: local) }
         case .stream(let session): session.send(answer)
         }
     }
@@ -276,7 +284,8 @@ func expandedName(in message: UnsafeRawBufferPointer, at start: Int) -> DNSName?
             (at, bound) = (target, target)
             continue
         }
-        guard length <= DNSName.labelLimit, at + length < message.count, wire.count + length + 1 <= DNSName.lengthLimit else {
+        guard length <= DNSName.labelLimit, at + length < message.count, wire.count + length + 1 <= DNSName.lengthLimit
+        else {
             return nil
         }
         wire += message[at...(at + length)]

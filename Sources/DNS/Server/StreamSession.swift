@@ -42,7 +42,9 @@ final class StreamSession: StreamHandler, @unchecked Sendable {
     func send(_ answer: [UInt8]) {
         guard let stream, !stream.isClosed else { return }
         // A client that asks and does not read is let go, not buffered for.
-        if !stream.write([UInt8(answer.count >> 8), UInt8(truncatingIfNeeded: answer.count)] + answer) { stream.close() }
+        if !stream.write([UInt8(answer.count >> 8), UInt8(truncatingIfNeeded: answer.count)] + answer) {
+            stream.close()
+        }
     }
 
     private func watchIdle() {

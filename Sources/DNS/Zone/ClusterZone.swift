@@ -24,7 +24,9 @@ public struct ClusterZone: Sendable {
         let wire = UnsafeRawBufferPointer(
             rebasing: message[DNSQuery.headerSize..<(DNSQuery.headerSize + query.nameLength)])
         if let node = names.find(wire) { return answer(node, query.type, wire, rotation) }
-        guard let name = query.name(in: message), let zone = options.zones.first(where: name.isIn) else { return .notOurs }
+        guard let name = query.name(in: message), let zone = options.zones.first(where: name.isIn) else {
+            return .notOurs
+        }
         guard isComplete else { return .content(DNSAnswerWriter.Content(code: .serverFailure)) }
         if let content = podAnswer(name, zone, query.type) { return .content(content) }
         if options.fallthroughZones.contains(where: name.isIn) { return .notOurs }

@@ -45,7 +45,9 @@ private struct ServiceRecordsBuilder {
             contents[name, default: .empty].add(address, ttl: ttl)
             addReverse(address, name)
         }
-        for port in service.ports { addService(port, target: name, addresses: service.addresses, share: service.ports.count) }
+        for port in service.ports {
+            addService(port, target: name, addresses: service.addresses, share: service.ports.count)
+        }
     }
 
     /// A name for each endpoint; for a headless Service also all of them under its own name.
@@ -90,7 +92,9 @@ private struct ServiceRecordsBuilder {
         set.answers.append(service: target, port: port.number, weight: UInt16(max(1, 100 / max(1, share))), ttl: ttl)
         for address in addresses { set.additionals.append(address, ttl: ttl, owner: target) }
         var owners = [name]
-        if !port.name.isEmpty, let owner = name.prefixed(by: "_\(port.name)", "_\(port.transport)") { owners.append(owner) }
+        if !port.name.isEmpty, let owner = name.prefixed(by: "_\(port.name)", "_\(port.transport)") {
+            owners.append(owner)
+        }
         for owner in owners {
             contents[owner, default: .empty].records[.srv, default: .init()].answers.append(set.answers)
             let additionals = contents[owner]?.records[.srv]?.additionals ?? .none
@@ -119,6 +123,8 @@ func address(dashed label: String) -> IPAddress? {
 extension EncodedRecords {
     func contains(_ other: EncodedRecords) -> Bool {
         guard !other.isEmpty, bytes.count >= other.bytes.count else { return other.isEmpty }
-        return (0...(bytes.count - other.bytes.count)).contains { bytes[$0..<($0 + other.bytes.count)].elementsEqual(other.bytes) }
+        return (0...(bytes.count - other.bytes.count)).contains {
+            bytes[$0..<($0 + other.bytes.count)].elementsEqual(other.bytes)
+        }
     }
 }
