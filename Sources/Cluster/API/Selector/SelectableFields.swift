@@ -14,19 +14,31 @@ extension FieldSelector {
         }
     }
 
-    /// Whether `object` of `kind` is chosen. A field that the kind does not have reads as empty.
-    public func matches(_ object: JSONValue, _ kind: GroupVersionKind) -> Bool {
-        guard !terms.isEmpty else { return true }
+    /// The selector made ready for objects of one kind. A field that the kind does not have reads as empty.
+    public func matcher(for kind: GroupVersionKind) -> FieldMatcher {
         let own = SelectableFields.own(kind)
-        return terms.allSatisfy { term in
-            let value: String
-            switch term.field {
-            case "metadata.name", "metadata.namespace":
-                value = object["metadata"]?[String(term.field.dropFirst("metadata.".count))]?.string ?? ""
-            default: value = own[term.field]?(object) ?? ""
-            }
-            return (value == term.value) == term.equal
-        }
+        return FieldMatcher(
+            terms: terms.map { term in
+                let read: SelectableFields.Reader =
+                    switch term.field {
+                    case "metadata.name": { $0["metadata"]?["name"]?.string ?? "" }
+                    case "metadata.namespace": { $0["metadata"]?["namespace"]?.string ?? "" }
+                    default: own[term.field] ?? { _ in "" }
+                    }
+                return (read, term.value, term.equal)
+            })
+    }
+}
+
+/// A field selector for objects of one kind, made once and asked for every object that a list or watch passes.
+public struct FieldMatcher: Sendable {
+    fileprivate let terms: [(read: SelectableFields.Reader, value: String, equal: Bool)]
+
+    public var isEmpty: Bool { terms.isEmpty }
+
+    /// Whether the object is chosen.
+    public func matches(_ object: JSONValue) -> Bool {
+        terms.allSatisfy { ($0.read(object) == $0.value) == $0.equal }
     }
 }
 

@@ -19,12 +19,9 @@ enum KindColumns {
     private static let workloads: [String: [TableColumn]] = [
         "/Pod": [
             .name,
-            .text("Ready") { source in
-                let status = PodStatus(source.object)
-                return "\(status.ready)/\(status.total)"
-            },
-            .text("Status") { PodStatus($0.object).word },
-            .text("Restarts") { PodStatus($0.object).restartsText(now: $0.now) },
+            .text("Ready") { $0.pod.map { "\($0.ready)/\($0.total)" } ?? "" },
+            .text("Status") { $0.pod?.word ?? "" },
+            .text("Restarts") { $0.pod?.restartsText(now: $0.now) ?? "" },
             .age,
             .text("IP") { source in
                 let first = source.object.list("status", "podIPs").first?.text("ip") ?? ""

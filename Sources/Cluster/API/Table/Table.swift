@@ -25,18 +25,18 @@ public struct Table: Sendable {
         }
     }
 
-    private let kind: GroupVersionKind
     private let columns: [TableColumn]
     private let version: String
     private let include: IncludeObject
+    private let isPods: Bool
 
     /// - Parameters:
     ///   - kind: what the objects are; a kind without columns of its own shows its name and creation time.
     ///   - version: of `meta.k8s.io`: `v1` or `v1beta1`, as the client asked.
     public init(_ kind: GroupVersionKind, version: String = "v1", include: IncludeObject = .metadata) {
-        self.kind = kind
         self.version = version
         self.include = include
+        isPods = kind.group.isEmpty && kind.kind == "Pod"
         columns = KindColumns.of(kind)
     }
 
@@ -63,7 +63,7 @@ public struct Table: Sendable {
 
     /// One row.
     public func row(_ object: JSONValue, now: Timestamp) -> JSONValue {
-        let source = TableColumn.Source(object: object, now: now)
+        let source = TableColumn.Source(object: object, now: now, pod: isPods ? PodStatus(object) : nil)
         var row: JSONObject = ["cells": .array(columns.map { $0.cell(source) })]
         switch include {
         case .none: break
@@ -76,7 +76,7 @@ public struct Table: Sendable {
 
     /// Marks the rows of pods that will not run again, which clients may hide.
     private func completion(_ object: JSONValue) -> JSONValue? {
-        guard kind.group.isEmpty, kind.kind == "Pod" else { return nil }
+        guard isPods else { return nil }
         switch object.text("status", "phase") {
         case "Succeeded":
             return [

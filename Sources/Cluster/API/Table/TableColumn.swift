@@ -7,6 +7,8 @@ struct TableColumn: Sendable {
     struct Source {
         var object: JSONValue
         var now: Timestamp
+        /// Of a pod: what three of its columns show, worked out once.
+        var pod: PodStatus?
 
         func age(_ keys: String...) -> String {
             var value: JSONValue? = object

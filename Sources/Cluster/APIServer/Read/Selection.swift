@@ -4,8 +4,7 @@ import JSON
 /// Which objects of a resource a list or watch wants.
 struct Selection: Sendable {
     let labels: LabelSelector
-    let fields: FieldSelector
-    let kind: GroupVersionKind
+    let fields: FieldMatcher
     private let resource: ResourceDescription
     /// Set when a single object is asked for by path.
     let name: String
@@ -13,8 +12,7 @@ struct Selection: Sendable {
     init(_ options: ListOptions, _ resource: ResourceDescription, name: String = "") throws(StatusError) {
         try options.fields.check(resource.gvk, namespaced: resource.namespaced)
         labels = options.labels
-        fields = options.fields
-        kind = resource.gvk
+        fields = options.fields.matcher(for: resource.gvk)
         self.resource = resource
         self.name = name
     }
@@ -30,7 +28,7 @@ struct Selection: Sendable {
     func matches(_ object: JSONValue) -> Bool {
         if !name.isEmpty, object["metadata"]?["name"]?.string != name { return false }
         guard labels.matches(object["metadata"]?["labels"]) else { return false }
-        return fields.isEmpty || fields.matches(EventConversion.fromStorage(object, to: resource), kind)
+        return fields.isEmpty || fields.matches(EventConversion.fromStorage(object, to: resource))
     }
 
     /// How a watcher with this selection sees a write; nil: not at all. An object that leaves the selection is deleted for

@@ -92,7 +92,7 @@ struct FieldSelectorTests {
     func pods(text: String, expected: Bool) throws {
         let selector = try FieldSelector(parsing: text)
         try selector.check(Self.podKind, namespaced: true)
-        #expect(selector.matches(Self.pod, Self.podKind) == expected)
+        #expect(selector.matcher(for: Self.podKind).matches(Self.pod) == expected)
     }
 
     @Test("a field that the kind has not is refused in upstream's words")
