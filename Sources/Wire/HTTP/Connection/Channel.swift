@@ -12,6 +12,7 @@ class Channel: StreamHandler, @unchecked Sendable {
     private(set) var isChannelOpen = false
     private var bytesQueued: UInt64 = 0
     private var tellsPeerEnd = true
+    private var isReadingPaused = false
     /// Less waits for the peer than the high-water mark; after false `channelDrained` comes.
     private(set) var isWritable = true
 
@@ -66,8 +67,17 @@ class Channel: StreamHandler, @unchecked Sendable {
         }
     }
 
-    func pauseReading() { socket?.pauseReading() }
-    func resumeReading() { socket?.resumeReading() }
+    func pauseReading() {
+        guard !isReadingPaused else { return }
+        isReadingPaused = true
+        socket?.pauseReading()
+    }
+
+    func resumeReading() {
+        guard isReadingPaused else { return }
+        isReadingPaused = false
+        socket?.resumeReading()
+    }
 
     /// Says that we send no more, after what is queued.
     func shutdownWrite() {

@@ -31,11 +31,11 @@ enum HTTP1Encoder {
         _ method: String, _ target: String, authority: String, _ headers: HTTPHeaders, _ length: Length,
         into output: inout GrowingBytes
     ) {
-        output.append(method)
+        output.append(utf8: method)
         output.append(UInt8(ascii: " "))
-        output.append(target)
+        output.append(utf8: target)
         output.append(" HTTP/1.1\r\nhost: ")
-        output.append(authority)
+        output.append(utf8: authority)
         output.append("\r\n")
         fields(headers, keepsConnection: true, skipsHost: true, into: &output)
         finishHead(length, close: false, sayKeepAlive: false, into: &output)

@@ -1,3 +1,5 @@
+import Glibc
+
 /// How the end of a message's body is found (RFC 9112 §6).
 public enum BodyFraming: Hashable, Sendable {
     case none
@@ -17,8 +19,8 @@ public enum HTTPMethod: UInt8, Hashable, Sendable {
 
     init(_ bytes: UnsafeRawBufferPointer) {
         func spells(_ text: StaticString) -> Bool {
-            bytes.count == text.utf8CodeUnitCount
-                && bytes.elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+            guard let base = bytes.baseAddress, bytes.count == text.utf8CodeUnitCount else { return false }
+            return memcmp(base, text.utf8Start, bytes.count) == 0
         }
         self =
             switch bytes.first {

@@ -11,7 +11,7 @@ struct HTTP2Fields {
         let start = text.count
         text.append(name)
         let middle = text.count
-        text.append(value)
+        text.append(utf8: value)
         parts.append((start, middle - start, middle, text.count - middle))
     }
 

@@ -279,10 +279,6 @@ extension ServerConnection {
 
     func drainedHTTP1() {
         if let exchange, exchange.connection != nil, !exchange.hasFinished { service.drained(exchange) }
-        switch phase {
-        case .answer, .tunnel: deadline = ServerLoop.never
-        default: break
-        }
     }
 
     func deadlinePassedHTTP1() {

@@ -28,14 +28,17 @@ final class ServerConnection: Channel, @unchecked Sendable {
     /// Position in `shared.connections`, -1 when not in it.
     var index = -1
     var speaks = Speaks.undecided
-    /// When `deadlinePassed` is due.
+    /// When what the connection waits for must have come.
     var deadline = ServerLoop.never
     /// Bytes received and not yet used: a head in pieces, or requests sent ahead. Empty on an idle connection.
     var input = GrowingBytes()
     /// Bytes to be written at the end of the present event.
     var output = GrowingBytes()
     private var depth = 0
-    private var isDrainingOutput = false
+    /// When the peer must have taken some of the output that waits for it, of which it had taken `written` bytes when that was
+    /// last looked at.
+    private(set) var writeDeadline = ServerLoop.never
+    private var written: UInt64 = 0
     private(set) var isClosed = false
     var peerEnded = false
 
@@ -143,9 +146,7 @@ final class ServerConnection: Channel, @unchecked Sendable {
     }
 
     override func channelDrained() {
-        guard !isClosed, !isDrainingOutput else { return }
-        isDrainingOutput = true
-        defer { isDrainingOutput = false }
+        guard !isClosed else { return }
         begin()
         defer { end() }
         switch speaks {
@@ -158,7 +159,6 @@ final class ServerConnection: Channel, @unchecked Sendable {
     override func channelClosed(_ error: (any Error)?) {
         if case .undecided = speaks, error is TLSError { shared.counters.handshakeFailures += 1 }
         if !isClosed { finishExchanges() }
-        deadline = ServerLoop.never
         shared.remove(self)
     }
 
@@ -185,33 +185,36 @@ final class ServerConnection: Channel, @unchecked Sendable {
 
     func flush() {
         guard !output.isEmpty else { return }
-        let before = queuedBytes
         send(output.bytes)
         output.clear()
-        if queuedBytes > 0, before == 0 { writeStalled() }
+        if writeDeadline == ServerLoop.never, queuedBytes > 0 { watchOutput() }
     }
 
     /// The kernel did not take all: the peer has `writeTimeout` to take some of it.
-    private func writeStalled() {
-        deadline = min(deadline, shared.now &+ shared.times.write)
+    private func watchOutput() {
+        writeDeadline = shared.now &+ shared.times.write
         written = writtenBytes
     }
-    private var written: UInt64 = 0
 
     // MARK: The end
 
-    func deadlinePassed() {
-        guard !isClosed else { return reset() }
-        // An answer that is being taken, however slowly, goes on.
-        if queuedBytes > 0, writtenBytes != written {
-            written = writtenBytes
-            setDeadline(shared.times.write)
-            return
+    /// A time limit may have passed: of the output, or of what the connection waits for.
+    func checkDeadlines(_ now: UInt64) {
+        if writeDeadline < now {
+            if queuedBytes == 0 {
+                writeDeadline = ServerLoop.never
+            } else if writtenBytes != written {
+                // An answer that is being taken, however slowly, goes on.
+                watchOutput()
+            } else {
+                shared.counters.timeouts += 1
+                return isClosed ? reset() : abortConnection()
+            }
         }
-        if queuedBytes > 0 {
-            shared.counters.timeouts += 1
-            return abortConnection()
-        }
+        if deadline < now, !isClosed { deadlinePassed() }
+    }
+
+    private func deadlinePassed() {
         begin()
         defer { end() }
         switch speaks {
@@ -241,8 +244,9 @@ final class ServerConnection: Channel, @unchecked Sendable {
         guard !isClosed else { return }
         flush()
         finishExchanges()
-        // A peer that does not take the rest is cut off by `deadlinePassed`.
-        setDeadline(shared.times.write)
+        // A peer that does not take the rest, TLS' last words included, is cut off by `checkDeadlines`.
+        deadline = ServerLoop.never
+        watchOutput()
         closeAfterWrite()
     }
 

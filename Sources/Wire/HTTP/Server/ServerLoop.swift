@@ -90,7 +90,9 @@ final class ServerLoop {
             guard let self else { return }
             sweeper = nil
             let now = now
-            for connection in connections where connection.deadline < now { connection.deadlinePassed() }
+            for connection in connections where connection.deadline < now || connection.writeDeadline < now {
+                connection.checkDeadlines(now)
+            }
             if !connections.isEmpty { scheduleSweep() }
         }
     }

@@ -36,8 +36,9 @@ package struct GrowingBytes {
         count &+= 1
     }
 
+    // Not named like the others: a literal would become a `String`, which counts references, instead of a `StaticString`.
     @inlinable
-    package mutating func append(_ text: String) {
+    package mutating func append(utf8 text: String) {
         var text = text
         text.withUTF8 { append(UnsafeRawBufferPointer($0)) }
     }
