@@ -13,6 +13,7 @@ struct KubeletRole: Sendable {
     let client: KubeClient
     let network: any PodNetworking
     let group: EventLoopGroup
+    let metrics: MetricsRegistry
     let log: Log
     /// Why pods cannot be run now; nil when they can.
     let unready: @Sendable () async -> String?
@@ -39,10 +40,9 @@ struct KubeletRole: Sendable {
             events: ClusterPodEvents(
                 EventRecorder(client, component: "kubelet", host: options.nodeName, loop: loop, log: log)),
             loop: loop)
-        let metrics = NodeMetrics()
-        let agent = try NodeAgent(context, metrics: metrics, log: log)
+        let agent = try NodeAgent(context, metrics: NodeMetrics(metrics), log: log)
         await agent.recover()
-        let server = try await serve(agent, metrics)
+        let server = try await serve(agent)
         log.info("node serves", ["address": "\(server)"])
 
         let registration = NodeRegistration(client, report, unready: unready, log: log)
@@ -59,11 +59,11 @@ struct KubeletRole: Sendable {
         }
     }
 
-    private func serve(_ agent: NodeAgent, _ metrics: NodeMetrics) async throws -> SocketAddress {
+    private func serve(_ agent: NodeAgent) async throws -> SocketAddress {
         let tls = try ServerCertificate(options).context()
-        let unready = unready
+        let (unready, metrics) = (unready, metrics)
         let handler = KubeletServer(
-            agent: agent, metrics: { metrics.text() }, isHealthy: { true })
+            agent: agent, metrics: { [metrics] in metrics.render() }, isHealthy: { true })
         let server = HTTPServer(
             group: group, address: .ip(options.nodeAddress, Port(options.port)), tls: tls, handler: handler)
         let bound = try await server.start()
@@ -76,7 +76,8 @@ struct KubeletRole: Sendable {
                     let reason = await unready()
                     await response.send(status: reason == nil ? 200 : 503, text: reason ?? "ok")
                 case "/metrics":
-                    await response.send(status: 200, text: String(decoding: metrics.text(), as: UTF8.self))
+                    await response.send(
+                        status: 200, headers: ["content-type": MetricsRegistry.contentType], body: metrics.render())
                 default: await response.send(status: 404, text: "404 page not found\n")
                 }
             })

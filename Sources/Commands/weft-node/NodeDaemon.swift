@@ -20,6 +20,8 @@ struct NodeDaemon: Sendable {
     /// Runs until SIGTERM or SIGINT. Pods, addresses and rules stay as they are: whoever starts next finds and keeps them.
     func run() async throws {
         let log = Log.shared
+        log.configure(level: options.logLevel, format: .text)
+        let metrics = MetricsRegistry()
         let loop = group.next
         let client = KubeClient(try HTTPTransport(options.kubeConfig, on: loop, userAgent: "weft-node/\(Self.version)"))
         let signals = try Signals.stream([SIGTERM, SIGINT], on: loop)
@@ -40,7 +42,7 @@ struct NodeDaemon: Sendable {
             if options.roles.contains(.kubelet) {
                 let role = KubeletRole(
                     options: options, client: client, network: daemon.map { DaemonNetworking($0) } ?? NoNetworking(),
-                    group: group, log: log, unready: { [daemon] in await daemon?.unreadiness() })
+                    group: group, metrics: metrics, log: log, unready: { [daemon] in await daemon?.unreadiness() })
                 roles.addTask { try await role.run() }
             }
             defer { roles.cancelAll() }

@@ -4,6 +4,7 @@ import Glibc
 import JSON
 import PodNetwork
 import Reactor
+import Telemetry
 import YAML
 
 /// What this node is to be: flags and config file, read and checked.
@@ -35,7 +36,7 @@ struct NodeOptions: Sendable {
     var labels: [String: String]
     var cgroupRoot: String
     var hiddenPaths: [String]
-    var logLevel: String
+    var logLevel: Log.Level
 
     /// A setting that cannot be used, named as the user wrote it.
     struct Invalid: Error, CustomStringConvertible {
@@ -111,7 +112,11 @@ struct NodeOptions: Sendable {
         self.labels = labels
         cgroupRoot = try text(flags.cgroupRoot, "cgroup-root") ?? "/"
         hiddenPaths = try list(flags.hiddenPaths, "hidden-paths") ?? []
-        logLevel = try text(flags.logLevel, "log-level") ?? "info"
+        let levelName = try text(flags.logLevel, "log-level") ?? "info"
+        guard let level = Log.Level.allCases.first(where: { "\($0)" == levelName }) else {
+            throw Invalid(description: "--log-level must be error, warning, info or debug, not \"\(levelName)\"")
+        }
+        logLevel = level
         if let address = try text(flags.nodeIp, "node-ip") {
             guard let parsed = IPAddress(address) else {
                 throw Invalid(description: "--node-ip must be an IP address, not \"\(address)\"")

@@ -61,7 +61,7 @@ public struct KubeletServer: HTTPHandler {
             await response.send(status: 200, headers: ["content-type": "application/json"], body: list.encoded())
         case "metrics" where path.count == 1:
             await response.send(
-                status: 200, headers: ["content-type": "text/plain; version=0.0.4; charset=utf-8"], body: metrics())
+                status: 200, headers: ["content-type": MetricsRegistry.contentType], body: metrics())
         case "containerLogs" where path.count == 4:
             await serveLog(of: path[3], namespace: path[1], pod: path[2], request, response)
         default:

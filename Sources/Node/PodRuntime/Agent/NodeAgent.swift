@@ -27,7 +27,9 @@ public actor NodeAgent {
     /// Makes the folders and the mount namespace of the OCI runtime. Blocks for some milliseconds.
     ///
     /// - Throws: when crun or conmon is not installed, or this process may not mount.
-    public init(_ context: NodeContext, metrics: NodeMetrics = NodeMetrics(), log: Log = .shared) throws {
+    public init(_ context: NodeContext, metrics: NodeMetrics = NodeMetrics(MetricsRegistry()), log: Log = .shared)
+        throws
+    {
         self.context = context
         self.metrics = metrics
         self.log = log
@@ -143,6 +145,7 @@ public actor NodeAgent {
         let worker = makeWorker(pod, spec, PodState(startTime: .now()))
         workers[identity.uid] = worker
         uids[identity.key] = identity.uid
+        metrics.runningPods.set(Double(workers.count))
         await worker.markKnown()
         await worker.begin(mayStart: true)
     }
@@ -160,6 +163,7 @@ public actor NodeAgent {
 
     private func drop(_ identity: PodIdentity) {
         workers[identity.uid] = nil
+        metrics.runningPods.set(Double(workers.count))
         if uids[identity.key] == identity.uid { uids[identity.key] = nil }
     }
 

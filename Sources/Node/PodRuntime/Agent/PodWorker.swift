@@ -404,7 +404,7 @@ actor PodWorker {
                 message: "the container's supervisor ended before it; how the container ended is not known",
                 finishedAt: .now(), id: id)
         }
-        metrics.containerExits.add(1)
+        metrics.containerExits.increment()
         delete(id)
         pump()
     }
@@ -463,7 +463,7 @@ actor PodWorker {
     private func ask(_ kind: ProbeKind, _ probe: ProbeSpec, of name: String) async {
         guard let prober = prober(name) else { return }
         let answer = await prober.run(probe.action, timeout: .seconds(probe.timeout))
-        metrics.probes.add(1)
+        metrics.probes[kind.rawValue, answer.success ? "successful" : "failed"].increment()
         let reports = lifecycle.probeAnswered(
             name, kind, success: answer.success, output: answer.output, id: prober.containerID, now: .now())
         for report in reports { self.report(report) }

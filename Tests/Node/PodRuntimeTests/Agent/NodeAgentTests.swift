@@ -121,8 +121,11 @@ struct NodeAgentTests {
     func deletion() async throws {
         try await TestNode.with { node in
             let pod = script(
-                "trap 'echo got it; exit 0' TERM; while :; do sleep 0.01; done", uid: "t-delete",
-                container: ["lifecycle": ["preStop": ["exec": ["command": ["touch", "/tmp/bye"]]]]],
+                "trap 'echo got it; exit 0' TERM; touch /tmp/up; while :; do sleep 0.01; done", uid: "t-delete",
+                container: [
+                    "readinessProbe": ["exec": ["command": ["test", "-e", "/tmp/up"]]],
+                    "lifecycle": ["preStop": ["exec": ["command": ["touch", "/tmp/bye"]]]],
+                ],
                 spec: [
                     "volumes": [
                         ["name": "v", "emptyDir": ["medium": "Memory"]], ["name": "c", "downwardAPI": ["items": []]],
@@ -150,7 +153,10 @@ struct NodeAgentTests {
     @Test("a container that ignores its signal is killed at the end of the grace period")
     func stubborn() async throws {
         try await TestNode.with { node in
-            try await node.apply(script("trap '' TERM; while :; do sleep 0.01; done", uid: "t-stubborn"))
+            try await node.apply(
+                script(
+                    "trap '' TERM; touch /tmp/up; while :; do sleep 0.01; done", uid: "t-stubborn",
+                    container: ["readinessProbe": ["exec": ["command": ["test", "-e", "/tmp/up"]]]]))
             try await node.status("t-stubborn", "readiness") { $0.isReady }
             let pid = try #require(process(of: node, "t-stubborn"))
             let started = MonotonicTime.now()
