@@ -90,6 +90,9 @@ struct ContainerBundle: Sendable {
             OCIConfig.Mount(source: terminationFile, destination: container.terminationMessagePath, isReadOnly: false),
         ]
         let taken = Set(container.mounts.map(\.path))
+        if let programs = HostImage.programsOnHost, !taken.contains(HostImage.programs) {
+            mounts.append(OCIConfig.Mount(source: programs, destination: HostImage.programs, isReadOnly: true))
+        }
         for name in ["hosts", "hostname", "resolv.conf"] where !taken.contains("/etc/\(name)") {
             mounts.append(
                 OCIConfig.Mount(

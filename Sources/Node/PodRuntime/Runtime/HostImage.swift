@@ -9,7 +9,18 @@ enum HostImage {
     static let name = "weft.local/host"
     /// Bytes for mount points in the upper layer; the root is read-only for the container itself.
     static let layerSize: UInt64 = 4 << 20
-    static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    /// Where Weft's own programs are in the image, wherever they are on the host.
+    static let programs = "/opt/weft/bin"
+    static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:\(programs)"
+
+    /// The folder that this program was started from.
+    static let programsOnHost: String? = {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        guard count > 0 else { return nil }
+        let path = String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return path.lastIndex(of: "/").map { String(path[..<$0]) }
+    }()
 
     /// Whether a reference means this image, with any tag.
     static func matches(_ reference: String) -> Bool {
