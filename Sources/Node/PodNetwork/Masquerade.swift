@@ -4,8 +4,8 @@ import Reactor
 
 /// What pods send out of the cluster leaves under the node's address: the world has no way back to a pod.
 ///
-/// One table of our own, a chain, and per address family three rules: nothing is done to what does not come from a pod, nothing to
-/// what goes to a pod or a group, the rest is masqueraded. A foreign `nft flush ruleset` is noticed and mended at once.
+/// One table of our own, one chain, and a rule for each prefix of pods: what comes from it and goes neither to it nor to a group is
+/// masqueraded. A foreign `nft flush ruleset` is noticed and mended at once.
 final class Masquerade {
     static let table = NFTableName(.inet, "weft-pod-network")
     private static let chain = NFChainName(table, "postrouting")
@@ -46,30 +46,14 @@ final class Masquerade {
             // NFPROTO_IPV4 and NFPROTO_IPV6.
             let ofFamily: NFExpression = .compare(0, .equal, [isV4 ? 2 : 10])
             let multicast: CIDR? = CIDR(isV4 ? "224.0.0.0/4" : "ff00::/8")
-            func matches(_ payload: NFExpression.Payload, _ range: CIDR, _ comparison: NFExpression.Comparison)
-                -> [NFExpression]
-            {
-                let mask = Self.mask(range)
-                return [
-                    .payload(payload, into: 0),
-                    .bitwise(from: 0, into: 0, mask: mask, xor: mask.map { _ in 0 }),
-                    .compare(0, comparison, range.network.address.bytes),
-                ]
-            }
             let source: NFExpression.Payload = isV4 ? .ipv4Source : .ipv6Source
             let destination: NFExpression.Payload = isV4 ? .ipv4Destination : .ipv6Destination
             let expressions =
-                [family, ofFamily] + matches(source, prefix, .equal) + matches(destination, prefix, .notEqual)
-                + (multicast.map { matches(destination, $0, .notEqual) } ?? [])
+                [family, ofFamily] + NFExpression.match(source, .equal, prefix)
+                + NFExpression.match(destination, .notEqual, prefix)
+                + (multicast.map { NFExpression.match(destination, .notEqual, $0) } ?? [])
                 + [.masquerade(.fullyRandom)]
             return [NFRule(chain, expressions, comment: "pods of \(prefix) to the world")]
-        }
-    }
-
-    private static func mask(_ range: CIDR) -> [UInt8] {
-        (0..<range.address.bytes.count).map { index in
-            let bits = min(8, max(0, Int(range.prefixLength) - index * 8))
-            return UInt8(truncatingIfNeeded: 0xFF00 >> bits)
         }
     }
 

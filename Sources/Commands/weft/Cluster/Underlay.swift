@@ -54,6 +54,24 @@ struct Underlay {
         try Files.writeInPlace(Self.forwardingFile, "1")
         try Files.makeDirectories(ClusterRecord.namespaceDirectory)
         for node in record.nodes { try create(node, bridge: bridge) }
+        try masquerade()
+    }
+
+    /// Named as the bridge, so that several clusters do not meet.
+    private var table: NFTableName { NFTableName(.ip, record.bridge) }
+
+    /// What nodes send to the world (their DNS server's questions, for one) leaves under this machine's address.
+    private func masquerade() throws {
+        let chain = NFChainName(table, "postrouting")
+        var batch = NFBatch()
+        batch.add(NFTable(table, comment: "weft cluster in \(record.directory)"))
+        batch.add(NFChain(chain, base: NFChain.Base(.nat, .postrouting, priority: NFChain.Base.sourceNAT)))
+        batch.append(
+            NFRule(
+                chain,
+                NFExpression.match(.ipv4Source, .equal, record.subnet)
+                    + NFExpression.match(.ipv4Destination, .notEqual, record.subnet) + [.masquerade()]))
+        try NFTablesConnection().commit(batch)
     }
 
     private func create(_ node: ClusterRecord.Node, bridge: InterfaceIndex) throws {
@@ -95,6 +113,13 @@ struct Underlay {
             }
         }
         attempt("bridge \(record.bridge)") { try routes.perform([.delete(linkNamed: record.bridge)]) }
+        attempt("nftables table \(table)") {
+            let connection = try NFTablesConnection()
+            guard try connection.table(table) != nil else { return }
+            var batch = NFBatch()
+            batch.delete(table)
+            try connection.commit(batch)
+        }
         if !record.forwardedBefore, !othersStand() {
             attempt("forwarding") { try Files.writeInPlace(Self.forwardingFile, "0") }
         }
