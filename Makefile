@@ -11,7 +11,7 @@ TEST_PEERS := conntrack curl bind9-dnsutils dnsperf tcpdump nginx-light wrk nght
 
 RELEASE := .build/release
 INSTALLED := weft weft-control weft-node weft-cni weft-dns shop
-RELEASE_FLAGS := -c release --static-swift-stdlib
+RELEASE_FLAGS := -c release --static-swift-stdlib -Xlinker -s
 
 .PHONY: help
 help: ## list the targets
@@ -28,8 +28,7 @@ test-deps: deps
 .PHONY: release
 release: deps ## build the programs, optimised, into .build/release
 	@echo "building release"
-	@swift build $(RELEASE_FLAGS) $(foreach p,$(INSTALLED),--product $(p)) || \
-	  for p in $(INSTALLED); do swift build $(RELEASE_FLAGS) --product $$p || exit 1; done
+	@swift build $(RELEASE_FLAGS)
 
 .PHONY: demo
 demo: release ## the main job on real input: a cluster of three nodes, an application, failures, and away again

@@ -63,13 +63,16 @@ until_true() {
 
 k() { "$kubectl" "$@"; }
 node_ip() { k get node "$1" -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}'; }
-pid_of() { cat "$cluster/run/$1.pid"; }
+pid_of() { awk '{ print $1; exit }' "$cluster/processes/$1"; }
+netns_of() { grep -B1 "\"name\": \"$1\"" "$cluster/cluster.json" | grep -o 'weft[0-9]*-[0-9]*'; }
+rules_of() { ip netns exec "$(netns_of "$1")" nft list ruleset | sed 's/ expires [^ ,}]*//g; s/packets [0-9]* bytes [0-9]*//'; }
 
 cluster_up() {
     "$weft" up --nodes 3 --dir "$cluster" || return 1
     export KUBECONFIG=$cluster/kubeconfig
     k get nodes -o wide
     [ "$(k get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = 3 ] || return 1
+    bridge=$(grep -o '"bridge": "[^"]*"' "$cluster/cluster.json" | cut -d'"' -f4)
     say "3 nodes Ready"
 }
 
@@ -157,30 +160,32 @@ kill_container() {
     say "restarted; $good requests answered meanwhile, $bad failed"
 }
 
-ruleset() { ip netns exec "$1" nft -j list ruleset | jq -cS '[.nftables[] | select(.counter|not) | del(.metainfo)]'; }
+is_another() { [ "$(pid_of "$1")" != "$2" ] && kill -0 "$(pid_of "$1")" 2>/dev/null; }
+has_grown() { [ "$(stat -c %s "$work/transfer")" -gt "$1" ]; }
 
+# A transfer through a NodePort goes on while the daemon of that node is dead, and the next daemon finds its rules right.
 kill_node_daemon() {
-    local ns address bytes=20000000 before after
+    local address bytes=40000000 pid
     address=$(node_ip "$first")
-    ns=$(cat "$cluster/run/$first.netns")
-    before=$(ip netns exec "$ns" nft list ruleset | sed 's/expires [^ ,]*//; s/packets [0-9]* bytes [0-9]*//' | sha256sum)
-    curl -sS --max-time 60 -o "$work/transfer" "http://$address:30080/bytes?n=$bytes&rate=4000000" &
+    rules_of "$first" >"$work/rules-before"
+    curl -sS --max-time 60 -o "$work/transfer" "http://$address:30080/bytes?n=$bytes&rate=8000000" &
     local transfer=$!
     until_true 5 test -s "$work/transfer" || return 1
-    kill -9 "$(pid_of "$first")"
-    local size
-    size=$(stat -c %s "$work/transfer")
-    until_true 5 eval "[ \$(stat -c %s $work/transfer) -gt $((size + 1000000)) ]" || { say "transfer stalled"; return 1; }
-    "$weft" up --dir "$cluster" --restart "$first" || return 1
-    until_true 20 curl -fsS -o /dev/null --max-time 2 "http://$address:10256/healthz" || return 1
-    wait $transfer || { say "transfer broke"; return 1; }
-    [ "$(stat -c %s "$work/transfer")" = $bytes ] || { say "transfer is short"; return 1; }
-    after=$(ip netns exec "$ns" nft list ruleset | sed 's/expires [^ ,]*//; s/packets [0-9]* bytes [0-9]*//' | sha256sum)
-    [ "$before" = "$after" ] || { say "rules differ after the restart"; return 1; }
-    say "20 MB arrived whole; ruleset byte for byte the same"
+    pid=$(pid_of "$first")
+    kill -9 "$pid"
+    until_true 5 has_grown "$(($(stat -c %s "$work/transfer") + 1000000))" || { say "the transfer stalled"; return 1; }
+    until_true 20 is_another "$first" "$pid" || { say "the daemon did not return"; return 1; }
+    until_true 20 daemon_is_well || { say "the daemon returned and is not well"; return 1; }
+    wait $transfer || { say "the transfer broke"; return 1; }
+    [ "$(stat -c %s "$work/transfer")" = $bytes ] || { say "the transfer is short"; return 1; }
+    rules_of "$first" >"$work/rules-after"
+    diff "$work/rules-before" "$work/rules-after" || { say "the rules differ after the restart"; return 1; }
+    say "40 MB arrived whole; $(wc -l <"$work/rules-after") lines of rules are the same"
 }
+daemon_is_well() { ip netns exec "$(netns_of "$first")" curl -fsS -o /dev/null --max-time 2 http://127.0.0.1:10256/healthz; }
 
 kill_control_plane() {
+    local pid
     k create namespace ledger || return 1
     k -n ledger get configmaps -w --output-watch-events -o custom-columns=TYPE:.type,NAME:.object.metadata.name --no-headers >"$work/watch" 2>&1 &
     local watch=$!
@@ -192,8 +197,9 @@ kill_control_plane() {
     ) &
     local writer=$!
     until_true 20 eval "[ \$(wc -l <$work/acknowledged 2>/dev/null || echo 0) -ge 15 ]" || return 1
-    kill -9 "$(pid_of control)"
-    "$weft" up --dir "$cluster" --restart control || return 1
+    pid=$(pid_of weft-control)
+    kill -9 "$pid"
+    until_true 20 is_another weft-control "$pid" || { say "the control plane did not return"; return 1; }
     wait $writer
     k -n ledger get configmaps -o name | sed 's|.*/||' | grep '^entry-' | sort >"$work/stored"
     sort "$work/acknowledged" >"$work/wanted"
@@ -208,10 +214,9 @@ nodes_ready() { [ "$(k get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = 
 
 delete_shop() {
     k delete namespace shop ledger --timeout=90s || return 1
-    local name ns left=0
+    local name left=0
     for name in $(k get nodes -o jsonpath='{.items[*].metadata.name}'); do
-        ns=$(cat "$cluster/run/$name.netns")
-        ip netns exec "$ns" nft list ruleset | grep -n 30080 && left=1
+        rules_of "$name" | grep -n 30080 && left=1
     done
     pgrep -f "shop .*--name (cart|catalog|front)" && left=1
     [ "$(k get pods -A -o name | grep -c -E 'cart|catalog|front')" = 0 ] || left=1
@@ -221,8 +226,9 @@ delete_shop() {
 
 cluster_down() {
     "$weft" down --dir "$cluster" || return 1
-    ip netns list | grep -F "$(basename "$work")" && return 1
     pgrep -f "$cluster" && return 1
+    grep "$cluster" /proc/self/mounts && return 1
+    ip netns list | grep -w "$bridge-[0-9]*" && return 1
     say "no process, namespace or mount is left"
 }
 
