@@ -94,12 +94,13 @@ final class NamespaceController: Controller {
     /// - Returns: what is still there, held by finalizers or by a grace period.
     private func empty(_ resource: GroupVersionResource, of namespace: String) async throws -> [KubeObject] {
         let objects = try await context.client.list(resource, namespace: namespace).items
-        for object in objects where !object.isTerminating {
+        guard !objects.isEmpty else { return [] }
+        let client = context.client
+        try await concurrently(objects.filter { !$0.isTerminating }) { object in
             do {
-                try await context.client.delete(resource, object.key, uid: object.uid, propagation: .background)
+                try await client.delete(resource, object.key, uid: object.uid, propagation: .background)
             } catch let error as StatusError where error.code == 404 || error.code == 409 {}
         }
-        guard !objects.isEmpty else { return [] }
         return try await context.client.list(resource, namespace: namespace).items
     }
 

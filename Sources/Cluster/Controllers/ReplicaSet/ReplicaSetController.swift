@@ -87,7 +87,11 @@ final class ReplicaSetController: Controller {
         if status != replicaSet.status {
             var updated = replicaSet
             updated.status = status
-            try await context.client.updateStatus(.replicaSets, updated)
+            do {
+                try await context.client.updateStatus(.replicaSets, updated)
+            } catch let error as StatusError where error.code == 404 {
+                return .done
+            }
         }
         if let failure { throw ControllerError(failure) }
         return availabilityRecheck(replicaSet, status)
@@ -140,6 +144,29 @@ final class ReplicaSetController: Controller {
             .flatMap { pods.indexed(SharedInformers.byController, $0.uid) }.filter(\.isActivePod)
     }
 
+    private enum Creation {
+        case made
+        case failed(String)
+        /// The namespace is being deleted and takes the set with it: nothing to tell, nothing to retry.
+        case pointless
+    }
+
+    private func create(_ replicaSet: KubeObject) async -> Creation {
+        let key = replicaSet.key
+        do {
+            let pod = try await context.client.create(.pods, podFromTemplate(of: replicaSet))
+            expectations.created(pod.uid, by: key)
+            if pods.get(pod.key)?.uid == pod.uid { expectations.sawCreation(pod.uid, of: key) }
+            recorder.normal(replicaSet, "SuccessfulCreate", "Created pod: \(pod.name)")
+            return .made
+        } catch let error as StatusError where error.hasCause("NamespaceTerminating") {
+            return .pointless
+        } catch {
+            recorder.warning(replicaSet, "FailedCreate", "Error creating: \(error)")
+            return .failed("\(error)")
+        }
+    }
+
     /// - Returns: what went wrong, if something did.
     private func carryOut(_ plan: ReplicaSetPlan, _ replicaSet: KubeObject) async -> String? {
         let key = replicaSet.key
@@ -147,40 +174,32 @@ final class ReplicaSetController: Controller {
         var (made, batch) = (0, 1)
         while made < plan.creations {
             let size = min(batch, plan.creations - made)
-            let failures = await withTaskGroup(of: String?.self) { group in
-                for _ in 0..<size {
-                    group.addTask { [self] in
-                        do {
-                            let pod = try await context.client.create(.pods, podFromTemplate(of: replicaSet))
-                            expectations.created(pod.uid, by: key)
-                            if pods.get(pod.key)?.uid == pod.uid { expectations.sawCreation(pod.uid, of: key) }
-                            recorder.normal(replicaSet, "SuccessfulCreate", "Created pod: \(pod.name)")
-                            return nil
-                        } catch {
-                            recorder.warning(replicaSet, "FailedCreate", "Error creating: \(error)")
-                            return "\(error)"
-                        }
-                    }
-                }
-                return await group.reduce(into: [String]()) { if let failure = $1 { $0.append(failure) } }
+            let outcomes = await withTaskGroup(of: Creation.self) { group in
+                for _ in 0..<size { group.addTask { [self] in await create(replicaSet) } }
+                return await group.reduce(into: [Creation]()) { $0.append($1) }
             }
-            if let failure = failures.first { return failure }
+            for case .failed(let why) in outcomes { return why }
+            if outcomes.contains(where: { if case .pointless = $0 { true } else { false } }) { return nil }
             made += size
             batch *= 2
         }
-        for pod in plan.deletions {
-            expectations.deleting(pod.uid, by: key)
-            do {
-                try await context.client.delete(.pods, pod.key, uid: pod.uid)
-                recorder.normal(replicaSet, "SuccessfulDelete", "Deleted pod: \(pod.name)")
-            } catch {
-                expectations.sawDeletion(pod.uid, of: key)
-                if (error as? StatusError)?.code == 404 { continue }
-                recorder.warning(replicaSet, "FailedDelete", "Error deleting: \(error)")
-                return "\(error)"
+        do {
+            try await concurrently(plan.deletions) { [self] pod in
+                expectations.deleting(pod.uid, by: key)
+                do {
+                    try await context.client.delete(.pods, pod.key, uid: pod.uid)
+                    recorder.normal(replicaSet, "SuccessfulDelete", "Deleted pod: \(pod.name)")
+                } catch {
+                    expectations.sawDeletion(pod.uid, of: key)
+                    if (error as? StatusError)?.code == 404 { return }
+                    recorder.warning(replicaSet, "FailedDelete", "Error deleting: \(error)")
+                    throw error
+                }
             }
+            return nil
+        } catch {
+            return "\(error)"
         }
-        return nil
     }
 }
 
