@@ -1,1 +1,90 @@
 // Services and EndpointSlices become nftables elements. Nothing here runs pods or moves packets itself.
+
+public import Bytes
+public import ClusterAPI
+import Netlink
+
+/// The service proxy of one node without its surroundings: objects in, `sync` writes what changed. Knows no API server,
+/// no clock and no loop.
+///
+/// Belongs to one thread, or loop, at a time.
+public final class ServiceProxy {
+    public let configuration: ServiceProxyConfiguration
+    private var model = ServiceModel()
+    private(set) var families: [FamilyProxy] = []
+    /// A family this kernel, or namespace, cannot do.
+    public private(set) var unavailable: [(IPAddress.Family, any Error)] = []
+
+    /// - Parameter namespace: a descriptor of the node's network namespace, borrowed; nil is the calling thread's.
+    public init(_ configuration: ServiceProxyConfiguration, namespace: CInt? = nil) throws {
+        self.configuration = configuration
+        for family in configuration.families {
+            do {
+                let proxy = try FamilyProxy(family, configuration, namespace: namespace)
+                try proxy.prepare()
+                families.append(proxy)
+            } catch {
+                unavailable.append((family, error))
+            }
+        }
+        if let (_, error) = unavailable.first, families.isEmpty { throw error }
+    }
+
+    // MARK: What the cluster wants
+
+    public func set(_ service: ServiceSpec) { model.set(service) }
+    public func removeService(_ key: ObjectKey) { model.removeService(key) }
+    public func set(_ slice: EndpointSliceSpec) { model.set(slice) }
+    public func removeSlice(_ key: ObjectKey) { model.removeSlice(key) }
+
+    /// The node's addresses, as they are now: which of them node ports use follows from the configuration.
+    public func setNodeAddresses(_ addresses: Set<IPAddress>) {
+        let used: Set<IPAddress> =
+            switch configuration.nodePortAddresses {
+            case .all: []
+            case .addresses(let fixed): Set(fixed)
+            case .prefixes(let prefixes): addresses.filter { address in prefixes.contains { $0.contains(address) } }
+            }
+        for family in families { family.setNodeAddresses(used) }
+    }
+
+    public var serviceCount: Int { model.services.count }
+    /// Whether a `sync` has something to plan.
+    public var hasChanges: Bool { !model.dirty.isEmpty || families.contains { !$0.desired.tracker.isSettled } }
+
+    // MARK: What the kernel gets
+
+    /// What one `sync` did.
+    public struct Report: Equatable, Sendable {
+        /// Element operations in the kernel: a changed value counts as two.
+        public var elementWrites: Int
+        public var deletedFlows: Int
+    }
+
+    /// Makes the kernel's tables what the objects want; cost is proportional to what changed. When it throws, what is
+    /// missing stays to be done by the next `sync`.
+    @discardableResult
+    public func sync() throws -> Report {
+        let dirty = model.takeDirty()
+        for family in families { family.plan(dirty, model) }
+        var failure: (any Error)?
+        var report = SyncReport()
+        for family in families {
+            do { report = report + (try family.commit()) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        return Report(elementWrites: report.elementWrites, deletedFlows: report.deletedFlows)
+    }
+
+    /// Reads the tables before the next `sync`: somebody may have changed them.
+    public func distrust() { for family in families { family.distrust() } }
+
+    /// Whether a table of this name is ours.
+    func isOurs(_ table: NFTableName) -> Bool { families.contains { $0.kernel.shape.name == table } }
+
+    /// Whether nobody else can change the tables, so that nobody needs to listen.
+    var isProtected: Bool { families.allSatisfy(\.kernel.isOwner) }
+
+    /// Removes the tables and everything in them, for good: what `--cleanup` does.
+    public func removeTables() throws { for family in families { try family.kernel.remove() } }
+}

@@ -25,7 +25,11 @@ public struct NFDataType: Hashable, Sendable {
     public static let transport = Self(number: 12, size: 1)
     public static let port = Self(number: 13, size: 2)
     public static let mark = Self(number: 19, size: 4, isHostOrder: true)
+    /// `meta priority`, which nft prints in two halves.
+    public static let classID = Self(number: 23, size: 4, isHostOrder: true)
     public static let interfaceName = Self(number: 41, size: 16, isHostOrder: true)
 
-    static let known: [NFDataType] = [ipv4Address, ipv6Address, ethernetAddress, transport, port, mark, interfaceName]
+    static let known: [NFDataType] = [
+        ipv4Address, ipv6Address, ethernetAddress, transport, port, mark, classID, interfaceName,
+    ]
 }

@@ -78,6 +78,8 @@ extension NFExpression {
         public var rawValue: UInt32
         public init(rawValue: UInt32) { self.rawValue = rawValue }
         public static let length = Self(rawValue: 0)
+        /// `skb->priority`
+        public static let priority = Self(rawValue: 2)
         public static let ethernetProtocol = Self(rawValue: 1)
         public static let mark = Self(rawValue: 3)
         public static let inputIndex = Self(rawValue: 4)

@@ -1,0 +1,126 @@
+import Bytes
+import ClusterAPI
+import Delta
+import Netlink
+
+/// What one apply did.
+struct SyncReport: Equatable, Sendable {
+    /// Element operations in the kernel: a changed value counts as two.
+    var elementWrites = 0
+    var deletedFlows = 0
+    /// Service ports without a local endpoint where a policy wants one, as `kubeproxy_sync_proxy_rules_no_local_endpoints_total`.
+    var retries = 0
+
+    static func + (a: Self, b: Self) -> Self {
+        SyncReport(
+            elementWrites: a.elementWrites + b.elementWrites, deletedFlows: a.deletedFlows + b.deletedFlows,
+            retries: a.retries + b.retries)
+    }
+}
+
+/// The proxy of one address family: plans, tracks, encodes and commits.
+///
+/// Belongs to one thread, or loop, at a time.
+final class FamilyProxy {
+    let family: IPAddress.Family
+    private let planner: ServicePlanner
+    private(set) var desired = DesiredServices()
+    let kernel: KernelTable
+    private let conntrack: ConntrackConnection
+    private var udpTargets: [StaleFlows.Target] = []
+    private var isPrepared = false
+    private var hasSettled = false
+
+    init(_ family: IPAddress.Family, _ configuration: ServiceProxyConfiguration, namespace: CInt?) throws(NetlinkError)
+    {
+        self.family = family
+        let detector = configuration.detector(family)
+        planner = ServicePlanner(
+            family: family, masqueradesAll: configuration.masqueradesAll, knowsPods: detector != .none)
+        let table = ServiceTable(
+            name: NFTableName(family == .v4 ? .ip : .ip6, configuration.tableName),
+            masqueradeMark: configuration.masqueradeMark, podDetector: detector,
+            nodePortScope: configuration.nodePortAddresses == .all ? .allLocal : .listed)
+        kernel = try KernelTable(table, owning: configuration.ownsTable, namespace: namespace)
+        conntrack = try ConntrackConnection(namespace: namespace)
+    }
+
+    /// Makes or adopts the table and reads what is in it.
+    func prepare() throws {
+        let found = try kernel.prepare()
+        desired.tracker.observeAll(found == .created ? [] : try kernel.readElements())
+        desired.adoptIdentifiers()
+        isPrepared = true
+    }
+
+    /// Something else than we changed the table, or we do not know what it holds: everything is read again before the
+    /// next apply.
+    func distrust() { isPrepared = false }
+
+    func setNodeAddresses(_ addresses: Set<IPAddress>) {
+        desired.setNodeAddresses(addresses.filter { $0.family == family && !$0.isLoopback })
+    }
+
+    /// Plans these Services anew. Nothing is written yet.
+    func plan(_ keys: Set<ObjectKey>, _ model: ServiceModel) {
+        var open = keys
+        // A Service that lets go of a frontend wakes at most those that wait for it, and these cannot wake it again.
+        var rounds = 0
+        while !open.isEmpty, rounds < 8 {
+            var woken: Set<ObjectKey> = []
+            for key in open {
+                let plan = planner.plan(model.services[key], model.slices(of: key))
+                for port in plan.ports where port.transport == .udp {
+                    for frontend in Set(port.frontends.keys).union(port.external.keys) {
+                        udpTargets.append(.init(frontend: frontend, serving: port.serving))
+                    }
+                }
+                woken.formUnion(desired.apply(plan, for: key))
+            }
+            open = woken
+            rounds += 1
+        }
+    }
+
+    /// Writes the difference. After a failure everything is read again and tried once more.
+    func commit() throws -> SyncReport {
+        var report = SyncReport()
+        do {
+            report.elementWrites = try commitOnce()
+        } catch let error as NFBatchError where !error.isForbidden {
+            distrust()
+            report.retries = 1
+            report.elementWrites = try commitOnce()
+        }
+        if !hasSettled {
+            desired.settleIdentifiers()
+            hasSettled = true
+        }
+        let targets = udpTargets
+        udpTargets = []
+        if report.elementWrites > 0 {
+            report.deletedFlows = try StaleFlows(family: family).forget(targets, through: conntrack)
+        }
+        return report
+    }
+
+    private func commitOnce() throws -> Int {
+        if !isPrepared { try prepare() }
+        guard !desired.tracker.isSettled else { return 0 }
+        let changes = Array(desired.tracker.changes)
+        do {
+            let writes = try kernel.commit(changes)
+            for change in changes { desired.tracker.confirm(change) }
+            return writes
+        } catch {
+            isPrepared = false
+            throw error
+        }
+    }
+
+    /// Reads the whole table and compares: what a resync found wrong, and will write.
+    func audit() throws -> Int {
+        try prepare()
+        return desired.tracker.pendingCount
+    }
+}

@@ -1,0 +1,106 @@
+import Bytes
+import ClusterAPI
+import Foundation
+import Glibc
+import Netlink
+import Testing
+
+@testable import ServiceProxy
+
+/// A network namespace with a proxy in it; `nft` looks into it.
+final class ProxyBench {
+    let namespace: NamespaceHandle
+    var proxy: ServiceProxy
+    let nftables: NFTablesConnection
+    let configuration: ServiceProxyConfiguration
+
+    init(_ configuration: ServiceProxyConfiguration = .testing, in namespace: NamespaceHandle? = nil) throws {
+        let namespace = try namespace ?? NamespaceHandle.create()
+        self.namespace = namespace
+        self.configuration = configuration
+        proxy = try ServiceProxy(configuration, namespace: namespace.descriptor)
+        nftables = try NFTablesConnection(namespace: namespace.descriptor)
+    }
+
+    /// As a daemon that was killed and started again: nothing of it remains but the kernel's table.
+    func restart(_ configuration: ServiceProxyConfiguration? = nil) throws {
+        proxy = try ServiceProxy(
+            {
+                var none = self.configuration
+                none.families = []
+                return none
+            }())
+        proxy = try ServiceProxy(configuration ?? self.configuration, namespace: namespace.descriptor)
+    }
+
+    struct Failure: Error, CustomStringConvertible { var description: String }
+
+    /// Runs a program in the namespace, with text on its input; its output.
+    @discardableResult
+    func run(_ command: String, input: String = "") throws -> String {
+        try Self.run(command, input: input, in: namespace)
+    }
+
+    @discardableResult
+    static func run(_ command: String, input: String = "", in namespace: NamespaceHandle) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/nsenter")
+        process.arguments = ["--net=/proc/\(getpid())/fd/\(namespace.descriptor)", "sh", "-c", command]
+        let (stdin, stdout) = (Pipe(), Pipe())
+        process.standardInput = stdin
+        process.standardOutput = stdout
+        process.standardError = stdout
+        try process.run()
+        stdin.fileHandleForWriting.write(Data(input.utf8))
+        try stdin.fileHandleForWriting.close()
+        let output = String(decoding: stdout.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw Failure(description: "\(command): \(output)") }
+        return output
+    }
+
+    /// What the kernel holds, past our own tracker.
+    func elements(_ set: ServiceSet, _ family: NFFamily = .ip) throws -> Set<NFElement> {
+        let table = NFTableName(family, configuration.tableName)
+        return Set(try nftables.elements(of: set.name(in: table)))
+    }
+
+    /// The kernel's elements, all sets, as the codec reads them.
+    func kernelState(_ family: NFFamily = .ip) throws -> [ServiceElementKey: ServiceElementValue] {
+        let codec = ServiceElementCodec(family: family == .ip ? .v4 : .v6)
+        var state: [ServiceElementKey: ServiceElementValue] = [:]
+        for set in ServiceSet.allCases {
+            for element in try elements(set, family) {
+                let value: [UInt8]? = if case .value(let bytes) = element.data { bytes } else { nil }
+                let decoded = element.key.withUnsafeBytes { key in
+                    if let value {
+                        value.withUnsafeBytes { codec.decode(set, key: key, value: $0) }
+                    } else {
+                        codec.decode(set, key: key, value: nil)
+                    }
+                }
+                guard let decoded else { throw Failure(description: "an element that is not ours: \(element)") }
+                state[decoded.0] = decoded.1
+            }
+        }
+        return state
+    }
+}
+
+extension ServiceSpec {
+    static func test(_ name: String, _ clusterIP: String, _ ports: Port...) -> ServiceSpec {
+        ServiceSpec(ObjectKey(namespace: "test", name: name), clusterIPs: [address(clusterIP)], ports: ports)
+    }
+}
+
+extension EndpointSliceSpec {
+    /// One slice, all of whose endpoints are ready; those in `local` are on this node.
+    static func test(_ service: String, _ ports: [Port], _ addresses: [String], local: Set<String> = []) -> Self {
+        EndpointSliceSpec(
+            ObjectKey(namespace: "test", name: service + "-1"), of: ObjectKey(namespace: "test", name: service),
+            addresses.first?.contains(":") == true ? .v6 : .v4, ports: ports,
+            endpoints: addresses.map {
+                .init(address($0), local.contains($0) ? [.ready, .serving, .local] : [.ready, .serving])
+            })
+    }
+}
