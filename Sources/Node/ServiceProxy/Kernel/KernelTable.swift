@@ -45,17 +45,22 @@ final class KernelTable {
         let sets = present == nil ? [] : try connection.sets(in: shape.name)
         if present != nil, hasSameSets(sets) {
             batch.add(table)
-            if try hasSameRules() {
+            let chains = try connection.chains(in: shape.name)
+            if try hasSameRules(chains) {
                 // Claims ownership; writes nothing.
                 if isOwner { try commit(batch) }
                 return .adopted
             }
-            for chain in try connection.chains(in: shape.name) { batch.flush(chain.id) }
-            batch.flush(shape.classes.id)
-            for chain in try connection.chains(in: shape.name) { batch.delete(chain.id) }
-            addRules(to: &batch)
-            try commit(batch)
-            return .reshaped
+            if canExchangeRules(chains) {
+                for chain in chains { batch.flush(chain.id) }
+                batch.flush(shape.classes.id)
+                let wanted = Set(shape.chains.map(\.id))
+                for chain in chains where !wanted.contains(chain.id) { batch.delete(chain.id) }
+                addRules(to: &batch)
+                try commit(batch)
+                return .reshaped
+            }
+            batch = NFBatch()
         }
         if present != nil { batch.delete(shape.name) }
         batch.add(table)
@@ -77,8 +82,15 @@ final class KernelTable {
             && shape.sets.allSatisfy { byName[$0.id]?.isSameDefinition(as: $0) == true }
     }
 
-    private func hasSameRules() throws -> Bool {
-        let chains = try connection.chains(in: shape.name)
+    /// The kernel refuses to delete a NAT base chain and make it again in one transaction, so that those must be right.
+    private func canExchangeRules(_ chains: [NFChain]) -> Bool {
+        let wanted = Dictionary(uniqueKeysWithValues: shape.chains.map { ($0.id, $0.base) })
+        return chains.allSatisfy { chain in
+            if let base = wanted[chain.id] { base == chain.base } else { chain.base == nil }
+        }
+    }
+
+    private func hasSameRules(_ chains: [NFChain]) throws -> Bool {
         guard Set(chains.map(Self.bare)) == Set(shape.chains.map(Self.bare)) else { return false }
         let rules = Dictionary(grouping: try connection.rules(in: shape.name), by: \.chain)
         let wanted = Dictionary(grouping: shape.rules, by: \.chain)
