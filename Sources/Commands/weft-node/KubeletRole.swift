@@ -21,7 +21,7 @@ struct KubeletRole: Sendable {
     /// Takes up the pods that run, serves, and follows the API server until cancelled.
     func run() async throws {
         let loop = group.next
-        let machine = Machine.read(stateDirectory: "/")
+        let machine = await Machine.read(stateDirectory: "/", on: loop)
         var report = NodeReport(
             name: options.nodeName, addresses: [options.nodeAddress.description], machine: machine,
             version: NodeDaemon.version)

@@ -16,8 +16,8 @@ public struct Machine: Sendable {
     public var osImage: String
     public var runtimeVersion: String
 
-    /// Reads it from the kernel, /etc and crun; blocks for some milliseconds. What cannot be read is empty.
-    public static func read(stateDirectory: String) -> Machine {
+    /// Reads it from the kernel, /etc and crun. What cannot be read is empty.
+    public static func read(stateDirectory: String, on loop: EventLoop) async -> Machine {
         func text(_ path: String) -> String { ((try? Files.readText(path, limit: 1 << 16)) ?? "").trimmed }
         func field(_ text: String, _ name: String) -> String? {
             text.split(separator: "\n").first { $0.hasPrefix(name) }.map {
@@ -35,7 +35,8 @@ public struct Machine: Sendable {
             field(text("/proc/meminfo"), "MemTotal:")?.split(separator: " ").first.flatMap { UInt64($0) } ?? 0
         let machine = string(names.machine)
         // `crun version 1.8.1`
-        let crun = try? HostCommand(path: OCIRuntime.crunPath, arguments: ["--version"]).run(timeout: .seconds(5))
+        let crun = try? await ChildProcess.run(
+            ChildProcess.Configuration([OCIRuntime.crun, "--version"]), on: loop, timeout: .seconds(5))
         let words = crun?.text.split(whereSeparator: \.isWhitespace) ?? []
         let runtime = "crun://" + (words.count > 2 ? String(words[2]) : "unknown")
         let pretty = field(text("/etc/os-release"), "PRETTY_NAME=") ?? "Linux"

@@ -33,7 +33,8 @@ public actor NodeAgent {
         self.context = context
         self.metrics = metrics
         self.log = log
-        runtime = OCIRuntime(paths: context.paths, cgroups: try CgroupHost(run: context.paths.run))
+        runtime = OCIRuntime(
+            paths: context.paths, cgroups: try CgroupHost(run: context.paths.run), loop: context.loop)
         try runtime.prepare()
     }
 
@@ -56,11 +57,10 @@ public actor NodeAgent {
             log.info("pod adopted", ["pod": "\(spec.identity.key)", "uid": uid])
         }
         // Containers that were being started or taken away when the agent before this one ended.
-        let runtime = runtime
         let leftovers = Set(runtime.containers() + Directory.names(context.paths.run + "/containers")).subtracting(kept)
         for id in leftovers {
             do {
-                try await offLoop { try runtime.delete(id) }
+                try await runtime.delete(id)
             } catch {
                 log.warning("leftover container not removed", ["container": id, "error": "\(error)"])
             }
@@ -192,25 +192,22 @@ public actor NodeAgent {
     /// How many pods this node cares for.
     public var podCount: Int { workers.count }
 
-    /// Takes away everything that nodes with these folders left on this machine: containers, namespaces, mounts, files. For a
-    /// cluster that is taken down; no agent may be running. Blocks.
-    public static func removeEverything(paths: NodePaths, cgroupRoot: String = "/") throws {
-        guard Directory.exists(paths.run) || Directory.exists(paths.state) else { return }
-        let runtime = OCIRuntime(paths: paths, cgroups: try CgroupHost(run: paths.run))
+    /// Takes away everything that agents with these folders left on this machine: containers, namespaces, mounts, cgroups, files. For a
+    /// node that is taken down; no agent may be running.
+    public static func removeEverything(paths: NodePaths, cgroupRoot: String, on loop: EventLoop) async throws {
+        let runtime = OCIRuntime(paths: paths, cgroups: try CgroupHost(run: paths.run), loop: loop)
         for id in Set(runtime.containers() + Directory.names(paths.run + "/containers")) {
-            try? onThread { try runtime.delete(id) }
+            try await runtime.delete(id)
         }
-        for uid in Directory.names(paths.state + "/pods") {
-            guard let json = try? JSONValue.parse(Files.read(paths.checkpoint(uid))),
-                let (_, pod) = PodCheckpoint.decode(json),
-                let spec = try? PodSpec(pod: pod)
-            else { continue }
-            runtime.cgroups.removePod(CgroupPlan.podPath(spec, root: cgroupRoot))
+        try await offLoop {
+            runtime.cgroups.remove(cgroupRoot == "/" ? "/kubepods" : cgroupRoot)
+            for id in Directory.names(paths.run + "/sandboxes") {
+                SandboxNamespaces.remove(directory: paths.sandbox(id))
+            }
+            MountPoint.removeAll(below: paths.run)
+            MountPoint.remove(paths.run)
+            try Files.removeTree(paths.run)
+            try Files.removeTree(paths.state + "/pods")
         }
-        for id in Directory.names(paths.run + "/sandboxes") { SandboxNamespaces.remove(directory: paths.sandbox(id)) }
-        MountPoint.removeAll(below: paths.run)
-        MountPoint.remove(paths.run)
-        try Directory.remove(paths.run)
-        try Directory.remove(paths.state + "/pods")
     }
 }

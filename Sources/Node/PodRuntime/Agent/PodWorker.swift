@@ -241,7 +241,7 @@ actor PodWorker {
         while deletions > 0 { try? await context.loop.sleep(for: .milliseconds(5)) }
         if let facts { await removeSandbox(facts.id) }
         let (runtime, path) = (runtime, CgroupPlan.podPath(lifecycle.spec, root: context.cgroupRoot))
-        try? await offLoop { runtime.cgroups.removePod(path) }
+        try? await offLoop { runtime.cgroups.remove(path) }
         lifecycle.sandboxRemoved()
         pump()
     }
@@ -295,7 +295,6 @@ actor PodWorker {
                 hierarchy: runtime.cgroups.hierarchy, cgroupRoot: context.cgroupRoot,
                 nodeMemory: context.capacity.memory ?? 0,
                 hiddenPaths: context.hiddenPaths)
-            let runtime = runtime
             do {
                 try await offLoop { try bundle.write() }
             } catch let error as ContainerBundle.Failure {
@@ -304,12 +303,11 @@ actor PodWorker {
                 throw StartError(.preparation("\(error)"), "Error: \(error)")
             }
             report("Created", "Created container: \(name)", container: name)
-            let pid = try await offLoop {
-                do {
-                    return try runtime.start(id, log: bundle.logFile, terminal: container.tty)
-                } catch {
-                    throw StartError(.command("\(error)"), "Error: \(error)")
-                }
+            let pid: Int32
+            do {
+                pid = try await runtime.start(id, log: bundle.logFile, terminal: container.tty)
+            } catch {
+                throw StartError(.command("\(error)"), "Error: \(error)")
             }
             lifecycle.containerStarted(name, id: id, pid: pid, at: .now())
             report("Started", "Started container \(name)", container: name)
@@ -415,7 +413,7 @@ actor PodWorker {
         let runtime = runtime
         task { worker in
             do {
-                try await offLoop { try runtime.delete(id) }
+                try await runtime.delete(id)
             } catch {
                 worker.log.warning("container not removed", ["container": id, "error": "\(error)"])
             }
@@ -605,7 +603,7 @@ actor PodWorker {
         do {
             try await offLoop {
                 try mounts.tearDown()
-                try Directory.remove(folder)
+                try Files.removeTree(folder)
             }
         } catch {
             log.warning("pod folder not removed", ["pod": "\(identity.key)", "error": "\(error)"])
@@ -631,7 +629,7 @@ actor PodWorker {
             context.paths.podLogs(identity), context.paths.flatLogs, "\(identity.name)_\(identity.namespace)_"
         )
         for name in Directory.names(flat) where name.hasPrefix(prefix) { unlink("\(flat)/\(name)") }
-        try? Directory.remove(logs)
+        try? Files.removeTree(logs)
         onFinished(identity)
     }
 

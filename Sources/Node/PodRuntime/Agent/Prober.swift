@@ -43,13 +43,12 @@ struct Prober: Sendable {
     }
 
     private func exec(_ command: [String], _ timeout: Duration) async throws -> Answer {
-        let (runtime, id) = (runtime, containerID)
-        let result = try await offLoop { try runtime.exec(id, command, timeout: timeout) }
+        let result = try await runtime.exec(containerID, command, timeout: timeout)
         if result.timedOut {
             return Answer(
                 success: false, output: "command \"\(command.joined(separator: " "))\" timed out after \(timeout)")
         }
-        return Answer(success: result.status == 0, output: result.text)
+        return Answer(success: result.code == 0, output: result.text)
     }
 
     private func tcp(_ host: String, _ port: PortReference, _ timeout: Duration) async throws -> Answer {

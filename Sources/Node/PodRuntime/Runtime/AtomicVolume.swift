@@ -40,7 +40,7 @@ struct AtomicVolume {
         }
         // The folder before this one, and any that a crash left.
         for old in Directory.names(directory) where old.hasPrefix("..") && old != "..data" && old != name {
-            try Directory.remove("\(directory)/\(old)")
+            try Files.removeTree("\(directory)/\(old)")
         }
         return true
     }
@@ -52,7 +52,7 @@ struct AtomicVolume {
         func read(_ folder: String, _ prefix: String) {
             for name in Directory.names(folder) {
                 let path = "\(folder)/\(name)"
-                if Directory.isDirectory(path) {
+                if Files.isDirectory(path) {
                     read(path, "\(prefix)\(name)/")
                 } else if let bytes = try? Files.read(path, limit: VolumePayload.sizeLimit) {
                     var info = stat()

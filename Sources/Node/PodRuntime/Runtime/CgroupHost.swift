@@ -7,8 +7,8 @@ import Reactor
 /// then finds no controllers. In a mount namespace without the v2 tree it sees what it can use. Pods' cgroups are the same either way.
 final class CgroupHost: Sendable {
     let hierarchy: CgroupHierarchy
-    /// Entered by every process of the OCI runtime; nil where the daemon's own will do.
-    private let namespace: CInt?
+    /// Entered by every process of the OCI runtime; nil where the daemon's own will do. Open as long as this object.
+    let mountNamespace: CInt?
 
     static let root = "/sys/fs/cgroup"
 
@@ -20,7 +20,7 @@ final class CgroupHost: Sendable {
         try MountPoint.makeShared(run)
         hierarchy = Self.detect()
         guard case .legacy(let unified?) = hierarchy else {
-            namespace = nil
+            mountNamespace = nil
             return
         }
         let slot = FileDescriptorSlot()
@@ -32,18 +32,10 @@ final class CgroupHost: Sendable {
             guard fd >= 0 else { throw SystemError(errno: errno, call: "open", subject: "/proc/thread-self/ns/mnt") }
             slot.fd = fd
         }
-        namespace = slot.fd
+        mountNamespace = slot.fd
     }
 
-    deinit { if let namespace { close(namespace) } }
-
-    /// Moves the calling thread, which must be `offLoop`'s, to where the OCI runtime can work.
-    func enter() throws {
-        guard let namespace else { return }
-        // A thread that shares its root and working directory with others may not change its mount namespace.
-        try Linux.unshare(Linux.fileSystemContext, "file system context")
-        try Linux.enter(namespace, Linux.newMountNamespace, "mount namespace of the OCI runtime")
-    }
+    deinit { if let mountNamespace { close(mountNamespace) } }
 
     static func detect() -> CgroupHierarchy {
         if Linux.fileSystemType(root) == Linux.cgroup2Magic { return .unified }
@@ -51,20 +43,21 @@ final class CgroupHost: Sendable {
         return .legacy(unifiedMount: Linux.fileSystemType(beside) == Linux.cgroup2Magic ? beside : nil)
     }
 
-    /// Removes a pod's cgroups from all trees; those that still hold processes stay.
-    func removePod(_ path: String) {
+    /// Removes a cgroup with all below it from every tree; those that still hold processes stay.
+    func remove(_ path: String) {
         let trees: [String]
         switch hierarchy {
         case .unified: trees = [Self.root]
         case .legacy: trees = Directory.names(Self.root).map { "\(Self.root)/\($0)" }
         }
-        for tree in trees {
-            let folder = tree + path
-            for name in Directory.names(folder) where Directory.isDirectory("\(folder)/\(name)") {
-                rmdir("\(folder)/\(name)")
-            }
-            rmdir(folder)
+        for tree in trees { Self.remove(folder: tree + path) }
+    }
+
+    private static func remove(folder: String) {
+        for name in Directory.names(folder) where Files.isDirectory("\(folder)/\(name)") {
+            remove(folder: "\(folder)/\(name)")
         }
+        rmdir(folder)
     }
 }
 

@@ -11,7 +11,7 @@ enum Directory {
         }
         switch errno {
         case EEXIST:
-            guard isDirectory(path) else { throw SystemError(errno: ENOTDIR, call: "mkdir", subject: path) }
+            guard Files.isDirectory(path) else { throw SystemError(errno: ENOTDIR, call: "mkdir", subject: path) }
         case ENOENT:
             let parent = parent(of: path)
             guard parent != path else { throw SystemError(errno: ENOENT, call: "mkdir", subject: path) }
@@ -30,57 +30,14 @@ enum Directory {
         return String(path[..<slash])
     }
 
-    static func isDirectory(_ path: String) -> Bool {
-        var info = stat()
-        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
-    }
-
+    /// Whether there is anything under this name, be it a link that leads nowhere.
     static func exists(_ path: String) -> Bool {
         var info = stat()
         return lstat(path, &info) == 0
     }
 
-    /// Names in a folder, sorted, without `.` and `..`; none when it does not exist.
-    static func names(_ path: String) -> [String] {
-        guard let stream = opendir(path) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names.sorted()
-    }
-
-    /// Removes a file, a link, or a folder with all below it. Never enters another file system: what is mounted below stays, and
-    /// the removal then fails with EBUSY or EXDEV, which is reported.
-    static func remove(_ path: String) throws(SystemError) {
-        var info = stat()
-        guard lstat(path, &info) == 0 else {
-            if errno == ENOENT { return }
-            throw SystemError(errno: errno, call: "lstat", subject: path)
-        }
-        try remove(path, info, device: info.st_dev)
-    }
-
-    private static func remove(_ path: String, _ info: stat, device: dev_t) throws(SystemError) {
-        guard info.st_mode & S_IFMT == S_IFDIR else {
-            guard unlink(path) == 0 || errno == ENOENT else {
-                throw SystemError(errno: errno, call: "unlink", subject: path)
-            }
-            return
-        }
-        guard info.st_dev == device else { throw SystemError(errno: EXDEV, call: "remove", subject: path) }
-        for name in names(path) {
-            let child = "\(path)/\(name)"
-            var childInfo = stat()
-            guard lstat(child, &childInfo) == 0 else { continue }
-            try remove(child, childInfo, device: device)
-        }
-        guard rmdir(path) == 0 || errno == ENOENT else { throw SystemError(errno: errno, call: "rmdir", subject: path) }
-    }
+    /// Names in a folder, sorted; none when it does not exist.
+    static func names(_ path: String) -> [String] { (try? Files.list(path)) ?? [] }
 
     /// A symbolic link at `path`, replacing what link was there in one step.
     static func link(_ path: String, to target: String) throws(SystemError) {

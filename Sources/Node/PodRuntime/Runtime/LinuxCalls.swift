@@ -8,7 +8,6 @@ enum Linux {
     static let newUTSNamespace: CInt = 0x0400_0000
     static let newIPCNamespace: CInt = 0x0800_0000
     static let newNetworkNamespace: CInt = 0x4000_0000
-    static let fileSystemContext: CInt = 0x0000_0200
 
     /// `statfs` types.
     static let cgroup2Magic = 0x6367_7270
@@ -18,23 +17,8 @@ enum Linux {
         guard CLinux.unshare(flags) == 0 else { throw SystemError(errno: errno, call: "unshare", subject: subject) }
     }
 
-    static func enter(_ namespace: CInt, _ type: CInt, _ subject: String) throws(SystemError) {
-        guard CLinux.setns(namespace, type) == 0 else {
-            throw SystemError(errno: errno, call: "setns", subject: subject)
-        }
-    }
-
-    /// Two ends that no program started meanwhile inherits: reading, writing.
-    static func pipe() throws(SystemError) -> (reading: CInt, writing: CInt) {
-        var ends: [CInt] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemError(errno: errno, call: "pipe2", subject: "pipe") }
-        return (ends[0], ends[1])
-    }
-
     /// A descriptor that becomes readable when the process ends; negative when there is no such process.
     static func openProcess(_ pid: Int32) -> CInt { weft_pidfd_open(pid) }
-
-    static var threadID: CInt { gettid() }
 
     /// The kind of file system that a path is on; nil when it does not exist.
     static func fileSystemType(_ path: String) -> Int? {

@@ -5,32 +5,32 @@ import Reactor
 
 /// Runs containers by crun, each under a conmon of its own, which keeps its log and its exit code whether or not an agent lives.
 ///
-/// All calls block and belong on `offLoop` threads. Containers are known by 64 hexadecimal digits.
+/// Containers are known by 64 hexadecimal digits.
 struct OCIRuntime: Sendable {
     var paths: NodePaths
     var cgroups: CgroupHost
-    var crun = Self.crunPath
-    var conmon = "/usr/bin/conmon"
+    var loop: EventLoop
 
-    static let crunPath = "/usr/bin/crun"
+    static let crun = "/usr/bin/crun"
+    static let conmon = "/usr/bin/conmon"
 
     /// How long creating or starting a container may take before it is given up.
     static let startTimeout: Duration = .seconds(60)
     /// What is kept of an exec probe's output.
     static let execOutputLimit = 10 << 10
+    /// What the supervisor says about a container's start; it is one line.
+    private static let reportLimit = 64 << 10
 
     /// crun refused: its own words.
     struct Failure: Error, CustomStringConvertible {
         var description: String
     }
 
-    private var rootArguments: [String] { ["--root", paths.runtimeRoot] }
-
     /// Makes the folders that runtime and supervisor write to.
     func prepare() throws {
-        for program in [crun, conmon] where access(program, X_OK) != 0 {
+        for program in [Self.crun, Self.conmon] where access(program, X_OK) != 0 {
             throw Failure(
-                description: "\(program) is missing: install the package \(program == crun ? "crun" : "conmon")")
+                description: "\(program) is missing: install the package \(program.split(separator: "/").last ?? "")")
         }
         for folder in [paths.runtimeRoot, paths.exits, paths.run + "/containers", paths.run + "/sandboxes"] {
             try Directory.make(folder, mode: 0o700)
@@ -40,64 +40,91 @@ struct OCIRuntime: Sendable {
     /// Creates and starts a container from the bundle's config.json.
     ///
     /// - Returns: the process id of the container's first process.
-    func start(_ id: String, log: String, terminal: Bool) throws -> Int32 {
-        try cgroups.enter()
+    func start(_ id: String, log: String, terminal: Bool) async throws -> Int32 {
         let bundle = paths.bundle(id)
-        var report = try Linux.pipe()
-        defer { for end in [report.reading, report.writing] where end >= 0 { close(end) } }
-        var supervisor = HostCommand(
-            path: conmon,
-            arguments: [
-                "--cid", id, "--cuuid", id, "--name", id, "--runtime", crun, "--bundle", bundle, "--container-pidfile",
-                bundle + "/pid", "--conmon-pidfile", bundle + "/conmon.pid", "--exit-dir", paths.exits, "--log-path",
-                "k8s-file:" + log, "--log-level", "error", "--no-new-keyring", "--no-sync-log", "--full-attach",
+        let (reading, writing) = try ChildProcess.makePipe()
+        let report = try await StreamConnection.adopt(reading, on: loop)
+        var supervisor = program(
+            [
+                Self.conmon, "--cid", id, "--cuuid", id, "--name", id, "--runtime", Self.crun, "--bundle", bundle,
+                "--container-pidfile", bundle + "/pid", "--conmon-pidfile", bundle + "/conmon.pid", "--exit-dir",
+                paths.exits,
+                "--log-path", "k8s-file:" + log, "--log-level", "error", "--no-new-keyring", "--no-sync-log",
+                "--full-attach",
                 "--runtime-arg", "--root", "--runtime-arg", paths.runtimeRoot,
             ] + (terminal ? ["--terminal"] : []))
-        supervisor.environment += ["_OCI_SYNCPIPE=3"]
-        supervisor.passedDescriptor = report.writing
-        supervisor.ownSession = true
-        _ = try supervisor.run(timeout: Self.startTimeout, collectsOutput: false)
-        close(report.writing)
-        report.writing = -1
-        let answer = try Self.readLine(report.reading, timeout: Self.startTimeout)
-        let json = try? JSONValue.parse(answer)
+        supervisor.environment?.append("_OCI_SYNCPIPE=3")
+        supervisor.descriptors = [3: writing]
+        supervisor.newSession = true
+        do {
+            // conmon leaves a child behind that does the work, and ends at once.
+            defer { close(writing) }
+            _ = try await ChildProcess.start(supervisor, on: loop)
+        }
+        let line = try await withTimeout(Self.startTimeout, "the start of a container", on: loop) {
+            try await Self.line(from: report)
+        }
+        let json = try? JSONValue.parse(line)
         guard let pid = json?["pid"]?.int.flatMap({ Int32(exactly: $0) }), pid > 0 else {
             throw Failure(
                 description: Self.cleaned(json?["message"]?.string ?? "container supervisor gave no process id"))
         }
-        let start = try crun(["start", id])
-        guard start.status == 0 else {
+        let start = try await crun(["start", id])
+        guard start.status.isSuccess else {
             // The supervisor ends with the container it created.
-            _ = try? crun(["delete", "--force", id])
-            throw Failure(description: Self.cleaned(start.text))
+            _ = try? await crun(["delete", "--force", id])
+            throw Failure(description: Self.cleaned(start.errorText))
         }
         return pid
     }
 
+    struct ExecResult: Sendable {
+        var code: Int32
+        /// Standard output, then standard error.
+        var text: String
+        var timedOut = false
+    }
+
     /// A command inside the container. On time-out what was started is killed, and the result says so.
-    func exec(_ id: String, _ command: [String], timeout: Duration) throws -> HostCommand.Result {
-        try cgroups.enter()
-        let pidFile = "\(paths.bundle(id))/exec-\(Linux.threadID).pid"
+    func exec(_ id: String, _ command: [String], timeout: Duration) async throws -> ExecResult {
+        let pidFile = "\(paths.bundle(id))/exec-\(ContainerID.fresh().prefix(16)).pid"
         defer { unlink(pidFile) }
-        let call = HostCommand(path: crun, arguments: rootArguments + ["exec", "--pid-file", pidFile, id] + command)
-        return try call.run(timeout: timeout, outputLimit: Self.execOutputLimit) {
-            // Killing crun would leave the process in the container.
-            if let text = try? Files.read(pidFile, limit: 32),
-                let pid = Int32(String(decoding: text, as: UTF8.self).trimmed), pid > 1
-            {
-                Glibc.kill(pid, SIGKILL)
-            }
+        do {
+            let output = try await ChildProcess.run(
+                program([Self.crun, "--root", paths.runtimeRoot, "exec", "--pid-file", pidFile, id] + command),
+                on: loop,
+                timeout: timeout, outputLimit: Self.execOutputLimit)
+            let text = [output.text, output.errorText].filter { !$0.isEmpty }.joined(separator: "\n")
+            return ExecResult(code: output.status.code, text: text)
+        } catch is TimeoutError {
+            // crun is killed, but what it started in the container is not its child.
+            if let pid = Self.number(in: pidFile), pid > 1 { kill(pid, SIGKILL) }
+            return ExecResult(code: 128 + SIGKILL, text: "", timedOut: true)
         }
     }
 
     /// Takes away what crun, the supervisor and the image left of a container, killing what still runs.
-    func delete(_ id: String) throws {
-        try cgroups.enter()
-        if Directory.exists("\(paths.runtimeRoot)/\(id)") { _ = try crun(["delete", "--force", id]) }
-        let bundle = paths.bundle(id)
-        HostImage.unmountRoot(bundle: bundle)
-        try Directory.remove(bundle)
-        unlink(paths.exitFile(id))
+    func delete(_ id: String) async throws {
+        if Directory.exists("\(paths.runtimeRoot)/\(id)") { _ = try await crun(["delete", "--force", id]) }
+        let (bundle, record) = (paths.bundle(id), paths.exitFile(id))
+        try await offLoop {
+            HostImage.unmountRoot(bundle: bundle)
+            try Files.removeTree(bundle)
+            unlink(record)
+        }
+    }
+
+    private func crun(_ arguments: [String]) async throws -> ChildProcess.Output {
+        try await ChildProcess.run(
+            program([Self.crun, "--root", paths.runtimeRoot] + arguments), on: loop, timeout: Self.startTimeout)
+    }
+
+    /// A program in the mount namespace where crun finds its cgroups.
+    private func program(_ arguments: [String]) -> ChildProcess.Configuration {
+        var configuration = ChildProcess.Configuration(arguments)
+        configuration.environment = ["PATH=\(HostImage.path)"]
+        configuration.mountNamespace = cgroups.mountNamespace
+        return configuration
     }
 
     /// Ids that the runtime knows.
@@ -119,18 +146,14 @@ struct OCIRuntime: Sendable {
     func exit(of id: String) -> (code: Int32, finishedAt: Timestamp, outOfMemory: Bool)? {
         let file = paths.exitFile(id)
         var info = stat()
-        guard stat(file, &info) == 0, let bytes = try? Files.read(file, limit: 32),
-            let code = Int32(String(decoding: bytes, as: UTF8.self).trimmed)
-        else { return nil }
+        guard stat(file, &info) == 0, let code = Self.number(in: file) else { return nil }
         let at = Timestamp(seconds: Int64(info.st_mtim.tv_sec), nanoseconds: Int32(info.st_mtim.tv_nsec))
         return (code, at, Directory.exists(paths.bundle(id) + "/oom"))
     }
 
     /// The first process of a container that is running; nil when it is not.
     func process(of id: String) -> Int32? {
-        guard let text = try? Files.read(paths.bundle(id) + "/pid", limit: 32),
-            let pid = Int32(String(decoding: text, as: UTF8.self).trimmed), pid > 1
-        else { return nil }
+        guard let pid = Self.number(in: paths.bundle(id) + "/pid"), pid > 1 else { return nil }
         // The number may be another process's by now: crun's record has the start time that belongs to it.
         guard let record = try? Files.read("\(paths.runtimeRoot)/\(id)/status", limit: 1 << 20),
             let status = try? JSONValue.parse(record), status["pid"]?.int == Int64(pid),
@@ -149,10 +172,6 @@ struct OCIRuntime: Sendable {
         return UInt64(String(decoding: fields[19], as: UTF8.self))
     }
 
-    private func crun(_ arguments: [String]) throws -> HostCommand.Result {
-        try HostCommand(path: crun, arguments: rootArguments + arguments).run(timeout: Self.startTimeout)
-    }
-
     /// crun puts its time stamps and program name before what it says.
     private static func cleaned(_ text: String) -> String {
         var lines = text.split(separator: "\n").map(String.init)
@@ -163,21 +182,18 @@ struct OCIRuntime: Sendable {
         return lines.joined(separator: "; ").trimmed
     }
 
-    private static func readLine(_ fd: CInt, timeout: Duration) throws -> [UInt8] {
+    private static func line(from stream: StreamConnection) async throws -> [UInt8] {
         var line: [UInt8] = []
-        let deadline = ContinuousClock.now + timeout
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while line.count < 64 << 10 {
-            var waiting = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
-            let left = ContinuousClock.now.duration(to: deadline).milliseconds
-            guard left > 0, poll(&waiting, 1, Int32(min(left, 60_000))) != 0 else { break }
-            let count = read(fd, &buffer, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            if count <= 0 { break }
-            line += buffer.prefix(count)
-            if line.last == UInt8(ascii: "\n") { break }
+        while line.count < reportLimit, line.last != UInt8(ascii: "\n") {
+            let more = try await stream.read()
+            if more.isEmpty { break }
+            line += more
         }
         return line
+    }
+
+    private static func number(in file: String) -> Int32? {
+        (try? Files.readText(file, limit: 32)).flatMap { Int32($0.trimmed) }
     }
 }
 

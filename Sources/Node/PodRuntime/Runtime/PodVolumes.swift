@@ -130,7 +130,7 @@ struct PodVolumes: Sendable {
     func tearDown() throws {
         let memory = paths.memoryVolumes(pod.identity.uid)
         for name in Directory.names(memory) { MountPoint.remove("\(memory)/\(name)") }
-        try Directory.remove(memory)
-        try Directory.remove("\(paths.pod(pod.identity.uid))/volumes")
+        try Files.removeTree(memory)
+        try Files.removeTree("\(paths.pod(pod.identity.uid))/volumes")
     }
 }

@@ -66,7 +66,7 @@ struct SandboxNamespaces: Sendable {
 
     static func remove(directory: String) {
         for name in ["net", "ipc", "uts", "shm"] { MountPoint.remove("\(directory)/\(name)") }
-        try? Directory.remove(directory)
+        try? Files.removeTree(directory)
     }
 }
 

@@ -145,7 +145,8 @@ struct NodeAgentTests {
             #expect(Directory.names(node.paths.log + "/pods").isEmpty)
             #expect(!MountPoint.all().contains { $0.hasPrefix(node.paths.run + "/") })
             for tree in [""] + Directory.names(CgroupHost.root) {
-                #expect(!Directory.exists("\(CgroupHost.root)/\(tree)/kubepods/besteffort/podt-delete"))
+                #expect(
+                    !Directory.exists("\(CgroupHost.root)/\(tree)\(node.cgroupRoot)/kubepods/besteffort/podt-delete"))
             }
         }
     }

@@ -106,6 +106,8 @@ final class TestNode: Sendable {
         var agent: NodeAgent
     }
     private let running = Mutex<Running?>(nil)
+    /// Of this test alone, so that all of it can be taken away.
+    var cgroupRoot: String { "/" + root.split(separator: "/").joined(separator: "-") }
 
     init() throws {
         var template = Array("/tmp/weft-node-XXXXXX".utf8CString)
@@ -130,7 +132,7 @@ final class TestNode: Sendable {
         let group = try EventLoopGroup(count: 1, name: "node")
         let context = NodeContext(
             nodeName: "node-1", hostIPs: ["192.0.2.1"], paths: paths, clusterDNS: ["10.96.0.10"],
-            clusterDomain: "cluster.local", hiddenPaths: [],
+            clusterDomain: "cluster.local", cgroupRoot: cgroupRoot, hiddenPaths: [],
             capacity: ResourceRequirements.Amounts(milliCPU: 2000, memory: 8 << 30), network: server, objects: server,
             events: server, loop: group.next)
         let agent = try NodeAgent(context)
@@ -197,8 +199,10 @@ final class TestNode: Sendable {
     func cleanUp() async {
         await killAgent()
         do {
-            try NodeAgent.removeEverything(paths: paths)
-            try Directory.remove(root)
+            let group = try EventLoopGroup(count: 1, name: "clean-up")
+            try await NodeAgent.removeEverything(paths: paths, cgroupRoot: cgroupRoot, on: group.next)
+            await group.shutdown()
+            try Files.removeTree(root)
         } catch {
             Issue.record("the node left something behind: \(error)")
         }

@@ -91,7 +91,7 @@ struct VolumeTests {
     func atomic() throws {
         var template = Array("/tmp/weft-volume-XXXXXX".utf8CString)
         let directory = String(cString: try #require(mkdtemp(&template)))
-        defer { try? Directory.remove(directory) }
+        defer { try? Files.removeTree(directory) }
         let volume = AtomicVolume(directory: directory, group: nil)
         var first = VolumePayload()
         first.files = [

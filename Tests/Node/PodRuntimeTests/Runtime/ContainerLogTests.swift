@@ -85,7 +85,7 @@ struct ContainerLogTests {
     func rotation() throws {
         var template = Array("/tmp/weft-rotate-XXXXXX".utf8CString)
         let directory = String(cString: try #require(mkdtemp(&template)))
-        defer { try? Directory.remove(directory) }
+        defer { try? Files.removeTree(directory) }
         let path = directory + "/0.log"
         for round in 0..<8 {
             try Files.writeAtomically(path, [UInt8](repeating: 0x78, count: 10))

@@ -11,31 +11,27 @@ struct RuntimeFixture: Sendable {
     let root: String
     let paths: NodePaths
     let runtime: OCIRuntime
+    let group: EventLoopGroup
+    /// Of this test alone, so that all of it can be taken away.
+    var cgroupRoot: String { "/" + root.split(separator: "/").joined(separator: "-") }
 
     init() throws {
         var template = Array("/tmp/weft-podruntime-XXXXXX".utf8CString)
         root = String(cString: try #require(mkdtemp(&template)))
         paths = NodePaths(state: root + "/state", run: root + "/run", log: root + "/log")
-        runtime = OCIRuntime(paths: paths, cgroups: try CgroupHost(run: paths.run))
+        group = try EventLoopGroup(count: 1, name: "runtime")
+        runtime = OCIRuntime(paths: paths, cgroups: try CgroupHost(run: paths.run), loop: group.next)
         try runtime.prepare()
     }
 
-    func cleanUp() {
-        for id in runtime.containers() { try? onThread { [runtime] in try runtime.delete(id) } }
-        for tree in [""] + Directory.names(CgroupHost.root).map({ "/" + $0 }) {
-            for quality in ["", "/besteffort", "/burstable"] {
-                let folder = "/kubepods\(quality)"
-                for name in Directory.names(CgroupHost.root + tree + folder) where name.hasPrefix("podt-") {
-                    runtime.cgroups.removePod("\(folder)/\(name)")
-                }
-            }
+    func cleanUp() async {
+        do {
+            try await NodeAgent.removeEverything(paths: paths, cgroupRoot: cgroupRoot, on: group.next)
+            try Files.removeTree(root)
+        } catch {
+            Issue.record("the runtime left something behind: \(error)")
         }
-        for name in Directory.names(paths.run + "/sandboxes") {
-            SandboxNamespaces.remove(directory: paths.sandbox(name))
-        }
-        MountPoint.removeAll(below: root)
-        MountPoint.remove(paths.run)
-        try? Directory.remove(root)
+        await group.shutdown()
     }
 
     func sandbox(_ pod: PodSpec) async throws -> SandboxFacts {
@@ -59,15 +55,13 @@ struct RuntimeFixture: Sendable {
         _ pod: PodSpec, _ container: String = "main", sandbox: SandboxFacts, id: String = ContainerID.fresh()
     ) async throws -> (id: String, pid: Int32, log: String) {
         let (paths, runtime) = (paths, runtime)
-        return try await offLoop {
-            let spec = try #require(pod.container(named: container))
-            let bundle = ContainerBundle(
-                id: id, pod: pod, container: spec, attempt: 0, environment: [("GREETING", "hello")], sandbox: sandbox,
-                paths: paths, hierarchy: runtime.cgroups.hierarchy, cgroupRoot: "/", nodeMemory: 8 << 30,
-                hiddenPaths: ["/usr/share/doc"])
-            try bundle.write()
-            return (id, try runtime.start(id, log: bundle.logFile, terminal: false), bundle.logFile)
-        }
+        let spec = try #require(pod.container(named: container))
+        let bundle = ContainerBundle(
+            id: id, pod: pod, container: spec, attempt: 0, environment: [("GREETING", "hello")], sandbox: sandbox,
+            paths: paths, hierarchy: runtime.cgroups.hierarchy, cgroupRoot: cgroupRoot, nodeMemory: 8 << 30,
+            hiddenPaths: ["/usr/share/doc"])
+        try await offLoop { try bundle.write() }
+        return (id, try await runtime.start(id, log: bundle.logFile, terminal: false), bundle.logFile)
     }
 
     func exit(of id: String) async throws -> Int32 {
@@ -88,8 +82,13 @@ struct RuntimeFixture: Sendable {
 struct OCIRuntimeTests {
     private func with(_ body: (RuntimeFixture) async throws -> Void) async throws {
         let fixture = try RuntimeFixture()
-        defer { fixture.cleanUp() }
-        try await body(fixture)
+        do {
+            try await body(fixture)
+        } catch {
+            await fixture.cleanUp()
+            throw error
+        }
+        await fixture.cleanUp()
     }
 
     private func pod(_ script: String, uid: String, fields: JSONValue = [:], spec: JSONValue = [:]) throws -> PodSpec {
@@ -158,10 +157,9 @@ struct OCIRuntimeTests {
             await #expect {
                 try await fixture.start(pod, sandbox: sandbox, id: id)
             } throws: { error in
-                print(error)
                 return error is OCIRuntime.Failure && "\(error)".contains("/no/such/program")
             }
-            try await offLoop { [runtime = fixture.runtime] in try runtime.delete(id) }
+            try await fixture.runtime.delete(id)
             #expect(fixture.runtime.containers().isEmpty)
             #expect(!Directory.exists(fixture.paths.bundle(id)))
         }
@@ -173,18 +171,14 @@ struct OCIRuntimeTests {
             let pod = try pod("sleep 100", uid: "t-exec")
             let started = try await fixture.start(pod, sandbox: try await fixture.sandbox(pod))
             let runtime = fixture.runtime
-            let good = try await offLoop {
-                try runtime.exec(started.id, ["/bin/sh", "-c", "echo $GREETING; exit 4"], timeout: .seconds(10))
-            }
-            #expect(good.status == 4)
+            let good = try await runtime.exec(
+                started.id, ["/bin/sh", "-c", "echo $GREETING; exit 4"], timeout: .seconds(10))
+            #expect(good.code == 4)
             #expect(good.text == "hello")
-            let slow = try await offLoop {
-                try runtime.exec(started.id, ["/bin/sleep", "77"], timeout: .milliseconds(300))
-            }
+            let slow = try await runtime.exec(started.id, ["/bin/sleep", "77"], timeout: .milliseconds(300))
             #expect(slow.timedOut)
-            let left = try await offLoop {
-                try runtime.exec(started.id, ["/bin/sh", "-c", "ps ax | grep -c '[s]leep 77'"], timeout: .seconds(10))
-            }
+            let left = try await runtime.exec(
+                started.id, ["/bin/sh", "-c", "ps ax | grep -c '[s]leep 77'"], timeout: .seconds(10))
             #expect(left.text == "0")
         }
     }
@@ -204,7 +198,7 @@ struct OCIRuntimeTests {
             #expect(status.contains("Uid:\t1234\t1234"))
             #expect(status.contains("CapBnd:\t0000000000000000"))
             #expect(status.contains("NoNewPrivs:\t1"))
-            let path = "/kubepods/burstable/podt-limits/\(started.id)"
+            let path = "\(fixture.cgroupRoot)/kubepods/burstable/podt-limits/\(started.id)"
             func read(_ file: String) -> String {
                 String(decoding: (try? Files.read(file, limit: 100)) ?? [], as: UTF8.self).trimmed
             }
@@ -217,9 +211,11 @@ struct OCIRuntimeTests {
                 #expect(read("\(CgroupHost.root)/cpu\(path)/cpu.cfs_quota_us") == "50000")
                 #expect(read("\(CgroupHost.root)/cpu\(path)/cpu.shares") == "256")
             }
-            try await offLoop { [runtime = fixture.runtime] in try runtime.delete(started.id) }
-            fixture.runtime.cgroups.removePod("/kubepods/burstable/podt-limits")
-            #expect(!Directory.exists("\(CgroupHost.root)/cpu/kubepods/burstable/podt-limits"))
+            try await fixture.runtime.delete(started.id)
+            fixture.runtime.cgroups.remove(fixture.cgroupRoot)
+            for tree in [""] + Directory.names(CgroupHost.root) {
+                #expect(!Directory.exists("\(CgroupHost.root)/\(tree)\(fixture.cgroupRoot)"))
+            }
         }
     }
 
