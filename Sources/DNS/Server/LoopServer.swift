@@ -102,6 +102,7 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
     }
 
     private func answer(_ query: DNSQuery, _ message: UnsafeRawBufferPointer, _ block: Block, _ client: Client) {
+        if block.config.logsQueries { logQuery(query, message, client) }
         if block.config.rotatesAnswers { rotation &+= 1 }
         if let zone = block.zone {
             switch zone.answer(query, message, rotation: rotation) {
@@ -156,6 +157,17 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
                 copy.withUnsafeBytes { self?.send(content, query, $0, client) }
             }
         }
+    }
+
+    /// The `log` plugin: who asked what. Written when the question comes, so without what became of it.
+    private func logQuery(_ query: DNSQuery, _ message: UnsafeRawBufferPointer, _ client: Client) {
+        log.info(
+            "query",
+            [
+                "client": client.peer, "id": "\(query.id)", "type": "\(query.type)",
+                "name": query.name(in: message)?.description ?? "", "proto": client.isStream ? "tcp" : "udp",
+                "size": "\(message.count)", "bufsize": "\(query.extended?.payloadSize ?? 512)",
+            ])
     }
 
     // MARK: Sending
@@ -224,6 +236,14 @@ final class LoopServer: DatagramHandler, @unchecked Sendable {
 
 extension LoopServer.Client {
     var isStream: Bool { if case .stream = self { true } else { false } }
+
+    /// The other side, for the log.
+    var peer: String {
+        switch self {
+        case .datagram(_, let peer, _): peer.description
+        case .stream(let session): session.peer
+        }
+    }
 
     var isV6: Bool {
         switch self {

@@ -10,6 +10,9 @@ final class StreamSession: StreamHandler, @unchecked Sendable {
     private var idle = TimerHandle.none
     let isV6: Bool
 
+    /// The client, for the log.
+    var peer: String { stream?.peer.description ?? "" }
+
     /// A connection without a question for this long is closed.
     static let idleTimeout: Duration = .seconds(10)
 
