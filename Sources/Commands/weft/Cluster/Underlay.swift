@@ -19,7 +19,11 @@ struct Underlay {
     /// The first free number, or that of the subnet that was asked for, as bridge name and subnet.
     static func choose(_ wish: CIDR?) throws -> (bridge: String, subnet: CIDR) {
         let connection = try RouteConnection()
-        let names = Set(try connection.links().map(\.name))
+        var names = Set(try connection.links().map(\.name))
+        // Names of namespaces are the machine's, also where each network namespace has interfaces of its own.
+        for name in (try? Files.list(ClusterRecord.namespaceDirectory)) ?? [] {
+            if let dash = name.lastIndex(of: "-") { names.insert(String(name[..<dash])) }
+        }
         let taken = try connection.routes().map(\.destination).filter { $0.prefixLength > 0 }
         guard
             let numbers = names.isEmpty ? nil : subnets.map({ $0 }).filter({ !names.contains("\(bridgePrefix)\($0)") }),
