@@ -45,6 +45,10 @@ struct NodeDaemon: Sendable {
                     group: group, metrics: metrics, log: log, unready: { [daemon] in await daemon?.unreadiness() })
                 roles.addTask { try await role.run() }
             }
+            if options.roles.contains(.serviceProxy) {
+                let role = ServiceProxyRole(options: options, client: client, metrics: metrics, log: log)
+                roles.addTask { try await role.run() }
+            }
             defer { roles.cancelAll() }
             do { try await roles.waitForAll() } catch is Ended {}
         }

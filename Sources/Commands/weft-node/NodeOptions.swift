@@ -4,6 +4,7 @@ import Glibc
 import JSON
 import PodNetwork
 import Reactor
+import ServiceProxy
 import Telemetry
 import YAML
 
@@ -37,6 +38,8 @@ struct NodeOptions: Sendable {
     var cgroupRoot: String
     var hiddenPaths: [String]
     var logLevel: Log.Level
+    /// Set when `--config` is a KubeProxyConfiguration instead of a mapping of our flags.
+    var kubeProxy: KubeProxyConfiguration?
 
     /// A setting that cannot be used, named as the user wrote it.
     struct Invalid: Error, CustomStringConvertible {
@@ -49,7 +52,8 @@ struct NodeOptions: Sendable {
         func list(_ flag: String?, _ name: String) throws -> [String]? {
             try text(flag, name)?.split(separator: ",").map { String($0) }
         }
-        guard let path = try text(flags.kubeconfig, "kubeconfig") else {
+        kubeProxy = settings.kubeProxy
+        guard let path = try text(flags.kubeconfig, "kubeconfig") ?? kubeProxy?.kubeconfig else {
             throw Invalid(description: "--kubeconfig is missing: the file that says where the API server is")
         }
         kubeConfigPath = path
@@ -185,6 +189,7 @@ struct NodeOptions: Sendable {
 private struct Settings {
     private let values: JSONObject
     private let path: String
+    let kubeProxy: KubeProxyConfiguration?
 
     private static let names: Set<String> = [
         "kubeconfig", "node-name", "node-ip", "roles", "state-dir", "run-dir", "log-dir", "pod-cidr", "cluster-cidr",
@@ -196,11 +201,16 @@ private struct Settings {
     init(_ path: String?) throws {
         self.path = path ?? ""
         guard let path else {
-            values = [:]
+            (values, kubeProxy) = ([:], nil)
             return
         }
         do {
             let document = try YAML.parse(try Files.readText(path, limit: 1 << 20))
+            if document["kind"]?.string == KubeProxyConfiguration.kind {
+                (values, kubeProxy) = ([:], try KubeProxyConfiguration(document, file: path))
+                return
+            }
+            kubeProxy = nil
             if case .null = document {
                 values = [:]
                 return

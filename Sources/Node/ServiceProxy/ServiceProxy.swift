@@ -82,6 +82,9 @@ public final class ServiceProxy {
     /// Whether a table of this name is ours.
     func isOurs(_ table: NFTableName) -> Bool { families.contains { $0.kernel.shape.name == table } }
 
+    /// Whether a message about a table tells of our own change.
+    func isOwnPort(_ port: UInt32) -> Bool { families.contains { $0.kernel.portID == port } }
+
     /// Whether nobody else can change the tables, so that nobody needs to listen.
     var isProtected: Bool { families.allSatisfy(\.kernel.isOwner) }
 

@@ -12,6 +12,9 @@ final class KernelTable {
     /// Nobody else may write to the table while we live, and it stays when we go (Linux 6.9).
     private(set) var isOwner: Bool
 
+    /// Who we are in notifications.
+    var portID: UInt32 { connection.portID }
+
     /// What `prepare` found.
     enum Preparation: Equatable { case created, reshaped, adopted }
 

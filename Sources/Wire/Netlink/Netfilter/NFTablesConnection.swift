@@ -14,6 +14,9 @@ public final class NFTablesConnection {
         connection = try NetlinkConnection(.netfilter, namespace: namespace)
     }
 
+    /// Our netlink port: notifications of our own changes bear it.
+    public var portID: UInt32 { connection.portID }
+
     /// Listens to all changes of that namespace.
     public static func subscribe(namespace: CInt? = nil) throws(NetlinkError) -> NetlinkSubscription {
         try NetlinkSubscription(.netfilter, groups: [notificationGroup], namespace: namespace)

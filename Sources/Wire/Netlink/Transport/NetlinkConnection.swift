@@ -28,6 +28,9 @@ public final class NetlinkConnection {
 
     deinit { buffer.deallocate() }
 
+    /// Our netlink port: what others hear of our changes bears it.
+    public var portID: UInt32 { descriptor.portID }
+
     // MARK: Requests
 
     /// Sends all requests, many in a datagram, and gives each one's answers in order. The kernel runs them in order;

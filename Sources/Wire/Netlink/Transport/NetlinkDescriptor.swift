@@ -64,6 +64,16 @@ public final class NetlinkDescriptor: Sendable {
 
     deinit { close(rawValue) }
 
+    /// The port that the kernel chose for us; 0 when it cannot be read.
+    var portID: UInt32 {
+        var address = sockaddr_nl()
+        var size = socklen_t(MemoryLayout<sockaddr_nl>.size)
+        let status = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(rawValue, $0, &size) }
+        }
+        return status == 0 ? address.nl_pid : 0
+    }
+
     private func set(_ level: CInt, _ name: CInt, _ value: CInt, orElse fallback: CInt? = nil) {
         var value = value
         if setsockopt(rawValue, level, name, &value, socklen_t(MemoryLayout<CInt>.size)) != 0, let fallback {
