@@ -100,13 +100,8 @@ final class ServiceAllocator: Sendable {
         defer { object["spec"] = spec }
         let name = object["metadata"]?["name"]?.string ?? ""
         if spec["type"]?.string == "ExternalName" {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] { spec[field] = nil }
+            // No address: the name is all there is.
             return
-        }
-        if let old, old["spec"]?["type"]?.string != "ExternalName" {
-            // What a Service has it keeps, also when an older client leaves it out.
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]
-            where spec[field] == nil || spec[field] == "" || spec[field] == [] { spec[field] = old["spec"]?[field] }
         }
         var addresses = (spec["clusterIPs"]?.array ?? []).compactMap(\.string)
         if let first = spec["clusterIP"]?.string, !first.isEmpty {

@@ -23,13 +23,7 @@ struct Authenticator: Sendable {
         if let leaf = request.tls?.chain.first {
             let subject = leaf.subject
             guard !subject.commonName.isEmpty else { throw .unauthorized() }
-            return UserInfo(
-                name: subject.commonName, groups: subject.organizations + ["system:authenticated"],
-                extra: [
-                    "authentication.kubernetes.io/credential-id": [
-                        "X509SHA256=" + leaf.fingerprint.map { hex($0) }.joined()
-                    ]
-                ])
+            return UserInfo(name: subject.commonName, groups: subject.organizations + ["system:authenticated"])
         }
         return .anonymous
     }
@@ -38,11 +32,6 @@ struct Authenticator: Sendable {
     func user(ofToken token: String, audiences: [String], in registry: Registry) async -> UserInfo? {
         if let known = staticTokens[token] { return known }
         return await serviceAccounts.user(of: token, audiences: audiences, in: registry)
-    }
-
-    private func hex(_ byte: UInt8) -> String {
-        let digits = Array("0123456789abcdef")
-        return String([digits[Int(byte >> 4)], digits[Int(byte & 15)]])
     }
 
     /// Reads a token file: one line a token, `token,user,uid,"group1,group2"`.

@@ -63,7 +63,36 @@ struct ServiceStrategy: ResourceStrategy {
     var createsOnUpdate: Bool { true }
     var returnsDeletedObject: Bool { true }
 
+    private static let addressFields = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]
+
     func prepareForCreate(_ object: inout JSONValue) { object["status"] = ["loadBalancer": [:]] }
+
+    /// What a Service has it keeps, also when an older client leaves it out; what its new type has no use for it loses,
+    /// also when a patch leaves it in.
+    func prepareForUpdate(_ object: inout JSONValue, old: JSONValue, subresource: String) {
+        guard var spec = object["spec"] else { return }
+        let before = old["spec"]
+        let type = spec["type"]?.string ?? "ClusterIP"
+        if type == "ExternalName" {
+            for field in Self.addressFields where spec[field] == before?[field] { spec[field] = nil }
+        } else if before?["type"]?.string != "ExternalName" {
+            for field in Self.addressFields where spec[field] == nil || spec[field] == "" || spec[field] == [] {
+                spec[field] = before?[field]
+            }
+        }
+        if type != "NodePort", type != "LoadBalancer", type != before?["type"]?.string,
+            var ports = spec["ports"]?.array
+        {
+            let had = Set((before?["ports"]?.array ?? []).compactMap { $0["nodePort"]?.int })
+            for index in ports.indices {
+                if let port = ports[index]["nodePort"]?.int, had.contains(port) { ports[index]["nodePort"] = nil }
+            }
+            spec["ports"] = .array(ports)
+            if spec["externalTrafficPolicy"] == before?["externalTrafficPolicy"] { spec["externalTrafficPolicy"] = nil }
+            if spec["healthCheckNodePort"] == before?["healthCheckNodePort"] { spec["healthCheckNodePort"] = nil }
+        }
+        object["spec"] = spec
+    }
 }
 
 struct NamespaceStrategy: ResourceStrategy {
