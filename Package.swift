@@ -120,7 +120,8 @@ let targets: [Target] = [
 
     // Tests: the same tree again.
     .target(
-        name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"].map(dependency), path: "Tests/Support",
+        name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"].map(dependency),
+        path: "Tests/Support",
         swiftSettings: swiftSettings),
     tests("BytesTests", "Runtime/BytesTests", ["Bytes"]),
     tests("JSONTests", "Runtime/JSONTests", ["JSON", "Bytes"]),
@@ -142,7 +143,10 @@ let targets: [Target] = [
         ["APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
     tests(
         "ControllersTests", "Cluster/ControllersTests",
-        ["Controllers", "APIServer", "Store", "TLS", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes", "TestSupport"]),
+        [
+            "Controllers", "APIServer", "Store", "TLS", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes",
+            "TestSupport",
+        ]),
     tests(
         "KubectlTests", "Cluster/KubectlTests",
         ["APIServer", "Controllers", "ClusterClient", "Store", "HTTP", "TLS", "Reactor", "Bytes"]),
@@ -157,7 +161,10 @@ let targets: [Target] = [
         ["PodNetwork", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "CLinux", "TestSupport"]),
     tests(
         "PodRuntimeTests", "Node/PodRuntimeTests",
-        ["PodRuntime", "PodNetwork", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
+        [
+            "PodRuntime", "PodNetwork", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor", "Bytes",
+            "TestSupport",
+        ]),
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),

@@ -48,11 +48,11 @@ final class Masquerade {
             let multicast: CIDR? = CIDR(isV4 ? "224.0.0.0/4" : "ff00::/8")
             let source: NFExpression.Payload = isV4 ? .ipv4Source : .ipv6Source
             let destination: NFExpression.Payload = isV4 ? .ipv4Destination : .ipv6Destination
-            let expressions =
-                [family, ofFamily] + NFExpression.match(source, .equal, prefix)
-                + NFExpression.match(destination, .notEqual, prefix)
-                + (multicast.map { NFExpression.match(destination, .notEqual, $0) } ?? [])
-                + [.masquerade(.fullyRandom)]
+            var expressions: [NFExpression] = [family, ofFamily]
+            expressions += NFExpression.match(source, .equal, prefix)
+            expressions += NFExpression.match(destination, .notEqual, prefix)
+            if let multicast { expressions += NFExpression.match(destination, .notEqual, multicast) }
+            expressions.append(.masquerade(.fullyRandom))
             return [NFRule(chain, expressions, comment: "pods of \(prefix) to the world")]
         }
     }

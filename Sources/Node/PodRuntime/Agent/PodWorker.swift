@@ -455,7 +455,7 @@ actor PodWorker {
         }
         return Prober(
             container: container, containerID: running.id, address: facts.podIPs.first ?? context.hostIPs.first ?? "",
-            runtime: runtime, loop: context.loop)
+            loop: context.loop, exec: { [runtime] in try await runtime.exec(running.id, $0, timeout: $1) })
     }
 
     private func ask(_ kind: ProbeKind, _ probe: ProbeSpec, of name: String) async {

@@ -10,8 +10,9 @@ struct Prober: Sendable {
     var containerID: String
     /// The pod's address; the node's own for pods on the node's network.
     var address: String
-    var runtime: OCIRuntime
     var loop: EventLoop
+    /// Runs a command in the container.
+    var exec: @Sendable (_ command: [String], _ timeout: Duration) async throws -> OCIRuntime.ExecResult
 
     struct Answer: Sendable {
         var success: Bool
@@ -27,7 +28,7 @@ struct Prober: Sendable {
     func run(_ action: ActionSpec, timeout: Duration) async -> Answer {
         do {
             switch action {
-            case .exec(let command): return try await exec(command, timeout)
+            case .exec(let command): return try await ask(command, timeout)
             case .http(let action): return try await http(action, timeout)
             case .tcp(let host, let port): return try await tcp(host, port, timeout)
             case .grpc: return Answer(success: false, output: "gRPC probes are not supported by this node yet")
@@ -42,8 +43,8 @@ struct Prober: Sendable {
         }
     }
 
-    private func exec(_ command: [String], _ timeout: Duration) async throws -> Answer {
-        let result = try await runtime.exec(containerID, command, timeout: timeout)
+    private func ask(_ command: [String], _ timeout: Duration) async throws -> Answer {
+        let result = try await exec(command, timeout)
         if result.timedOut {
             return Answer(
                 success: false, output: "command \"\(command.joined(separator: " "))\" timed out after \(timeout)")

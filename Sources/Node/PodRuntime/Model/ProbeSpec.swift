@@ -39,9 +39,16 @@ public struct HTTPAction: Sendable, Equatable {
 }
 
 /// A port by number, or by the name that the container's ports give it.
-public enum PortReference: Sendable, Equatable {
+public enum PortReference: Sendable, Equatable, CustomStringConvertible {
     case number(UInt16)
     case name(String)
+
+    public var description: String {
+        switch self {
+        case .number(let number): String(number)
+        case .name(let name): name
+        }
+    }
 }
 
 extension ProbeSpec {
