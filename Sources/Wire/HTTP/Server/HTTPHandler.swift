@@ -69,7 +69,7 @@ final class HandlerService: HTTPService {
         let handler = handler
         loop.task {
             await handler.handle(request, writer)
-            await writer.handlerReturned()
+            writer.handlerReturned()
         }
     }
 

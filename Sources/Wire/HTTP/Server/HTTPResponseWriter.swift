@@ -4,7 +4,7 @@ import Reactor
 /// Answers one request from async code.
 ///
 /// The calls may come from any task; the work happens on the connection's loop, without a hop when the caller runs there, as a
-/// handler does. One task at a time may write.
+/// handler does (hence `nonisolated(nonsending)`: they begin on the caller's executor). One task at a time may write.
 public final class HTTPResponseWriter: @unchecked Sendable {
     // Proof for `@unchecked`: everything mutable is touched on `loop` only; `onLoop` sees to that.
 
@@ -29,12 +29,16 @@ public final class HTTPResponseWriter: @unchecked Sendable {
     }
 
     /// Answers in one piece. Does nothing if the answer has begun or the client is gone.
-    public func send(status: Int, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8] = []) async {
+    public nonisolated(nonsending) func send(status: Int, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8] = [])
+        async
+    {
         await onLoop { $0.exchange.respond(status, headers, body: body) }
     }
 
     /// As above, with text.
-    public func send(status: Int, text: String, contentType: String = "text/plain; charset=utf-8") async {
+    public nonisolated(nonsending) func send(
+        status: Int, text: String, contentType: String = "text/plain; charset=utf-8"
+    ) async {
         await send(status: status, headers: ["content-type": contentType], body: Array(text.utf8))
     }
 
@@ -42,7 +46,9 @@ public final class HTTPResponseWriter: @unchecked Sendable {
     /// written, and less ends the connection.
     ///
     /// - Throws: `HTTPError` (`.closed`) if the client is gone, (`.usage`) if the answer has begun already.
-    public func start(status: Int, headers: HTTPHeaders = HTTPHeaders(), length: Int? = nil) async throws {
+    public nonisolated(nonsending) func start(status: Int, headers: HTTPHeaders = HTTPHeaders(), length: Int? = nil)
+        async throws
+    {
         let hadStarted = await onLoop { writer in
             let had = writer.exchange.hasStarted
             writer.exchange.start(status, headers, length: length)
@@ -55,7 +61,7 @@ public final class HTTPResponseWriter: @unchecked Sendable {
     /// Sends bytes of the body; suspends while the client is slower than we are.
     ///
     /// - Throws: `HTTPError` (`.closed`) if the client is gone.
-    public func write(_ bytes: [UInt8]) async throws {
+    public nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws {
         let more = await onLoop { writer -> Bool? in
             if writer.isOver || writer.exchange.isClosed { return nil }
             return bytes.withUnsafeBytes { writer.exchange.write($0) }
@@ -77,7 +83,7 @@ public final class HTTPResponseWriter: @unchecked Sendable {
     }
 
     /// Suspends until what is queued has gone below the low-water mark, or the client is gone.
-    public func waitForDrain() async {
+    public nonisolated(nonsending) func waitForDrain() async {
         await withLoop { writer in
             guard !writer.isOver, !writer.exchange.isClosed, writer.exchange.mustWaitForDrain else { return }
             await withCheckedContinuation { writer.waiters.append($0) }
@@ -85,12 +91,12 @@ public final class HTTPResponseWriter: @unchecked Sendable {
     }
 
     /// The body is complete.
-    public func finish(trailers: HTTPHeaders = HTTPHeaders()) async {
+    public nonisolated(nonsending) func finish(trailers: HTTPHeaders = HTTPHeaders()) async {
         await onLoop { $0.exchange.finish(trailers: trailers) }
     }
 
     /// Cuts the answer short so that the client notices.
-    public func abort() async { await onLoop { $0.exchange.abort() } }
+    public nonisolated(nonsending) func abort() async { await onLoop { $0.exchange.abort() } }
 
     /// Whether nobody will read what is written. True also when a client has closed only its own side of an HTTP/1
     /// connection: what is sent still goes out, but an answer without end should end. Exact on `loop`, elsewhere a hint.
@@ -107,14 +113,14 @@ public final class HTTPResponseWriter: @unchecked Sendable {
     /// Switches protocols: from now on `read` and `write` carry raw bytes.
     ///
     /// - Throws: `HTTPError` (`.usage`) if the request did not ask for an upgrade or came over HTTP/2.
-    public func upgrade(headers: HTTPHeaders) async throws {
+    public nonisolated(nonsending) func upgrade(headers: HTTPHeaders) async throws {
         guard await onLoop({ $0.exchange.upgrade(headers) }) else {
             throw HTTPError(.usage, "the request cannot be upgraded")
         }
     }
 
     /// Bytes that the client sent after the upgrade; empty when it sends no more.
-    public func read() async throws -> [UInt8] {
+    public nonisolated(nonsending) func read() async throws -> [UInt8] {
         try await withLoop { writer in
             if writer.received.isEmpty, !writer.receivedAll, !writer.isOver {
                 await withCheckedContinuation { writer.reader = $0 }
@@ -154,15 +160,13 @@ public final class HTTPResponseWriter: @unchecked Sendable {
         reader = nil
     }
 
-    /// A handler that forgot to answer, or to finish, is answered for.
-    func handlerReturned() async {
-        await onLoop { writer in
-            guard !writer.exchange.hasFinished, !writer.isOver else { return }
-            if writer.exchange.hasStarted {
-                writer.exchange.finish()
-            } else {
-                writer.exchange.respond(500, ["content-type": "text/plain"], body: Array("no answer was made\n".utf8))
-            }
+    /// A handler that forgot to answer, or to finish, is answered for. On the loop.
+    func handlerReturned() {
+        guard !exchange.hasFinished, !isOver else { return }
+        if exchange.hasStarted {
+            exchange.finish()
+        } else {
+            exchange.respond(500, ["content-type": "text/plain"], body: Array("no answer was made\n".utf8))
         }
     }
 
@@ -180,12 +184,14 @@ public final class HTTPResponseWriter: @unchecked Sendable {
         for waiter in waiting { waiter.resume() }
     }
 
-    private func onLoop<R: Sendable>(_ body: @Sendable (HTTPResponseWriter) -> R) async -> R {
+    private nonisolated(nonsending) func onLoop<R: Sendable>(_ body: @Sendable (HTTPResponseWriter) -> R) async -> R {
         if loop.isCurrent { return body(self) }
         return await withTaskExecutorPreference(loop) { body(self) }
     }
 
-    private func withLoop<R: Sendable>(_ body: @Sendable (HTTPResponseWriter) async throws -> R) async rethrows -> R {
+    private nonisolated(nonsending) func withLoop<R: Sendable>(_ body: @Sendable (HTTPResponseWriter) async throws -> R)
+        async rethrows -> R
+    {
         if loop.isCurrent { return try await body(self) }
         return try await withTaskExecutorPreference(loop) { try await body(self) }
     }
