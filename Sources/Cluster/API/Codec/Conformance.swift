@@ -37,31 +37,81 @@ public struct Conformance: Sendable {
     /// them by schema; this is for kinds that have no rules of their own. Run after defaulting.
     public func missingRequiredFields(in object: JSONValue, of kind: GroupVersionKind) -> [String] {
         guard let type = schema.typeIndex(of: kind) else { return [] }
-        var missing: [String] = []
-        findMissing(object, type, "", &missing)
-        return missing
+        var search = MissingSearch(schema: schema)
+        search.visit(object, type)
+        return search.missing
+    }
+}
+
+/// Looks for required members that are absent; nothing is allocated for an object that has them all.
+private struct MissingSearch {
+    let schema: Schema
+    var missing: [String] = []
+    private var path: [FieldStep] = []
+
+    init(schema: Schema) { self.schema = schema }
+
+    mutating func visit(_ value: JSONValue, _ type: Int) {
+        guard case .object(let object) = value else { return }
+        let fields = schema.typeCodes[type].fields
+        var cursor = fields.lowerBound
+        for member in object.members {
+            // Both are sorted by name; a member that is no field is passed over.
+            var candidate = cursor
+            while candidate < fields.upperBound, schema.fieldNames[candidate] != member.key { candidate += 1 }
+            if candidate == fields.upperBound { continue }
+            note(cursor..<candidate)
+            if schema.fieldCodes[candidate].shape == .message { visit(schema.fieldCodes[candidate], member) }
+            cursor = candidate + 1
+        }
+        note(cursor..<fields.upperBound)
     }
 
-    private func findMissing(_ value: JSONValue, _ type: Int, _ path: String, _ missing: inout [String]) {
-        for field in schema.fields[schema.typeCodes[type].fields] {
-            let place = path.isEmpty ? field.name : "\(path).\(field.name)"
-            guard let member = value[field.name] else {
-                if field.isRequired { missing.append(place) }
-                continue
+    private mutating func note(_ absent: Range<Int>) {
+        for index in absent where schema.fieldCodes[index].isRequired {
+            missing.append(FieldStep.text(path + [.member(schema.fieldNames[index])]))
+        }
+    }
+
+    private mutating func visit(_ field: FieldCode, _ member: JSONObject.Member) {
+        path.append(.member(member.key))
+        switch (field.container, member.value) {
+        case (.map, .object(let entries)):
+            for entry in entries.members {
+                path.append(.entry(entry.key))
+                visit(entry.value, Int(field.message))
+                path.removeLast()
             }
-            guard field.code.shape == .message else { continue }
-            switch member {
-            case .object(let entries) where field.code.container == .map:
-                for (key, entry) in entries {
-                    findMissing(entry, Int(field.code.message), "\(place)[\(key)]", &missing)
-                }
-            case .array(let elements):
-                for (index, element) in elements.enumerated() {
-                    findMissing(element, Int(field.code.message), "\(place)[\(index)]", &missing)
-                }
-            default: findMissing(member, Int(field.code.message), place, &missing)
+        case (.list, .array(let elements)):
+            for index in elements.indices {
+                path.append(.element(index))
+                visit(elements[index], Int(field.message))
+                path.removeLast()
+            }
+        default: visit(member.value, Int(field.message))
+        }
+        path.removeLast()
+    }
+}
+
+/// One step from an object to a value within it.
+private enum FieldStep {
+    case member(String)
+    case element(Int)
+    /// An entry of a map of objects.
+    case entry(String)
+
+    /// As `spec.containers[0].name`.
+    static func text(_ path: [FieldStep]) -> String {
+        var text = ""
+        for step in path {
+            switch step {
+            case .member(let name): text += text.isEmpty ? name : ".\(name)"
+            case .element(let index): text += "[\(index)]"
+            case .entry(let key): text += "[\(key)]"
             }
         }
+        return text
     }
 }
 
@@ -70,12 +120,7 @@ private struct ConformancePass {
     let schema: Schema
     var unknown: [String] = []
     /// Where in the object we are.
-    private var path: [Step] = []
-
-    private enum Step {
-        case member(String)
-        case element(Int)
-    }
+    private var path: [FieldStep] = []
 
     /// What becomes of a value.
     private enum Outcome {
@@ -258,7 +303,7 @@ private struct ConformancePass {
 
     // MARK: What went wrong
 
-    private func pathText(_ last: String) -> String { Self.text(path + [.member(last)]) }
+    private func pathText(_ last: String) -> String { FieldStep.text(path + [.member(last)]) }
 
     /// Whether the path ends within the field's container, at an element or an entry.
     private func isWithin(_ field: FieldCode) -> Bool {
@@ -269,18 +314,7 @@ private struct ConformancePass {
     }
 
     private func place(_ field: FieldCode) -> String {
-        isWithin(field) ? Self.text(path) : pathText(schema.name(of: field))
-    }
-
-    private static func text(_ path: [Step]) -> String {
-        var text = ""
-        for step in path {
-            switch step {
-            case .member(let name): text += text.isEmpty ? name : ".\(name)"
-            case .element(let index): text += "[\(index)]"
-            }
-        }
-        return text
+        isWithin(field) ? FieldStep.text(path) : pathText(schema.name(of: field))
     }
 
     /// Go names the innermost struct, and the members on the way without indexes.

@@ -105,7 +105,7 @@ public final class Schema: Sendable {
 extension SchemaField {
     fileprivate var description: FieldDescription {
         FieldDescription(
-            name: name, type: FieldType(text: typeText[...]), required: isRequired,
+            name: name, type: FieldType(text: typeText[...]), required: code.isRequired,
             protobufPath: [Int(code.carrier), Int(code.innerCarrier), Int(code.number)].filter { $0 != 0 },
             isOptional: code.isOptional,
             listKind: listKind, listMapKeys: listKeys, isAtomicMap: isAtomicMap, patchStrategy: patchStrategy,

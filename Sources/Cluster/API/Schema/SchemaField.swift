@@ -23,6 +23,7 @@ struct FieldCode {
 
     var shape: Shape
     var container: Container
+    var isRequired = false
     /// A pointer in the Go types: a zero on the wire is a value that somebody set.
     var isOptional = false
     /// No `omitempty` in the Go types: clients may rely on the field being there.
@@ -45,7 +46,6 @@ struct FieldCode {
 struct SchemaField {
     var name: String
     var code: FieldCode
-    var isRequired = false
     var isAtomicMap = false
     var listKind: ListKind?
     var patchStrategy: PatchStrategy = []

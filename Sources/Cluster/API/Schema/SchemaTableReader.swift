@@ -84,7 +84,7 @@ struct SchemaTableReader {
             let parts = flag.split(separator: "=", maxSplits: 1)
             let value = parts.count > 1 ? parts[1] : ""
             switch parts[0] {
-            case "R": field.isRequired = true
+            case "R": field.code.isRequired = true
             case "P": field.code.isOptional = true
             case "N": field.code.isAlwaysWritten = true
             case "list": field.listKind = ListKind(rawValue: String(value))
