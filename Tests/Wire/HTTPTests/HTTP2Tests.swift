@@ -64,6 +64,26 @@ struct HTTP2Tests {
         }
     }
 
+    @Test("a connection carries far more than its window, read or left unread")
+    func windows() async throws {
+        let certificates = try Certificates.shared.get()
+        try await withServer(tls: certificates.serverContext()) { server in
+            let client = server.client(secure: try certificates.clientContext(h2: true))
+            let body = [UInt8](repeating: 3, count: 900_000)
+            for round in 0..<40 {
+                if round % 2 == 0 {
+                    let response = try await client.request("POST", "/echo", body: body, timeout: .seconds(10))
+                    #expect(response.body.count == body.count)
+                } else {
+                    // Dropped when it has come, or while it comes.
+                    let stream = try await client.stream("POST", "/echo", body: body)
+                    if round % 4 == 1 { _ = try await stream.next(timeout: .seconds(10)) }
+                }
+            }
+            #expect(await server.server.counters().connections == 1)
+        }
+    }
+
     @Test("a body over the limit is refused without ending the connection")
     func bodyLimit() async throws {
         let certificates = try Certificates.shared.get()

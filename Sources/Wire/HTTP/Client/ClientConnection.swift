@@ -111,6 +111,8 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     /// The reader has gone: an HTTP/2 stream is reset, an HTTP/1 connection can only be closed.
     func cancel(_ exchange: ClientExchange, _ stream: HTTP2Stream?) {
         if let session, let stream {
+            stream.owner = nil
+            session.consumed(exchange.unreadBytes, of: stream)
             session.reset(stream)
             sendFrames()
         } else if exchange === self.exchange {
@@ -308,6 +310,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     func http2(endOf stream: HTTP2Stream, trailers: HTTPHeaders) {
         guard let exchange = stream.owner as? ClientExchange else { return }
         stream.owner = nil
+        session?.consumed(exchange.unreadBytes, of: stream)
         exchange.ended(trailers)
     }
 
@@ -317,6 +320,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
         served += 1
         if let exchange = stream.owner as? ClientExchange {
             let refused = code == NGHTTP2_REFUSED_STREAM.rawValue
+            session?.consumedAfterClose(exchange.unreadBytes)
             exchange.failed(
                 HTTPError(
                     .closed, "\(pool.endpoint) reset the stream: \(String(cString: nghttp2_http2_strerror(code)))",
@@ -330,6 +334,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
         for stream in session.map({ Array($0.streams.values) }) ?? [] where stream.id > last {
             guard let exchange = stream.owner as? ClientExchange else { continue }
             stream.owner = nil
+            session?.consumed(exchange.unreadBytes, of: stream)
             exchange.failed(HTTPError(.closed, "\(pool.endpoint) is going down", isRetrySafe: true))
         }
     }

@@ -79,6 +79,10 @@ final class ClientExchange: @unchecked Sendable {
         connection?.cancel(self, stream)
     }
 
+    /// Bytes that have come and were not read yet: over HTTP/2 they are missing from the connection's window until the connection
+    /// is told, at the latest when the exchange is over.
+    var unreadBytes: Int { received.count }
+
     // MARK: Calls of the reading task, on any thread
 
     func awaitHead(timeout: Duration?) async throws -> Head {
