@@ -23,6 +23,8 @@ public actor NodeAgent {
 
     /// How often logs are looked at and leftovers are searched for.
     static let housekeepingPeriod: Duration = .seconds(10)
+    /// Nothing is in the making for longer.
+    static let leftoverAge: Duration = .seconds(300)
 
     /// Makes the folders and the mount namespace of the OCI runtime. Blocks for some milliseconds.
     ///
@@ -56,24 +58,30 @@ public actor NodeAgent {
             uids[spec.identity.key] = uid
             log.info("pod adopted", ["pod": "\(spec.identity.key)", "uid": uid])
         }
-        // Containers that were being started or taken away when the agent before this one ended.
-        let leftovers = Set(runtime.containers() + Directory.names(context.paths.run + "/containers")).subtracting(kept)
-        for id in leftovers {
+        await removeLeftovers(olderThan: .zero)
+        for worker in workers.values { await worker.begin(mayStart: false) }
+    }
+
+    /// Takes away containers and sandboxes that no pod knows: those that were being made or taken away when an agent ended.
+    ///
+    /// - Parameter age: younger ones may be in the making now and are left alone.
+    private func removeLeftovers(olderThan age: Duration) async {
+        var kept: Set<String> = []
+        for worker in workers.values {
+            kept.formUnion(await worker.runningIDs)
+            if let id = await worker.lifecycle.state.heldSandbox?.id { kept.insert(id) }
+        }
+        let paths = context.paths
+        for id in Set(runtime.containers() + Directory.names(paths.run + "/containers"))
+        where !kept.contains(id) && Directory.age(of: paths.bundle(id)) >= age {
             do {
                 try await runtime.delete(id)
             } catch {
                 log.warning("leftover container not removed", ["container": id, "error": "\(error)"])
             }
         }
-        await removeLeftoverSandboxes()
-        for worker in workers.values { await worker.begin(mayStart: false) }
-    }
-
-    private func removeLeftoverSandboxes() async {
-        var kept: Set<String> = []
-        for worker in workers.values { if let id = await worker.lifecycle.state.sandboxFacts?.id { kept.insert(id) } }
-        let paths = context.paths
-        for id in Directory.names(paths.run + "/sandboxes") where !kept.contains(id) {
+        for id in Directory.names(paths.run + "/sandboxes")
+        where !kept.contains(id) && Directory.age(of: paths.sandbox(id)) >= age {
             let directory = paths.sandbox(id)
             try? await context.network.detach(
                 sandbox: id, namespace: directory + "/net", pod: PodIdentity(key: ObjectKey(name: ""), uid: ""))
@@ -172,6 +180,7 @@ public actor NodeAgent {
             do { try await context.loop.sleep(for: Self.housekeepingPeriod) } catch { return }
             let stamp = Timestamp.now().rfc3339.filter { $0 != ":" && $0 != "-" }
             for worker in workers.values { await worker.rotateLogs(stamp: stamp) }
+            await removeLeftovers(olderThan: Self.leftoverAge)
         }
     }
 

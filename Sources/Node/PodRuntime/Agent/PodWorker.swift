@@ -228,6 +228,8 @@ actor PodWorker {
                     id: id, networkPath: namespaces.network, ipcPath: namespaces.ipc, utsPath: namespaces.uts,
                     podIPs: addresses, createdAt: .now()))
             metrics.sandboxStart.observe(MonotonicTime.now().duration(since: started))
+        } catch  where Self.isEnding(error) {
+            return
         } catch {
             await removeSandbox(id)
             report("FailedCreatePodSandBox", "Failed to create pod sandbox: \(error)", isWarning: true)
@@ -306,7 +308,7 @@ actor PodWorker {
             let pid: Int32
             do {
                 pid = try await runtime.start(id, log: bundle.logFile, terminal: container.tty)
-            } catch {
+            } catch  where !Self.isEnding(error) {
                 throw StartError(.command("\(error)"), "Error: \(error)")
             }
             lifecycle.containerStarted(name, id: id, pid: pid, at: .now())
@@ -314,6 +316,8 @@ actor PodWorker {
             metrics.containerStart.observe(MonotonicTime.now().duration(since: started))
             watch(name, id: id, pid: pid)
             removeOldLogs(of: name, keeping: attempt)
+        } catch  where Self.isEnding(error) {
+            return
         } catch {
             let failure = (error as? StartError) ?? StartError(.preparation("\(error)"), "Error: \(error)")
             delete(id)
@@ -321,6 +325,11 @@ actor PodWorker {
             lifecycle.startFailed(name, failure.failure, now: .now())
         }
         pump()
+    }
+
+    /// Failures because this agent's loop ends say nothing about the pod; the next agent finds what is there.
+    private static func isEnding(_ error: any Error) -> Bool {
+        error is CancellationError || (error as? SystemError)?.errno == ECANCELED
     }
 
     private struct StartError: Error {

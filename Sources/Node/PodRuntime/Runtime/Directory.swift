@@ -1,3 +1,4 @@
+import Bytes
 import Glibc
 import Reactor
 
@@ -38,6 +39,14 @@ enum Directory {
 
     /// Names in a folder, sorted; none when it does not exist.
     static func names(_ path: String) -> [String] { (try? Files.list(path)) ?? [] }
+
+    /// How long ago something was made or changed; without end for what is not there.
+    static func age(of path: String) -> Duration {
+        var info = stat()
+        guard lstat(path, &info) == 0 else { return .seconds(Int64.max) }
+        let changed = Timestamp(seconds: Int64(info.st_mtim.tv_sec), nanoseconds: Int32(info.st_mtim.tv_nsec))
+        return max(.zero, Timestamp.now().duration(since: changed))
+    }
 
     /// A symbolic link at `path`, replacing what link was there in one step.
     static func link(_ path: String, to target: String) throws(SystemError) {

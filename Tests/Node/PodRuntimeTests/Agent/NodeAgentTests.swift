@@ -36,7 +36,7 @@ struct NodeAgentTests {
             let status = try await node.status("t-ready", "readiness") { $0.isReady }
             #expect(status["phase"]?.string == "Running")
             #expect(status["podIP"]?.string == "10.1.2.3")
-            #expect(status.container?["restartCount"]?.int == 0)
+            #expect(status.container?["restartCount"]?.int == 0, "\(node.server.events)")
             let log = node.paths.logFile(try PodSpec(pod: pod).identity, "main", attempt: 0)
             try await node.until("the log") { ((try? Files.readText(log)) ?? "").contains("stdout F 10.96.0.1 443") }
             #expect(node.server.events.contains("Started: Started container main"))
@@ -102,6 +102,26 @@ struct NodeAgentTests {
         }
     }
 
+    @Test(
+        "an agent that is killed at any moment of a pod's start leaves nothing that the next one does not put right",
+        arguments: [0, 2, 5, 10, 15, 20, 30, 45, 60])
+    func killedWhileStarting(milliseconds: Int) async throws {
+        try await TestNode.with { node in
+            let pod = script(
+                "exec sleep 100", uid: "t-early", spec: ["volumes": [["name": "v", "emptyDir": ["medium": "Memory"]]]])
+            try await node.apply(pod)
+            try await Task.sleep(for: .milliseconds(milliseconds))
+            await node.killAgent()
+            try await node.beginAgent()
+            try await node.apply(try #require(node.server.pod("t-early")))
+            try await node.sync()
+            let status = try await node.status("t-early", "readiness") { $0.isReady }
+            #expect(status.container?["restartCount"]?.int == 0, "\(node.server.events)")
+            try await node.delete("t-early", grace: 0)
+            try await node.until("the confirmation") { node.server.isConfirmed("t-early") }
+        }
+    }
+
     @Test("a pod that the server forgot while no agent lived is stopped once the server has said which pods there are")
     func forgotten() async throws {
         try await TestNode.with { node in
@@ -136,7 +156,11 @@ struct NodeAgentTests {
             #expect(node.server.attached.count == 1)
             try await node.delete("t-delete", grace: 30)
             try await node.until("the confirmation") { node.server.isConfirmed("t-delete") }
-            try await node.perform { agent in #expect(await agent.podCount == 0) }
+            // The worker goes a moment after its last word to the server.
+            for _ in 0..<1000 where try await node.perform({ await $0.podCount }) > 0 {
+                try await Task.sleep(for: .milliseconds(2))
+            }
+            #expect(Directory.names(node.paths.log + "/pods").isEmpty)
             #expect(node.server.attached.isEmpty)
             #expect(Directory.names(node.paths.state + "/pods").isEmpty)
             #expect(Directory.names(node.paths.run + "/containers").isEmpty)
