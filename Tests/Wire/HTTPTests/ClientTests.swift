@@ -94,6 +94,33 @@ struct ClientTests {
         }
     }
 
+    @Test("a request that waits for a connection can time out, and the next gets its turn")
+    func waitingTimesOut() async throws {
+        var limits = HTTPClientLimits()
+        limits.connections = 1
+        let proceed = Flag()
+        try await withServer(handler: { request, response in
+            while request.path == "/slow", !proceed.isSet { try? await response.loop.sleep(for: .milliseconds(5)) }
+            await response.send(status: 200)
+        }) { server in
+            let client = server.client(limits: limits)
+            async let slow = client.request("GET", "/slow")
+            try await eventually("the first", on: server.group.next) {
+                await server.server.counters().requests
+            } until: {
+                $0 == 1
+            }
+            let error = await #expect(throws: HTTPError.self) {
+                try await client.request("GET", "/waits", timeout: .milliseconds(100))
+            }
+            #expect(error?.kind == .timeout)
+            proceed.set()
+            #expect(try await slow.isSuccess)
+            let after = try await client.request("GET", "/after")
+            #expect(after.isSuccess)
+        }
+    }
+
     @Test("a big body crosses both ways whole")
     func bigBody() async throws {
         try await withServer { server in

@@ -20,6 +20,9 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     /// No new exchange may begin: the server said so, or the connection is broken.
     private(set) var isRetired = false
     var idleSince: MonotonicTime?
+    /// The pool has given it to a task that is about to begin.
+    var isReserved = false
+    var isOpening: Bool { opening != nil }
 
     // HTTP/1
     private var exchange: ClientExchange?
@@ -45,7 +48,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     var isHTTP2: Bool { session != nil }
     /// Another exchange may begin now.
     var isAvailable: Bool {
-        guard !isClosed, !isRetired, opening == nil else { return false }
+        guard !isClosed, !isRetired, opening == nil, !isReserved || isHTTP2 else { return false }
         return session.map { $0.canOpenStream } ?? (exchange == nil)
     }
     var isIdle: Bool { exchange == nil && (session?.streams.isEmpty ?? true) }
@@ -57,6 +60,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
         body: [UInt8]
     ) throws(HTTPError) {
         idleSince = nil
+        isReserved = false
         exchange.connection = self
         if let session {
             do throws(HTTPError) {

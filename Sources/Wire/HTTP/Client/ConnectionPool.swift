@@ -16,6 +16,7 @@ final class ConnectionPool: @unchecked Sendable {
     private var connecting = 0
     private var waiting: [CheckedContinuation<Void, Never>] = []
     private var ticket: TLSTicket?
+    private var ticketContext: TLSContext?
     private var isShutDown = false
     private var sweeper: TimerHandle?
     /// The server has chosen HTTP/2 before: requests at the start share one connection instead of opening one each.
@@ -39,11 +40,25 @@ final class ConnectionPool: @unchecked Sendable {
             try Task.checkCancellation()
             // The most recently used first, so that the others can grow idle and go.
             if let ready = connections.last(where: { $0.isAvailable && !(fresh && $0.served > 0 && !$0.isHTTP2) }) {
+                ready.isReserved = true
                 return ready
             }
             let mayConnect = connections.count < limits.connections && !(expectsHTTP2 && connecting > 0)
-            if mayConnect { return try await connect() }
-            await withCheckedContinuation { waiting.append($0) }
+            if mayConnect {
+                // Another task may have taken it while this one was being woken.
+                let opened = try await connect()
+                guard opened.isAvailable else { continue }
+                opened.isReserved = true
+                return opened
+            }
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    waiting.append(continuation)
+                    if Task.isCancelled { wakeAll() }
+                }
+            } onCancel: {
+                loop.submit { self.wakeAll() }
+            }
         }
     }
 
@@ -90,10 +105,10 @@ final class ConnectionPool: @unchecked Sendable {
         } catch {
             connection.shutDown(error, isDown: true)
         }
-        let timer = loop.schedule(after: limits.connectTimeout) { [limits] in
+        _ = loop.schedule(after: limits.connectTimeout) { [weak connection, limits] in
+            guard let connection, connection.isOpening else { return }
             connection.shutDown(HTTPError(.timeout, "not connected after \(limits.connectTimeout)"))
         }
-        defer { loop.cancel(timer) }
         try await opening.value()
         expectsHTTP2 = connection.isHTTP2
         return connection
@@ -102,7 +117,8 @@ final class ConnectionPool: @unchecked Sendable {
     func becameAvailable(_ connection: ClientConnection) {
         if connection.isIdle {
             connection.idleSince = loop.now
-            if let fresh = connection.tlsTicket { ticket = fresh }
+            // TLS 1.3 sends tickets with the first data; later ones are no better.
+            if connection.served == 1, let fresh = connection.tlsTicket { ticket = fresh }
             if sweeper == nil, !isShutDown { scheduleSweep() }
         }
         wakeAll()

@@ -18,10 +18,16 @@ public enum NameResolver {
             throw HTTPError(
                 .connect, "cannot look up \(host): \(maximumLookups) look-ups are waiting", isRetrySafe: true)
         }
-        defer { Lookups.end() }
         let promise = Promise<[SocketAddress]>()
-        try Thread.run {
-            do throws(HTTPError) { promise.succeed(try lookUp(host, port)) } catch { promise.fail(error) }
+        do {
+            // The look-up goes on, and counts, when nobody waits for it any more.
+            try Thread.run {
+                defer { Lookups.end() }
+                do throws(HTTPError) { promise.succeed(try lookUp(host, port)) } catch { promise.fail(error) }
+            }
+        } catch {
+            Lookups.end()
+            throw error
         }
         return try await promise.value()
     }
