@@ -75,10 +75,12 @@ enum PodDefaults {
 
     /// No tag and no digest, or the tag `latest`.
     static func isLatest(_ image: String) -> Bool {
-        if image.contains("@") { return false }
-        let name = image.split(separator: "/").last ?? ""
-        let parts = name.split(separator: ":", maxSplits: 1)
-        return parts.count < 2 || parts[1] == "latest"
+        let text = image.utf8
+        if text.contains(UInt8(ascii: "@")) { return false }
+        // A colon before the last slash is a registry's port.
+        let name = text.lastIndex(of: UInt8(ascii: "/")).map { text[text.index(after: $0)...] } ?? text[...]
+        guard let colon = name.firstIndex(of: UInt8(ascii: ":")) else { return true }
+        return name[name.index(after: colon)...].elementsEqual("latest".utf8)
     }
 
     private static func probe(_ probe: inout JSONObject) {

@@ -53,9 +53,12 @@ public struct GroupVersionKind: Hashable, Sendable, CustomStringConvertible {
 
     /// From an object's `apiVersion` and `kind`; nil when `apiVersion` has more than one slash or either is empty.
     public init?(apiVersion: String, kind: String) {
-        let parts = apiVersion.split(separator: "/", omittingEmptySubsequences: false)
-        guard !kind.isEmpty, let version = parts.last, !version.isEmpty, parts.count <= 2 else { return nil }
-        self.init(group: parts.count == 2 ? String(parts[0]) : "", version: String(version), kind: kind)
+        // By bytes: this runs for every object that is decoded.
+        let text = apiVersion.utf8
+        let slash = text.firstIndex(of: UInt8(ascii: "/"))
+        let version = slash.map { apiVersion[text.index(after: $0)...] } ?? apiVersion[...]
+        guard !kind.isEmpty, !version.isEmpty, !version.utf8.contains(UInt8(ascii: "/")) else { return nil }
+        self.init(group: slash.map { String(apiVersion[..<$0]) } ?? "", version: String(version), kind: kind)
     }
 
     /// The text of an object's `apiVersion`.

@@ -60,4 +60,16 @@ import Testing
         #expect(schema.typeName(of: GroupVersionKind(kind: "Status")) == "apis.meta.v1.Status")
         #expect(schema.typeName(of: GroupVersionKind(group: "apps", kind: "Pod")) == nil)
     }
+
+    @Test(
+        "an apiVersion is a version, or a group and a version",
+        arguments: [
+            ("v1", "", "v1"), ("apps/v1", "apps", "v1"), ("a.b/v1", "a.b", "v1"), ("", nil, nil), ("apps/", nil, nil),
+            ("a/b/c", nil, nil),
+        ] as [(String, String?, String?)])
+    func apiVersion(text: String, group: String?, version: String?) {
+        let kind = GroupVersionKind(apiVersion: text, kind: "K")
+        #expect(kind?.group == group && kind?.version == version)
+        #expect(GroupVersionKind(apiVersion: text, kind: "") == nil)
+    }
 }
