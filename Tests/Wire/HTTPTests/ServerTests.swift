@@ -291,11 +291,18 @@ struct ServerTests {
         }
     }
 
-    @Test("a handler that answers nothing is answered for, and a short body cuts the connection")
+    @Test("a handler that answers nothing is answered for, and a body of another length cuts the connection")
     func forgetful() async throws {
         try await withServer { server in
             let answer = try await exchange(server.port, "GET /silent HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
             #expect(answer.hasPrefix("HTTP/1.1 500 "))
+        }
+        try await withServer(handler: { _, response in
+            try? await response.start(status: 200, length: 2)
+            try? await response.write(Array("too long".utf8))
+        }) { server in
+            let client = server.client()
+            await #expect(throws: HTTPError.self) { try await client.request("GET", "/") }
         }
         try await withServer(handler: { _, response in
             try? await response.start(status: 200, length: 10)

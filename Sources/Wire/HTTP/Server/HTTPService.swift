@@ -74,7 +74,7 @@ public final class HTTPExchange {
         connection.start(self, status, headers, length: length)
     }
 
-    /// Queues body bytes.
+    /// Queues body bytes. More than `start` announced ends the connection.
     ///
     /// - Returns: whether more is welcome now; after false wait for `drained`.
     @discardableResult

@@ -194,7 +194,11 @@ extension ServerConnection {
             output.append(bytes)
         } else {
             if let left = exchange.announced {
-                precondition(bytes.count <= left, "more body than the response announced")
+                guard bytes.count <= left else {
+                    // What would follow could be read as another answer: better no connection than that.
+                    abortConnection()
+                    return false
+                }
                 exchange.announced = left - bytes.count
             }
             guard !exchange.omitsBody else { return true }
