@@ -57,11 +57,11 @@ enum ClusterDNS {
         ]
     }
 
-    /// Runs the weft-dns beside this program, from the image that is this machine's own file system.
+    /// Runs weft-dns from the image that is this machine's own file system, where Weft's programs are on the path.
     private static func deployment(replicas: Int) -> JSONValue {
         let container: JSONValue = [
             "name": "dns", "image": "weft.local/host",
-            "command": [.string(Programs.path("weft-dns"))], "args": ["-conf", "/etc/coredns/Corefile"],
+            "command": ["weft-dns"], "args": ["-conf", "/etc/coredns/Corefile"],
             "ports": [
                 ["name": "dns", "containerPort": 53, "protocol": "UDP"],
                 ["name": "dns-tcp", "containerPort": 53, "protocol": "TCP"],
@@ -97,10 +97,14 @@ enum ClusterDNS {
         }
     }
 
-    /// How many of its pods are ready.
-    static func ready(_ client: KubeClient) async throws -> Int {
-        let key = ObjectKey(namespace: namespace, name: "coredns")
-        let deployment = try await client.find(.deployments, key)
-        return Int(clamping: deployment?.status["readyReplicas"]?.int ?? 0)
+    /// Nil when one of its pods is ready; else what was last said about them.
+    static func trouble(_ client: KubeClient) async throws -> String? {
+        let deployment = try await client.find(.deployments, ObjectKey(namespace: namespace, name: "coredns"))
+        if let ready = deployment?.status["readyReplicas"]?.int, ready > 0 { return nil }
+        let warnings = try await client.list(.events, namespace: namespace).items.filter {
+            $0.json["type"]?.string == "Warning"
+        }
+        let last = warnings.max { ($0.json["lastTimestamp"]?.string ?? "") < ($1.json["lastTimestamp"]?.string ?? "") }
+        return last?.json["message"]?.string ?? "no pod is ready"
     }
 }

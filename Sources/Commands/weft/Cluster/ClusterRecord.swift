@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import JSON
 import Reactor
 
@@ -37,10 +38,14 @@ struct ClusterRecord: Sendable {
     // MARK: Where things are
 
     static func file(_ directory: String) -> String { directory + "/cluster.json" }
+    /// The record's name while the cluster is taken away: whoever would start something of it sees that it may not.
+    static func goingFile(_ directory: String) -> String { directory + "/cluster.going" }
     var controlDirectory: String { directory + "/control" }
     var kubeconfig: String { directory + "/kubeconfig" }
     var logDirectory: String { directory + "/log" }
-    var processDirectory: String { directory + "/processes" }
+    /// Which process each program is, and which namespace each node: for scripts, and for `weft down`.
+    var runDirectory: String { directory + "/run" }
+    func namespaceFile(_ node: Node) -> String { "\(runDirectory)/\(node.name).netns" }
     func nodeDirectory(_ node: Node) -> String { "\(directory)/nodes/\(node.name)" }
     func kubeconfig(_ node: Node) -> String { nodeDirectory(node) + "/kubeconfig" }
     func namespaceName(_ node: Node) -> String { node.interface }
@@ -53,13 +58,29 @@ struct ClusterRecord: Sendable {
 
     /// Nil where the folder holds no cluster.
     static func load(_ directory: String) throws -> ClusterRecord? {
-        let path = file(directory)
-        guard Files.exists(path) else { return nil }
+        guard let path = [file(directory), goingFile(directory)].first(where: Files.exists) else { return nil }
         let json = try JSONValue.parse(Files.read(path, limit: 1 << 20))
         guard let record = ClusterRecord(json, directory: directory) else {
             throw Refusal("\(path) is not a cluster's record", hint: "delete the folder by hand if it is of no use")
         }
         return record
+    }
+
+    /// Whether parts of it may be started.
+    var isWanted: Bool { Files.exists(Self.file(directory)) }
+
+    /// Says that it is to go, before anything is taken away.
+    func markGoing() throws {
+        guard isWanted else { return }
+        guard rename(Self.file(directory), Self.goingFile(directory)) == 0 else {
+            throw SystemError.last("rename", Self.file(directory))
+        }
+    }
+
+    /// Forgets it: nothing is left to be taken away.
+    func forget() throws {
+        try Files.remove(Self.goingFile(directory))
+        rmdir(directory)
     }
 
     func save() throws {

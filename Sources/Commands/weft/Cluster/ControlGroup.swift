@@ -50,6 +50,12 @@ struct ControlGroup: Sendable {
         try Files.writeInPlace(leaf + "/cgroup.procs", "\(getpid())")
     }
 
+    /// Moves the calling process out again, and removes the group if it was the last.
+    func leave() {
+        if let home { try? Files.writeInPlace(home + "/cgroup.procs", "\(getpid())") }
+        remove()
+    }
+
     /// Every process in the group, in any tree.
     func members() -> Set<pid_t> {
         var found: Set<pid_t> = []

@@ -54,10 +54,13 @@ struct Launch: Sendable {
                     name: ClusterRecord.nodeName(index), address: ClusterRecord.nodeAddress(index, in: subnet),
                     interface: "\(bridge)-\(index + 1)")
             }, forwardedBefore: Underlay.isForwarding())
-        for directory in [record.directory, record.logDirectory, record.processDirectory] {
+        for directory in [record.directory, record.logDirectory, record.runDirectory] {
             try Files.makeDirectories(directory)
         }
         try record.save()
+        for node in record.nodes {
+            try Files.writeAtomically(record.namespaceFile(node), record.namespaceName(node) + "\n")
+        }
         return record
     }
 
@@ -72,7 +75,7 @@ struct Launch: Sendable {
         try await startSupervisor(record)
 
         let deadline = MonotonicTime.now().adding(wish.timeout)
-        let access: ClusterAccess = try await wait("the control plane", Programs.control, record, until: deadline) {
+        let access: ClusterAccess = try await wait("the control plane", "control", record, until: deadline) {
             guard let access = try ClusterAccess(record, on: loop) else { return .notYet("no kubeconfig yet") }
             _ = try await access.client.discovery("/version")
             return .here(access)
@@ -88,7 +91,7 @@ struct Launch: Sendable {
         progress.done("\(record.nodes.count) nodes Ready")
         guard wish.withDNS else { return }
         try await wait("cluster DNS", record.nodes[0].name, record, until: deadline) {
-            try await ClusterDNS.ready(access.client) > 0 ? .here(()) : .notYet("no pod ready")
+            try await ClusterDNS.trouble(access.client).map { .notYet($0) } ?? .here(())
         }
         progress.done("cluster DNS at \(ClusterRecord.dnsAddress)")
     }
@@ -102,7 +105,9 @@ struct Launch: Sendable {
         ])
         configuration.descriptors = [1: log, 2: log]
         configuration.newSession = true
-        _ = try await ChildProcess.start(configuration, on: loop)
+        try Task.checkCancellation()
+        let child = try await ChildProcess.start(configuration, on: loop)
+        try Supervisor.note(ProcessIdentity(running: child.processID), Supervisor.name, record)
     }
 
     private func issueCredentials(_ record: ClusterRecord, _ node: ClusterRecord.Node) async throws {

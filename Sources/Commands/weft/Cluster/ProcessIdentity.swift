@@ -22,16 +22,23 @@ struct ProcessIdentity: Hashable, Sendable {
         self.started = started
     }
 
+    /// As `save` wrote it.
     init?(file: String) {
-        guard let text = try? Files.readText(file, limit: 128) else { return nil }
-        let fields = text.split(separator: " ")
-        guard fields.count == 2, let id = pid_t(fields[0]), id > 1, let started = UInt64(fields[1].filter(\.isNumber))
+        func number(_ suffix: String) -> UInt64? {
+            (try? Files.readText(file + suffix, limit: 64)).flatMap { UInt64($0.prefix { $0.isNumber }) }
+        }
+        guard let id = number(".pid").flatMap({ pid_t(exactly: $0) }), id > 1, let started = number(".started")
         else { return nil }
         self.id = id
         self.started = started
     }
 
-    func save(_ file: String) throws { try Files.writeAtomically(file, "\(id) \(started)\n") }
+    /// FILE.pid holds the number alone, as scripts expect. Whoever reads a pair that does not belong together finds no process of
+    /// that number and start.
+    func save(_ file: String) throws {
+        try Files.writeAtomically(file + ".started", "\(started)\n")
+        try Files.writeAtomically(file + ".pid", "\(id)\n")
+    }
 
     var isRunning: Bool { ProcessIdentity(running: id) == self }
 

@@ -31,7 +31,7 @@ enum Programs {
 
     private static func controlPlane(_ record: ClusterRecord) -> Program {
         Program(
-            name: control,
+            name: "control",
             arguments: [
                 path(control), "--data-dir", record.controlDirectory, "--listen", record.endpoint,
                 "--advertise-address",

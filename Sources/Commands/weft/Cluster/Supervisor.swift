@@ -22,7 +22,7 @@ struct Supervisor: Sendable {
     static let name = "supervisor"
 
     private static func processFile(_ record: ClusterRecord, _ name: String) -> String {
-        "\(record.processDirectory)/\(name)"
+        "\(record.runDirectory)/\(name)"
     }
 
     static func identity(_ record: ClusterRecord) -> ProcessIdentity? { identity(record, name) }
@@ -32,12 +32,17 @@ struct Supervisor: Sendable {
         ProcessIdentity(file: processFile(record, name))
     }
 
+    /// Writes down which process a program is.
+    static func note(_ identity: ProcessIdentity?, _ name: String, _ record: ClusterRecord) throws {
+        try identity?.save(processFile(record, name))
+    }
+
     /// Runs until SIGTERM or SIGINT; the programs end with it.
     func run() async throws {
-        try Files.makeDirectories(record.processDirectory)
-        try Files.makeDirectories(record.logDirectory)
+        // From here on `weft down` finds this process; before, it may have been at work already.
         try ControlGroup(record.controlGroup).join()
-        try ProcessIdentity(running: getpid())?.save(Self.processFile(record, Self.name))
+        guard record.isWanted else { return ControlGroup(record.controlGroup).leave() }
+        try Self.note(ProcessIdentity(running: getpid()), Self.name, record)
         let ends = try Signals.stream([SIGTERM, SIGINT], on: loop)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for program in Programs.all(record) { group.addTask { try await keep(program) } }
@@ -60,9 +65,7 @@ struct Supervisor: Sendable {
             let log = try LogFile("\(record.logDirectory)/\(program.name).log")
             do {
                 let child = try await start(program, log: log.descriptor)
-                if let identity = ProcessIdentity(running: child.processID) {
-                    try identity.save(Self.processFile(record, program.name))
-                }
+                try Self.note(ProcessIdentity(running: child.processID), program.name, record)
                 let status = try await withTaskCancellationHandler {
                     try await child.exitStatus
                 } onCancel: {

@@ -14,6 +14,7 @@ struct Teardown {
     /// Throws what could not be taken away, after everything else was; the record stays then, for another try.
     func run() throws {
         var failures: [String] = []
+        try record.markGoing()
         // The supervisor first, or it would start again what is killed.
         if let supervisor = Supervisor.identity(record) { end(supervisor) }
         let group = ControlGroup(record.controlGroup)
@@ -30,11 +31,11 @@ struct Teardown {
             throw Refusal(failures.joined(separator: "\n"), hint: "weft down --dir \(record.directory) tries again")
         }
         // The record last: while it is there, there may be something to take away.
-        for name in try Files.list(record.directory) where name != "cluster.json" {
+        let last = ClusterRecord.goingFile(record.directory)
+        for name in try Files.list(record.directory) where "\(record.directory)/\(name)" != last {
             try Files.removeTree("\(record.directory)/\(name)")
         }
-        try Files.remove(ClusterRecord.file(record.directory))
-        rmdir(record.directory)
+        try record.forget()
     }
 
     private func end(_ process: ProcessIdentity) {

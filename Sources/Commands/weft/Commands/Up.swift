@@ -28,6 +28,9 @@ struct Up: ParsableCommand {
     @Flag(help: "Without the cluster's DNS.")
     var withoutDNS = false
 
+    @Option(help: "Of a cluster that is up, start this program again if it does not run: control, or a node's name.")
+    var restart: String?
+
     /// An address has eight bits for the node, and the first ten are the control plane's.
     static let maximumNodes = 200
 
@@ -43,6 +46,7 @@ struct Up: ParsableCommand {
     }
 
     func run() throws {
+        if let restart { return try Restart(restart, folder.absolute).run() }
         let wish = ClusterWish(
             directory: folder.absolute, nodes: nodes, subnet: subnet.flatMap { CIDR($0)?.network }, port: port,
             timeout: .seconds(timeout), withDNS: !withoutDNS)
