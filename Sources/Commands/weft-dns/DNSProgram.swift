@@ -28,6 +28,8 @@ struct DNSProgram {
         let side = try await serveBeside(config, current)
         var following = follow(server)
         log.info("serving", ["corefile": file, "loops": "\(group.all.count)"])
+        let trimming = releaseStartupCode(current)
+        defer { trimming.cancel() }
         for await event in events(config) {
             guard event == .lookAtCorefile else { break }
             guard let fresh = try? read(file), fresh != text else { continue }
@@ -72,6 +74,16 @@ struct DNSProgram {
         ]
         sink.onTermination = { _ in for task in tasks { task.cancel() } }
         return events
+    }
+
+    /// Once the cluster is read, what it took to get there (TLS, JSON, the Corefile) need not stay in memory.
+    private func releaseStartupCode(_ server: CurrentServer) -> Task<Void, Never> {
+        let loop = group.all[0]
+        return loop.task {
+            while !server.value.isReady { guard (try? await loop.sleep(for: .seconds(1))) != nil else { return } }
+            guard (try? await loop.sleep(for: .seconds(1))) != nil else { return }
+            ResidentCode.releaseStartup()
+        }
     }
 
     private func follow(_ server: DNSServer) -> Task<Void, Never> { group.all[0].task { await server.run() } }

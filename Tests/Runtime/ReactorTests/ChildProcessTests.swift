@@ -181,3 +181,11 @@ import Testing
         #expect("\(error)" == "bind 10.0.0.1:80: Address already in use")
     }
 }
+
+@Suite struct ResidentCodeTests {
+    @Test("code that is given back is there again when it is called")
+    func release() throws {
+        #expect(ResidentCode.releaseStartup() > 0)
+        #expect(try Files.readText("/proc/self/stat").isEmpty == false)
+    }
+}
