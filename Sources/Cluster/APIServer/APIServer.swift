@@ -61,6 +61,7 @@ public final class APIServer: Sendable {
         let tokens = ServiceAccountTokens(issuer: config.serviceAccountIssuer, key: config.serviceAccountKey)
         let authenticator = Authenticator(staticTokens: config.staticTokens, serviceAccounts: tokens)
         let metrics = RequestMetrics()
+        metrics.watch(watches, storage)
         let address = SocketAddress.ip(config.advertiseAddress, Port(config.securePort), scope: 0).description
         service = APIService(
             registry: registry, reviews: Reviews(authenticator: authenticator, authorizer: authorizer), tokens: tokens,
@@ -68,8 +69,7 @@ public final class APIServer: Sendable {
         documents = ServerDocuments(
             version: .current, discovery: Discovery(schema.resources, serverAddress: address),
             openAPI: OpenAPIDocuments(schema.resources, schema: schema, version: ServerVersion.current.gitVersion),
-            tokens: tokens, externalAddress: address, metrics: metrics, watches: watches, storage: storage,
-            readiness: readiness)
+            tokens: tokens, externalAddress: address, metrics: metrics, storage: storage, readiness: readiness)
         apiHandler = APIHandler(
             service: service, authenticator: authenticator, authorizer: authorizer, documents: documents,
             metrics: metrics, watches: watches)
@@ -104,6 +104,19 @@ public final class APIServer: Sendable {
     /// The API without bytes between, for controllers of this process.
     public func transport(as user: UserInfo = .server) -> any APITransport {
         LocalTransport(service: service, documents: documents, user: user)
+    }
+
+    /// Removes what has outlived its time, until the surrounding task is cancelled.
+    public func maintain() async {
+        while !Task.isCancelled {
+            do {
+                try await pause(.seconds(300))
+                let cutoff = Timestamp.now().adding(.seconds(-Registry.eventLife))
+                try await service.registry.expireEvents(before: cutoff)
+            } catch {
+                // Cancelled, or the store is in trouble, which its writers hear about; the next turn tries again.
+            }
+        }
     }
 
     /// Ends open watches in good order and reports not ready; the HTTP server is drained after.

@@ -90,6 +90,7 @@ struct ControlPlane: Sendable {
                         await Scheduler(KubeClient(api.transport(as: .scheduler)), loop: schedulerLoop).run()
                     }
                 }
+                tasks.addTask(executorPreference: controllersLoop) { await api.maintain() }
                 await tasks.waitForAll()
             }
         }

@@ -21,9 +21,13 @@ struct APIHandler: HTTPHandler {
     /// A collected watch page is written when it has so many bytes, so that a burst does not sit in memory whole.
     private static let flushBytes = 64 << 10
 
+    /// Counted by name; whatever else clients invent is counted together.
+    private static let methods: Set<String> = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
     func handle(_ request: HTTPRequest, _ response: HTTPResponseWriter) async {
         let started = ContinuousClock.now
-        var label = RequestMetrics.Label(verb: request.method, resource: "", code: 0)
+        var label = RequestMetrics.Label(
+            verb: Self.methods.contains(request.method) ? request.method : "OTHER", resource: "", code: 0)
         do throws(StatusError) {
             let user = try await authenticator.authenticate(request, in: service.registry)
             guard let segments = request.pathSegments else { throw StatusError.badRequest("the path is not valid") }

@@ -4,6 +4,7 @@ import HTTP
 import JSON
 import Store
 import Synchronization
+import Telemetry
 
 /// What the server tells about itself: versions, discovery, OpenAPI, health, metrics, keys.
 struct ServerDocuments: Sendable {
@@ -13,7 +14,6 @@ struct ServerDocuments: Sendable {
     let tokens: ServiceAccountTokens
     let externalAddress: String
     let metrics: RequestMetrics
-    let watches: OpenWatches
     let storage: ObjectStorage
     let readiness: Readiness
 
@@ -153,21 +153,7 @@ struct ServerDocuments: Sendable {
     // MARK: Metrics
 
     private func metricsText() -> Document {
-        var out: [UInt8] = []
-        metrics.render(into: &out, watches: watches.count)
-        if let store = storage.store as? SQLiteStore {
-            let figures = store.statistics
-            for (name, type, value) in [
-                ("weft_store_keys", "gauge", figures.keys),
-                ("weft_store_history_events", "gauge", figures.historyEvents),
-                ("weft_store_history_bytes", "gauge", figures.historyBytes),
-                ("weft_store_commits_total", "counter", figures.commits),
-                ("weft_store_writes_total", "counter", figures.writes),
-                ("weft_store_commit_failures_total", "counter", figures.failures),
-            ] { out.append(utf8: "# TYPE \(name) \(type)\n\(name) \(value)\n") }
-        }
-        out.append(utf8: "# TYPE weft_store_revision gauge\nweft_store_revision \(storage.currentRevision)\n")
-        return Document(contentType: "text/plain; version=0.0.4; charset=utf-8", body: out)
+        Document(contentType: MetricsRegistry.contentType, body: metrics.registry.render())
     }
 }
 

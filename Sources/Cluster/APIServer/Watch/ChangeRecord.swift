@@ -42,6 +42,10 @@ final class ChangeRecord: Sendable {
         }
     }
 
+    /// Bytes that the record alone may keep alive: what was replaced, and its own objects. The present value is the
+    /// store's as well, until it is replaced in turn and counted there.
+    var cost: Int { (previous?.bytes.count ?? 0) + 256 }
+
     /// The object after the write, parsed once for all who look into it.
     func currentJSON() -> JSONValue? {
         guard let current else { return nil }

@@ -10,6 +10,8 @@ import Synchronization
 final class ResourceFeed: Sendable {
     /// Writes kept for watchers to resume from. Beyond, the oldest go; who needs them gets 410 and lists anew.
     static let capacity = 20_000
+    /// Bytes of objects that the kept writes may hold. Beyond, the oldest go too.
+    static let byteCapacity = 16 << 20
     /// Encodings kept: of so many newest writes.
     private static let encodedWindow = 512
 
@@ -17,6 +19,8 @@ final class ResourceFeed: Sendable {
         var records = Ring<ChangeRecord>()
         /// Every write after this revision, up to the store watch's progress, is in `records`.
         var oldest: Revision
+        /// What `records` hold, as `ChangeRecord.cost` counts it.
+        var bytes = 0
         /// Waiting watchers by the loop that wakes them.
         var parked: [ObjectIdentifier: Parked] = [:]
     }
@@ -90,7 +94,14 @@ final class ResourceFeed: Sendable {
                 state.records.append(record)
                 let aged = state.records.count - Self.encodedWindow - 1
                 if aged >= 0 { state.records[aged].forgetEncodings() }
-                if state.records.count > Self.capacity { state.oldest = state.records.removeFirst().revision }
+                state.bytes += record.cost
+                while state.records.count > Self.capacity
+                    || (state.bytes > Self.byteCapacity && state.records.count > 1)
+                {
+                    let gone = state.records.removeFirst()
+                    state.bytes -= gone.cost
+                    state.oldest = gone.revision
+                }
             }
             defer { state.parked.removeAll(keepingCapacity: true) }
             return Array(state.parked.values)

@@ -93,7 +93,7 @@ final class TestServer: Sendable {
         if !keepingFolder { try? Files.removeTree(folder) }
     }
 
-    private static func makeFolder() throws -> String {
+    static func makeFolder() throws -> String {
         var template = Array("/tmp/weft-api-XXXXXX".utf8CString)
         return template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
     }

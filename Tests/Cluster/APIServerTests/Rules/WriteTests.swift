@@ -2,6 +2,7 @@ import Bytes
 import ClusterAPI
 import ClusterClient
 import JSON
+import Store
 import Testing
 
 @testable import APIServer
@@ -203,6 +204,33 @@ struct WriteTests {
             let other = try await client.send("POST", maps, bytes: Array(yaml.utf8), type: "application/yaml")
             #expect(other.status == 201 && other.json["data"] == ["k": "v"])
         }
+    }
+
+    @Test("an event is kept for an hour after it last happened")
+    func eventExpiry() async throws {
+        let store = try SQLiteStore(path: TestServer.makeFolder() + "/store.db")
+        defer { store.close() }
+        let registry = Registry(
+            schema: .shared, storage: ObjectStorage(store: store), admission: AdmissionChain(plugins: []),
+            services: ServiceAllocator(ranges: [CIDR("10.96.0.0/24")!], nodePorts: 1...2))
+        let events = Schema.shared.resource(.events)!
+        for (name, last) in [("a", "2026-01-01T10:00:00Z"), ("b", "2026-01-01T11:30:00Z")] {
+            var call = APICall(user: .server, verb: .create, resource: events)
+            call.namespace = "default"
+            _ = try await registry.create(
+                [
+                    "metadata": [
+                        "name": .string(name), "namespace": "default", "creationTimestamp": "2026-01-01T09:00:00Z",
+                    ],
+                    "involvedObject": ["kind": "Pod", "name": "p", "namespace": "default"],
+                    "lastTimestamp": .string(last),
+                ], call)
+        }
+        // Made by this test just now, which counts as having happened.
+        try await registry.expireEvents(before: Timestamp(rfc3339: "2026-01-01T11:00:00Z")!)
+        #expect(try await registry.storage.all(events).count == 2)
+        try await registry.expireEvents(before: Timestamp.now().adding(.seconds(60)))
+        #expect(try await registry.storage.all(events).isEmpty)
     }
 
     @Test("core events and events.k8s.io are two faces of the same objects")
