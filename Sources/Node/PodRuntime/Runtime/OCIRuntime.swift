@@ -56,6 +56,8 @@ struct OCIRuntime: Sendable {
         supervisor.environment?.append("_OCI_SYNCPIPE=3")
         supervisor.descriptors = [3: writing]
         supervisor.newSession = true
+        // Where conmon leaves its note that memory ran out.
+        supervisor.workingDirectory = bundle
         do {
             // conmon leaves a child behind that does the work, and ends at once.
             defer { close(writing) }

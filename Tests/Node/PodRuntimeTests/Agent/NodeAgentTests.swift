@@ -210,6 +210,20 @@ struct NodeAgentTests {
         }
     }
 
+    @Test("a container that takes more memory than its limit is said to be killed for it")
+    func outOfMemory() async throws {
+        try await TestNode.with { node in
+            try await node.apply(
+                script(
+                    "x=aaaaaaaa; while :; do x=$x$x; done", uid: "t-memory",
+                    container: ["resources": ["limits": ["memory": "20Mi"]]], spec: ["restartPolicy": "Never"]))
+            let status = try await node.status("t-memory", "the end") { $0["phase"]?.string == "Failed" }
+            let terminated = status.container?["state"]?["terminated"]
+            #expect(terminated?["reason"]?.string == "OOMKilled")
+            #expect(terminated?["exitCode"]?.int == 137)
+        }
+    }
+
     @Test("an unknown image shows that nothing can be pulled")
     func unknownImage() async throws {
         try await TestNode.with { node in
