@@ -63,8 +63,8 @@ until_true() {
 
 k() { "$kubectl" "$@"; }
 node_ip() { k get node "$1" -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}'; }
-pid_of() { awk '{ print $1; exit }' "$cluster/processes/$1"; }
-netns_of() { grep -B1 "\"name\": \"$1\"" "$cluster/cluster.json" | grep -o 'weft[0-9]*-[0-9]*'; }
+pid_of() { cat "$cluster/run/$1.pid"; }
+netns_of() { cat "$cluster/run/$1.netns"; }
 rules_of() { ip netns exec "$(netns_of "$1")" nft list ruleset | sed 's/ expires [^ ,}]*//g; s/packets [0-9]* bytes [0-9]*//'; }
 
 cluster_up() {
@@ -197,9 +197,9 @@ kill_control_plane() {
     ) &
     local writer=$!
     until_true 20 eval "[ \$(wc -l <$work/acknowledged 2>/dev/null || echo 0) -ge 15 ]" || return 1
-    pid=$(pid_of weft-control)
+    pid=$(pid_of control)
     kill -9 "$pid"
-    until_true 20 is_another weft-control "$pid" || { say "the control plane did not return"; return 1; }
+    until_true 20 is_another control "$pid" || { say "the control plane did not return"; return 1; }
     wait $writer
     k -n ledger get configmaps -o name | sed 's|.*/||' | grep '^entry-' | sort >"$work/stored"
     sort "$work/acknowledged" >"$work/wanted"
