@@ -49,11 +49,19 @@ struct NodeDaemon: Sendable {
                 let role = ServiceProxyRole(options: options, client: client, metrics: metrics, log: log)
                 roles.addTask { try await role.run() }
             }
+            roles.addTask { try await releaseStartupCode(daemon) }
             defer { roles.cancelAll() }
             do { try await roles.waitForAll() } catch is Ended {}
         }
         // What still runs are watches of processes and of the server, which end with this one.
         exit(0)
+    }
+
+    /// Once pods can run, what the start alone needed (flags, YAML, keys) need not stay in memory.
+    private func releaseStartupCode(_ daemon: PodNetworkDaemon?) async throws {
+        let loop = group.next
+        repeat { try await loop.sleep(for: .seconds(2)) } while await daemon?.unreadiness() != nil
+        ResidentCode.releaseStartup()
     }
 
     private func startPodNetwork() async throws -> PodNetworkDaemon? {
