@@ -119,7 +119,8 @@ struct KubectlTests {
     @Test("every command of the table works as it is", arguments: Kubectl.found)
     func table(_ kubectl: Kubectl) async throws {
         try await TestServer.with(nodeAgents: true) { server in
-            let agent = try await prepare(server)
+            let (agent, controller) = try await prepare(server)
+            defer { controller.cancel() }
             let kubeconfig = try server.kubeconfig()
             for step in steps where kubectl.minor >= step.since {
                 let output = try await kubectl.run(
@@ -157,7 +158,7 @@ struct KubectlTests {
     }
 
     /// A node with a scripted agent, a pod on it, and a Deployment controller's word that the rollout is done.
-    private func prepare(_ server: TestServer) async throws -> HTTPServer {
+    private func prepare(_ server: TestServer) async throws -> (agent: HTTPServer, controller: Task<Void, any Error>) {
         let tls = try TLSContext(
             serving: [
                 try server.authority.issue(
@@ -187,7 +188,7 @@ struct KubectlTests {
         try await server.make(.pods, shown)
         let local = server.local
         // The part of a Deployment controller that clients wait for.
-        Task {
+        let controller = Task {
             let watch = try await local.watch(APIRequest(.list, .deployments))
             while let event = try await watch.next() {
                 guard event.kind == .added || event.kind == .modified, let wanted = event.object.spec["replicas"],
@@ -207,6 +208,6 @@ struct KubectlTests {
                         body: object.json))
             }
         }
-        return agent
+        return (agent, controller)
     }
 }

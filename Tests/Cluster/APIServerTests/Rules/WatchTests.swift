@@ -167,6 +167,40 @@ struct WatchTests {
         }
     }
 
+    @Test("watches of a client that is gone are let go at once, though nothing is written")
+    func goneClients() async throws {
+        try await TestServer.with { server in
+            let leaving = try server.client()
+            let staying = try server.client()
+            var watches: [TestWatch] = []
+            for _ in 0..<50 {
+                watches.append(
+                    try await leaving.watch(maps + "?watch=1&resourceVersion=\(server.store.currentRevision)"))
+            }
+            func open() async throws -> Int {
+                let text = String(decoding: try await staying.get("/metrics").body, as: UTF8.self)
+                let line = text.split(separator: "\n").first { $0.hasPrefix("apiserver_longrunning_requests{") }
+                return line?.split(separator: " ").last.flatMap { Int($0) } ?? -1
+            }
+            #expect(try await open() == 50)
+            watches = []
+            leaving.http.close()
+            let deadline = ContinuousClock.now + .seconds(10)
+            while try await open() > 0, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(10)) }
+            #expect(try await open() == 0)
+        }
+    }
+
+    @Test("the deprecated path prefix watches too")
+    func pathPrefix() async throws {
+        try await TestServer.with { server in
+            let client = try server.client()
+            try await server.make(.configMaps, configMap("a"))
+            let watch = try await client.watch("/api/v1/watch/namespaces/default/configmaps")
+            #expect(try await watch.next(1) == ["ADDED a"])
+        }
+    }
+
     @Test("many watchers see the same events in the same order")
     func sameOrder() async throws {
         try await TestServer.with { server in
