@@ -44,7 +44,8 @@ class Channel: StreamHandler, @unchecked Sendable {
 
     var isSecure: Bool { tls != nil }
     var negotiatedProtocol: String? { tls?.negotiatedProtocol }
-    var tlsPeer: TLSSession.Peer? { tls?.peer }
+    /// Read from OpenSSL once a connection, since every request carries it.
+    private(set) lazy var tlsPeer: TLSSession.Peer? = tls?.peer
     var tlsTicket: TLSTicket? { tls?.takeTicket() }
     var peerAddress: SocketAddress? { socket?.peer }
     /// Bytes that the kernel has not taken yet.
