@@ -84,7 +84,7 @@ import Testing
     func reconciling() async throws {
         try await onLoop { loop in
             let queue = WorkQueue<Int>(loop: loop, initialDelay: .milliseconds(1))
-            let seen = Mutex<(active: Set<Int>, tries: [Int: Int], clash: Bool)>(([], [:], false))
+            let seen = Seen()
             let work = Task(executorPreference: loop) {
                 await reconcile("test", queue, workers: 4) { key in
                     let tries = seen.withLock { seen in
@@ -107,6 +107,21 @@ import Testing
             #expect(seen.withLock { !$0.clash })
             work.cancel()
             await work.value
+        }
+    }
+
+    /// What the workers of a test did.
+    final class Seen: Sendable {
+        private let state = Mutex<(active: Set<Int>, tries: [Int: Int], clash: Bool)>(([], [:], false))
+        func withLock<R>(_ body: (inout (active: Set<Int>, tries: [Int: Int], clash: Bool)) -> R) -> R {
+            state.withLock { value in
+                let result = body(&value)
+                return Unchecked(result)
+            }.value
+        }
+        private struct Unchecked<R>: @unchecked Sendable {
+            let value: R
+            init(_ value: R) { self.value = value }
         }
     }
 

@@ -26,7 +26,8 @@ public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
             while !waiterOrder.isEmpty {
                 guard let waiter = waiters.removeValue(forKey: waiterOrder.removeFirst()) else { continue }
                 dirty.remove(key)
-                active.insert(key)
+                let isFree = active.insert(key).inserted
+                assert(isFree, "offer: a key is with one worker at a time")
                 return waiter
             }
             ready.append(key)
@@ -42,7 +43,8 @@ public final class WorkQueue<Key: Hashable & Sendable>: Sendable {
                 head = 0
             }
             dirty.remove(key)
-            active.insert(key)
+            let isFree = active.insert(key).inserted
+            assert(isFree, "take: a key is with one worker at a time")
             return key
         }
     }
