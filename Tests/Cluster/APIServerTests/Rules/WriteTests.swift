@@ -2,6 +2,7 @@ import Bytes
 import ClusterAPI
 import ClusterClient
 import JSON
+import Reactor
 import Store
 import Testing
 
@@ -208,8 +209,12 @@ struct WriteTests {
 
     @Test("an event is kept for an hour after it last happened")
     func eventExpiry() async throws {
-        let store = try SQLiteStore(path: TestServer.makeFolder() + "/store.db")
-        defer { store.close() }
+        let folder = try TestServer.makeFolder()
+        let store = try SQLiteStore(path: folder + "/store.db")
+        defer {
+            store.close()
+            try? Files.removeTree(folder)
+        }
         let registry = Registry(
             schema: .shared, storage: ObjectStorage(store: store), admission: AdmissionChain(plugins: []),
             services: ServiceAllocator(ranges: [CIDR("10.96.0.0/24")!], nodePorts: 1...2))
