@@ -254,4 +254,24 @@ struct PodLinksTests {
             try links.check(id(2))
         }
     }
+
+    @Test("a node with a prefix of each family gives each pod an address and a default route of each")
+    func dualStack() throws {
+        let node = try NodeNamespace("172.30.0.11")
+        let pod = try PodNamespace()
+        try node.namespace.inside {
+            let links = try PodLinks(directory: node.stateDirectory, bootID: "b")
+            links.setPrefixes([CIDR("10.244.1.0/24")!, CIDR("fd00:1::/64")!])
+            let entry = try links.attach(AttachRequest(id: id(1), namespacePath: pod.path))
+            #expect(entry.attachment.addresses == [IPAddress("10.244.1.2")!, IPAddress("fd00:1::2")!])
+            try links.check(id(1))
+        }
+        let inside = try pod.connection()
+        let device = try #require(try inside.link(named: "eth0"))
+        let six = try inside.addresses(on: device.index).first { $0.address == CIDR("fd00:1::2/128") }
+        // Usable at once: duplicate address detection would take up to a second.
+        #expect(six?.flags.contains(.tentative) == false)
+        #expect(try inside.routes().contains { $0.destination == CIDR("::/0") && $0.gateway == IPAddress("fe80::1") })
+        #expect(try node.connection().routes(origin: .weft).contains { $0.destination == CIDR("fd00:1::2/128") })
+    }
 }
