@@ -202,8 +202,7 @@ private struct ConformancePass {
         for index in elements.indices {
             path.append(.element(index))
             let outcome =
-                elements[index].isNull
-                ? .replace(field.zero) : try element(field, elements[index], keepsZero: true, type)
+                try held(field, elements[index], type)
             path.removeLast()
             if case .replace(let new) = outcome {
                 if changed == nil { changed = elements }
@@ -214,13 +213,21 @@ private struct ConformancePass {
         return changed.map { .replace(.array($0)) } ?? .keep
     }
 
+    /// An element or an entry. Go has a zero where the text says null.
+    private mutating func held(_ field: FieldCode, _ value: JSONValue, _ type: Int) throws(CodecError) -> Outcome {
+        guard value.isNull, field.shape != .json else { return try element(field, value, keepsZero: true, type) }
+        let zero = field.zero
+        if case .replace(let conformed) = try element(field, zero, keepsZero: true, type) { return .replace(conformed) }
+        return .replace(zero)
+    }
+
     private mutating func map(_ field: FieldCode, _ entries: JSONObject, _ type: Int) throws(CodecError) -> Outcome {
         var changed: JSONObject?
         path.append(.member(schema.name(of: field)))
         for index in 0..<entries.count {
             let (key, value) = entries[index]
             path.append(.member(key))
-            let outcome = value.isNull ? .replace(field.zero) : try element(field, value, keepsZero: true, type)
+            let outcome = try held(field, value, type)
             path.removeLast()
             if case .replace(let new) = outcome {
                 if changed == nil { changed = entries }
@@ -248,14 +255,14 @@ private struct ConformancePass {
             if field.container == .single { path.append(.member(schema.name(of: field))) }
             let changed = try message(object, Int(field.message))
             if field.container == .single { path.removeLast() }
-            if !keepsZero, (changed ?? object).isEmpty { return .drop }
+            // Lists that are only there because they always are do not make a message that somebody set.
+            if !keepsZero, (changed ?? object).members.allSatisfy({ $0.value.array?.isEmpty == true }) { return .drop }
             return changed.map { .replace(.object($0)) } ?? .keep
         case (.bytes, .string(let text)):
             if text.isEmpty { return keepsZero ? .keep : .drop }
             if text.isCanonicalBase64 { return .keep }
-            // Line breaks are allowed, as YAML leaves them.
-            guard let bytes = Base64.decodeLenient(text) else { throw invalid(field, "illegal base64 data") }
-            return .replace(.string(Base64.encode(bytes)))
+            guard let canonical = text.canonicalBase64 else { throw invalid(field, "illegal base64 data") }
+            return .replace(.string(canonical))
         case (.quantity, _):
             guard let quantity = Quantity(json: value) else {
                 if [.bool(true), .bool(false)].contains(value) || value.object != nil || value.array != nil {
@@ -283,7 +290,7 @@ private struct ConformancePass {
         case (.propsOrArray, .array(let elements)):
             for element in elements { _ = try props(element, field, type) }
             return .keep
-        case (.propsOrStrings, .array): return .keep
+        case (.propsOrStrings, .array(let elements)) where elements.allSatisfy { $0.string != nil }: return .keep
         case (.propsOrBool, .object), (.propsOrArray, .object), (.propsOrStrings, .object):
             return try props(value, field, type)
         default: throw mismatch(field, value, type)
@@ -378,20 +385,47 @@ extension FieldCode {
 }
 
 extension String {
-    /// Whether this is what an encoder writes: padded, and without line breaks. Bits beyond the last byte are not looked at.
+    /// Whether this is what an encoder writes: padded, without line breaks, and with the bits beyond the last byte zero.
     fileprivate var isCanonicalBase64: Bool {
         guard utf8.count % 4 == 0 else { return false }
         var padding = 0
+        var last: UInt8 = 0
         for byte in utf8 {
-            switch byte {
-            case UInt8(ascii: "="): padding += 1
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "/"):
-                if padding > 0 { return false }
-            default: return false
+            if byte == UInt8(ascii: "=") {
+                padding += 1
+            } else {
+                guard padding == 0, let value = Self.base64Value(byte) else { return false }
+                last = value
             }
         }
-        return padding <= 2
+        return padding == 0 || padding == 1 && last & 0b11 == 0 || padding == 2 && last & 0b1111 == 0
+    }
+
+    /// The same bytes as an encoder writes them. Go's decoder allows line breaks, and does not look at the last bits.
+    fileprivate var canonicalBase64: String? {
+        var text = Array(utf8.filter { $0 != 0x0A && $0 != 0x0D })
+        let padding = text.suffix(2).count { $0 == UInt8(ascii: "=") }
+        if padding > 0, text.count > padding {
+            let at = text.count - padding - 1
+            let unused: UInt8 = padding == 1 ? 0b11 : 0b1111
+            guard let value = Self.base64Value(text[at]) else { return nil }
+            text[at] = Self.base64Alphabet[Int(value & ~unused)]
+        }
+        let canonical = String(decoding: text, as: UTF8.self)
+        return canonical.isCanonicalBase64 ? canonical : nil
+    }
+
+    private static let base64Alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+
+    private static func base64Value(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte - UInt8(ascii: "A")
+        case UInt8(ascii: "a")...UInt8(ascii: "z"): byte - UInt8(ascii: "a") + 26
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0") + 52
+        case UInt8(ascii: "+"): 62
+        case UInt8(ascii: "/"): 63
+        default: nil
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+import Bytes
 import JSON
 import Testing
 
@@ -121,5 +122,76 @@ import Testing
         let missing = Conformance.shared.missingRequiredFields(
             in: ["spec": ["selector": [:], "template": ["spec": ["containers": [[:]]]]]], of: Self.deployment)
         #expect(missing == ["spec.template.spec.containers[0].name"])
+    }
+
+    @Test(
+        "base64 is kept in the form that encoders write",
+        arguments: [
+            ("YQ==", "YQ=="), ("YR==", "YQ=="), ("YWI=", "YWI="), ("YWJ=", "YWI="), ("YWJj", "YWJj"),
+            ("YW\nJj\n", "YWJj"),
+            ("YQ", nil), ("YQ=", nil), ("Y===", nil), ("YQ==YQ==", nil), ("Y-==", nil), ("====", nil),
+        ] as [(String, String?)])
+    func base64(text: String, expected: String?) {
+        let secret: JSONValue = ["data": ["k": .string(text)]]
+        let conformed = try? Conformance.shared.conform(secret, to: GroupVersionKind(kind: "Secret")).object
+        #expect(conformed?["data"]?["k"]?.string == expected)
+    }
+
+    /// Replaces random values within by random ones.
+    static func mutate(_ value: JSONValue, _ generator: inout SplitMix64) -> JSONValue {
+        if Int.random(in: 0..<40, using: &generator) == 0 {
+            let values: [JSONValue] = [
+                .null, true, 0, -1, 1.5, "", "x", [], [:], [.null], ["a": .null], ["a": "b"], ["x"], 3_000_000_000,
+                "2026-01-02T03:04:05Z", "1Gi", "YR==", [[:]], ["a": [:]],
+            ]
+            return values.randomElement(using: &generator) ?? .null
+        }
+        switch value {
+        case .array(let elements): return .array(elements.map { mutate($0, &generator) })
+        case .object(let object):
+            var changed = JSONObject()
+            for (key, member) in object { changed[key] = mutate(member, &generator) }
+            return .object(changed)
+        default: return value
+        }
+    }
+
+    /// The first place where two values differ, with what stands there.
+    static func difference(_ a: JSONValue?, _ b: JSONValue?, at path: String = "") -> String {
+        if case .object(let x)? = a, case .object(let y)? = b {
+            for key in Set(x.keys).union(y.keys).sorted() where x[key] != y[key] {
+                return difference(x[key], y[key], at: "\(path).\(key)")
+            }
+        }
+        if case .array(let x)? = a, case .array(let y)? = b, x.count == y.count {
+            for index in x.indices where x[index] != y[index] {
+                return difference(x[index], y[index], at: "\(path)[\(index)]")
+            }
+        }
+        return "\(path): \(a?.description ?? "absent") instead of \(b?.description ?? "absent")"
+    }
+
+    @Test("whatever conforms survives protobuf", arguments: [1, 2, 3] as [UInt64]) func protobuf(seed: UInt64) throws {
+        var generator = SplitMix64(seed: seed)
+        var accepted = 0
+        for resource in Schema.shared.resources {
+            let type = try #require(Schema.shared.typeIndex(of: resource.gvk))
+            for _ in 0..<20 {
+                let object = Self.mutate(ProtobufCodecTests.sample(type, .shared, 5), &generator)
+                guard let conformed = try? Conformance.shared.conform(object, to: resource.gvk).object,
+                    case .object = conformed
+                else { continue }
+                accepted += 1
+                var kept = conformed
+                kept["apiVersion"] = .string(resource.gvk.apiVersion)
+                kept["kind"] = .string(resource.gvk.kind)
+                let again = try Conformance.shared.conform(kept, to: resource.gvk)
+                #expect(again.object == kept && again.unknown.isEmpty, "\(resource.gvk)")
+                let decoded = try ProtobufCodec.shared.decode(ProtobufCodec.shared.encode(kept))
+                let restored = try Conformance.shared.conform(decoded, to: resource.gvk).object
+                if restored != kept { Issue.record("\(resource.gvk): \(Self.difference(restored, kept))") }
+            }
+        }
+        #expect(accepted > 100)
     }
 }
