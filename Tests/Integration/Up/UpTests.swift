@@ -127,9 +127,11 @@ struct UpTests {
         usleep(milliseconds * 1000)
         kill(command, SIGKILL)
         waitpid(command, nil, 0)
+        let id = try? clusterID(machine)
         let down = try machine.weft("down", "--dir", machine.cluster)
         #expect(down.succeeded, "\(down.text)")
         if Files.exists(machine.cluster) { rmdir(machine.cluster) }
+        if let id { try eventually("its group is gone") { try machine.controlGroups(id).first } }
         #expect(try machine.remains() == [] as [String])
     }
 

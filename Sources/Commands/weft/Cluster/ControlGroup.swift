@@ -81,10 +81,14 @@ struct ControlGroup: Sendable {
         }
     }
 
-    /// Removes the empty groups, deepest first.
+    /// Removes the empty groups, deepest first. One whose last process is still on its way out is busy for a moment.
     func remove() {
         for tree in trees {
-            visit(tree + path) { rmdir($0) }
+            for _ in 0..<200 {
+                visit(tree + path) { rmdir($0) }
+                guard Files.exists(tree + path), members().isEmpty else { break }
+                usleep(5_000)
+            }
             rmdir(tree + "/weft")
         }
     }

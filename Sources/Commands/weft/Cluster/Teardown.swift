@@ -36,6 +36,8 @@ struct Teardown {
             try Files.removeTree("\(record.directory)/\(name)")
         }
         try record.forget()
+        // A supervisor that was only just starting may have made its group after it was looked for; it ends by itself.
+        group.remove()
     }
 
     private func end(_ process: ProcessIdentity) {
