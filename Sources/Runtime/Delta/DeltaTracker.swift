@@ -21,45 +21,67 @@ public struct DeltaTracker<Key: Hashable, Value: Equatable> {
         }
     }
 
-    fileprivate struct Entry {
-        var desired: Value?
-        var actual: Value?
+    /// A key whose desired and actual value differ.
+    @usableFromInline
+    struct Difference {
+        @usableFromInline var desired: Value?
+        @usableFromInline var actual: Value?
+
+        @usableFromInline
+        init(desired: Value?, actual: Value?) {
+            self.desired = desired
+            self.actual = actual
+        }
     }
 
-    private var entries: [Key: Entry]
-    /// The keys whose desired and actual value differ.
-    private var differing: Set<Key> = []
-    public private(set) var desiredCount = 0
-    public private(set) var actualCount = 0
+    /// What is as it should be: nearly everything, nearly always, so that it is kept once.
+    @usableFromInline var settled: [Key: Value] = [:]
+    @usableFromInline var differences: [Key: Difference] = [:]
+    @usableFromInline var desiredTotal = 0
+    @usableFromInline var actualTotal = 0
 
-    public init() { entries = [:] }
+    @inlinable public var desiredCount: Int { desiredTotal }
+    @inlinable public var actualCount: Int { actualTotal }
 
-    public mutating func reserveCapacity(_ count: Int) { entries.reserveCapacity(count) }
+    public init() {}
+
+    public mutating func reserveCapacity(_ count: Int) { settled.reserveCapacity(count) }
 
     // MARK: What should be
 
-    public func desired(_ key: Key) -> Value? { entries[key]?.desired }
+    @inlinable
+    public func desired(_ key: Key) -> Value? {
+        if let difference = differences[key] { difference.desired } else { settled[key] }
+    }
 
+    @inlinable
     public mutating func desire(_ key: Key, _ value: Value) { setDesired(key, value) }
 
+    @inlinable
     public mutating func abandon(_ key: Key) { setDesired(key, nil) }
 
     /// Wants nothing any more; what is there becomes a removal.
+    @inlinable
     public mutating func abandonAll() {
-        for key in Array(entries.keys) { setDesired(key, nil) }
+        for key in Array(settled.keys) + Array(differences.keys) { setDesired(key, nil) }
     }
 
     // MARK: What is
 
-    public func actual(_ key: Key) -> Value? { entries[key]?.actual }
+    @inlinable
+    public func actual(_ key: Key) -> Value? {
+        if let difference = differences[key] { difference.actual } else { settled[key] }
+    }
 
     /// One thing as the world has it; nil when it is gone.
+    @inlinable
     public mutating func observe(_ key: Key, _ value: Value?) { setActual(key, value) }
 
     /// All that is there: what is not among them is gone.
+    @inlinable
     public mutating func observeAll(_ present: some Sequence<(Key, Value)>) {
         var missing = Set<Key>(minimumCapacity: actualCount)
-        for (key, entry) in entries where entry.actual != nil { missing.insert(key) }
+        for (key, _) in allActual { missing.insert(key) }
         for (key, value) in present {
             setActual(key, value)
             missing.remove(key)
@@ -68,6 +90,7 @@ public struct DeltaTracker<Key: Hashable, Value: Equatable> {
     }
 
     /// The change was carried out.
+    @inlinable
     public mutating func confirm(_ change: Change) {
         switch change {
         case .add(let key, let value), .replace(let key, _, let value): setActual(key, value)
@@ -77,14 +100,14 @@ public struct DeltaTracker<Key: Hashable, Value: Equatable> {
 
     // MARK: What to do
 
-    public var isSettled: Bool { differing.isEmpty }
-    public var pendingCount: Int { differing.count }
+    @inlinable public var isSettled: Bool { differences.isEmpty }
+    @inlinable public var pendingCount: Int { differences.count }
 
     /// One per differing key, in no order; costs nothing for keys that agree.
+    @inlinable
     public var changes: some Sequence<Change> {
-        differing.lazy.map { key in
-            let entry = entries[key]
-            switch (entry?.desired, entry?.actual) {
+        differences.lazy.map { key, difference in
+            switch (difference.desired, difference.actual) {
             case (let desired?, nil): return Change.add(key, desired)
             case (let desired?, let actual?): return Change.replace(key, actual, with: desired)
             case (nil, let actual?): return Change.remove(key, actual)
@@ -94,48 +117,61 @@ public struct DeltaTracker<Key: Hashable, Value: Equatable> {
     }
 
     /// Everything desired, in no order.
+    @inlinable
     public var allDesired: some Sequence<(key: Key, value: Value)> {
-        entries.lazy.compactMap { key, entry in entry.desired.map { (key: key, value: $0) } }
+        let open = differences.lazy.compactMap { key, difference in
+            difference.desired.map { (key: key, value: $0) }
+        }
+        return settled.map { (key: $0.key, value: $0.value) } + open
     }
 
     /// Everything that is there, in no order.
+    @inlinable
     public var allActual: some Sequence<(key: Key, value: Value)> {
-        entries.lazy.compactMap { key, entry in entry.actual.map { (key: key, value: $0) } }
+        let open = differences.lazy.compactMap { key, difference in
+            difference.actual.map { (key: key, value: $0) }
+        }
+        return settled.map { (key: $0.key, value: $0.value) } + open
     }
 
     // MARK: -
 
-    private mutating func setDesired(_ key: Key, _ value: Value?) {
-        let had = modify(key) { entry in
-            defer { entry.desired = value }
-            return entry.desired != nil
-        }
-        desiredCount += (value == nil ? 0 : 1) - (had ? 1 : 0)
+    @inlinable
+    mutating func setDesired(_ key: Key, _ value: Value?) {
+        let now = current(key)
+        desiredTotal += (value == nil ? 0 : 1) - (now.desired == nil ? 0 : 1)
+        store(key, Difference(desired: value, actual: now.actual), before: now)
     }
 
-    private mutating func setActual(_ key: Key, _ value: Value?) {
-        let had = modify(key) { entry in
-            defer { entry.actual = value }
-            return entry.actual != nil
-        }
-        actualCount += (value == nil ? 0 : 1) - (had ? 1 : 0)
+    @inlinable
+    mutating func setActual(_ key: Key, _ value: Value?) {
+        let now = current(key)
+        actualTotal += (value == nil ? 0 : 1) - (now.actual == nil ? 0 : 1)
+        store(key, Difference(desired: now.desired, actual: value), before: now)
     }
 
-    private mutating func modify(_ key: Key, _ body: (inout Entry) -> Bool) -> Bool {
-        var entry = entries[key] ?? Entry()
-        let had = body(&entry)
-        if entry.desired == nil, entry.actual == nil {
-            entries[key] = nil
-            differing.remove(key)
+    @inlinable
+    func current(_ key: Key) -> Difference {
+        if let difference = differences[key] { return difference }
+        let value = settled[key]
+        return Difference(desired: value, actual: value)
+    }
+
+    /// A difference is never between two nils, nor between two equals.
+    @inlinable
+    mutating func store(_ key: Key, _ now: Difference, before: Difference) {
+        if now.desired == now.actual {
+            if before.desired != before.actual { differences.removeValue(forKey: key) }
+            settled[key] = now.desired
+            // What a first sync needed is given back.
+            if differences.isEmpty, differences.capacity > 1024 { differences = [:] }
         } else {
-            let agrees = entry.desired == entry.actual
-            entries[key] = entry
-            if agrees { differing.remove(key) } else { differing.insert(key) }
+            if before.desired == before.actual, before.desired != nil { settled.removeValue(forKey: key) }
+            differences[key] = now
         }
-        return had
     }
 }
 
-extension DeltaTracker.Entry: Sendable where Key: Sendable, Value: Sendable {}
+extension DeltaTracker.Difference: Sendable where Key: Sendable, Value: Sendable {}
 extension DeltaTracker: Sendable where Key: Sendable, Value: Sendable {}
 extension DeltaTracker.Change: Sendable where Key: Sendable, Value: Sendable {}

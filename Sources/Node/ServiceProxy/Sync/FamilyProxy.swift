@@ -8,7 +8,7 @@ struct SyncReport: Equatable, Sendable {
     /// Element operations in the kernel: a changed value counts as two.
     var elementWrites = 0
     var deletedFlows = 0
-    /// Service ports without a local endpoint where a policy wants one, as `kubeproxy_sync_proxy_rules_no_local_endpoints_total`.
+    /// Batches that the kernel refused and that fitted after the table was read again.
     var retries = 0
 
     static func + (a: Self, b: Self) -> Self {
