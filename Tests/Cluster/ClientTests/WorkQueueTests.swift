@@ -87,42 +87,52 @@ import Testing
             let seen = Seen()
             let work = Task(executorPreference: loop) {
                 await reconcile("test", queue, workers: 4) { key in
-                    let tries = seen.withLock { seen in
-                        if !seen.active.insert(key).inserted { seen.clash = true }
-                        seen.tries[key, default: 0] += 1
-                        return seen.tries[key] ?? 0
-                    }
+                    let tries = seen.begin(key)
+                    defer { seen.end(key) }
                     try await loop.sleep(for: .milliseconds(1))
-                    seen.withLock { _ = $0.active.remove(key) }
                     if tries < 3 { throw Failure() }
                     return .done
                 }
             }
             for key in 0..<10 { queue.add(key) }
-            while seen.withLock({ $0.tries.values.filter { $0 == 3 }.count }) < 10 {
+            while seen.keys(tried: 3) < 10 {
                 for key in 0..<10 { queue.add(key) }
                 try await loop.sleep(for: .milliseconds(1))
-                if seen.withLock({ $0.tries.values.contains { $0 > 3 } }) { break }
+                if seen.mostTries > 3 { break }
             }
-            #expect(seen.withLock { !$0.clash })
             work.cancel()
             await work.value
+            let clashes = seen.clashes
+            #expect(clashes.isEmpty, "keys that two workers had at once")
         }
     }
 
     /// What the workers of a test did.
     final class Seen: Sendable {
-        private let state = Mutex<(active: Set<Int>, tries: [Int: Int], clash: Bool)>(([], [:], false))
-        func withLock<R>(_ body: (inout (active: Set<Int>, tries: [Int: Int], clash: Bool)) -> R) -> R {
-            state.withLock { value in
-                let result = body(&value)
-                return Unchecked(result)
-            }.value
+        private struct State {
+            var active: Set<Int> = []
+            var tries: [Int: Int] = [:]
+            var clashes: [Int] = []
         }
-        private struct Unchecked<R>: @unchecked Sendable {
-            let value: R
-            init(_ value: R) { self.value = value }
+        private let state = Mutex(State())
+
+        /// Answers which try of `key` this is.
+        func begin(_ key: Int) -> Int {
+            state.withLock { state in
+                if !state.active.insert(key).inserted { state.clashes.append(key) }
+                state.tries[key, default: 0] += 1
+                return state.tries[key, default: 0]
+            }
         }
+
+        func end(_ key: Int) { state.withLock { _ = $0.active.remove(key) } }
+
+        func keys(tried count: Int) -> Int { state.withLock { $0.tries.values.count { $0 == count } } }
+
+        var mostTries: Int { state.withLock { $0.tries.values.max() ?? 0 } }
+
+        /// Keys that were begun again before their end.
+        var clashes: [Int] { state.withLock { $0.clashes } }
     }
 
     struct Failure: Error {}
