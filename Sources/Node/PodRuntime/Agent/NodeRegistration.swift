@@ -56,10 +56,19 @@ public struct NodeRegistration: Sendable {
     public func keepStatus() async {
         var sent: (status: JSONValue, at: MonotonicTime)?
         var previous: JSONValue?
+        let started = MonotonicTime.now()
         while !Task.isCancelled {
             let reason = await unready()
             do {
                 if previous == nil { previous = try await register().json["status"] ?? [:] }
+                if reason != nil, Self.saysReady(previous),
+                    MonotonicTime.now().duration(since: started) < Self.startupGrace
+                {
+                    // A restart: the pods run on, and what is not up yet will be in a moment. Saying so would take them
+                    // out of every Service.
+                    try await EventLoop.sleep(for: Self.evaluationPeriodUnready)
+                    continue
+                }
                 let status = report.status(unready: reason, previous: previous, now: .now())
                 let isDue = sent.map { MonotonicTime.now().duration(since: $0.at) >= Self.heartbeat } ?? true
                 if isDue || sent.map({ !NodeReport.isSame($0.status, status) }) ?? true {
@@ -81,6 +90,15 @@ public struct NodeRegistration: Sendable {
             }
             let period = reason == nil ? Self.evaluationPeriod : Self.evaluationPeriodUnready
             try? await EventLoop.sleep(for: period)
+        }
+    }
+
+    /// How long after its start a node that was ready may be silent about what is not up yet.
+    static let startupGrace: Duration = .seconds(10)
+
+    private static func saysReady(_ status: JSONValue?) -> Bool {
+        (status?["conditions"]?.array ?? []).contains {
+            $0["type"]?.string == "Ready" && $0["status"]?.string == "True"
         }
     }
 
