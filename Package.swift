@@ -155,7 +155,10 @@ let targets: [Target] = [
         ["Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "Bytes"]),
     tests(
         "ServiceProxyTests", "Node/ServiceProxyTests",
-        ["ServiceProxy", "ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "Telemetry", "Bytes", "TestSupport"]),
+        [
+            "ServiceProxy", "ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "Telemetry", "Bytes",
+            "TestSupport",
+        ]),
     tests(
         "PodNetworkTests", "Node/PodNetworkTests",
         ["PodNetwork", "Netlink", "Delta", "JSON", "Reactor", "Bytes", "CLinux", "TestSupport"]),
