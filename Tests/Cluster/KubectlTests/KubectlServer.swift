@@ -93,12 +93,18 @@ extension Result where Failure == any Error {
     }
 }
 
-/// The kubectls to try: the one on the PATH, and the oldest and newest `kubectl.1.NN` there or where Google's packages
-/// put several. `WEFT_KUBECTL` (a list of paths with colons between) replaces the search.
+/// The kubectls to try: the one on the PATH, and the oldest and newest `kubectl.1.NN` there or where
+/// the one on the PATH links to. `WEFT_KUBECTL` (a list of paths with colons between) replaces the search.
 func kubectlsAtHand() -> [String] {
     if let given = getenv("WEFT_KUBECTL") { return String(cString: given).split(separator: ":").map(String.init) }
     let path = getenv("PATH").map { String(cString: $0) } ?? ""
-    let folders = path.split(separator: ":").map(String.init) + ["/usr/lib/google-cloud-sdk/bin"]
+    var folders = path.split(separator: ":").map(String.init)
+    for folder in folders {
+        guard let real = realpath("\(folder)/kubectl", nil) else { continue }
+        defer { free(real) }
+        let target = String(cString: real)
+        if let slash = target.lastIndex(of: "/") { folders.append(String(target[..<slash])) }
+    }
     func find(_ name: String) -> String? { folders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 } }
     let versions = (20...40).compactMap { find("kubectl.1.\($0)") }
     let ends = [versions.first, versions.count > 1 ? versions.last : nil]

@@ -15,7 +15,7 @@ struct Kubectl: Sendable, CustomTestStringConvertible {
     /// be had.
     static let found: [Kubectl] = {
         var all: [Kubectl] = []
-        let tools = "/usr/lib/google-cloud-sdk/bin"
+        let tools = folderOfKubectl ?? "/usr/bin"
         for name in ((try? Files.list(tools)) ?? []).sorted() where name.hasPrefix("kubectl.1.") {
             all.append(Kubectl(version: String(name.dropFirst("kubectl.".count)), path: tools + "/" + name))
         }
@@ -26,8 +26,17 @@ struct Kubectl: Sendable, CustomTestStringConvertible {
         return all
     }()
 
+    /// Where what `kubectl` on the machine links to stands, and other versions beside it.
+    private static let folderOfKubectl: String? = {
+        guard let real = realpath("/usr/bin/kubectl", nil) else { return nil }
+        defer { free(real) }
+        let path = String(cString: real)
+        return path.lastIndex(of: "/").map { String(path[..<$0]) }
+    }()
+
     private static func debian() -> Kubectl? {
-        if Files.exists("/usr/bin/kubectl") { return Kubectl(version: "1.20-debian", path: "/usr/bin/kubectl") }
+        // A link leads to another vendor's.
+        if folderOfKubectl == "/usr/bin" { return Kubectl(version: "1.20-debian", path: "/usr/bin/kubectl") }
         let folder = ".build/test-tools"
         let program = folder + "/usr/bin/kubectl"
         if !Files.exists(program) {
