@@ -25,8 +25,10 @@ done
 cat "$log"/*.log >"$log/all"
 
 # One line a test: a check mark, a cross, or an arrow for what was skipped and why.
-passed=$(grep -cE '^(✔|.\[[0-9;]*m✔.*) Test [^ ]+.* passed after' "$log/all")
-failed=$(grep -cE '^(✘|.\[[0-9;]*m✘.*) Test [^ ]+.* failed after' "$log/all")
+# The line that closes a target's run counts tests itself and is none.
+grep -vE ' Test run with [0-9]+ tests?' "$log/all" >"$log/tests"
+passed=$(grep -cE '^(✔|.\[[0-9;]*m✔.*) Test [^ ]+.* passed after' "$log/tests")
+failed=$(grep -cE '^(✘|.\[[0-9;]*m✘.*) Test [^ ]+.* failed after' "$log/tests")
 skipped=$(grep -E '^➜ Test .* skipped' "$log/all" | tee "$log/skipped" | grep -c .)
 [ "$skipped" -gt 0 ] && cat "$log/skipped"
 [ $status -ne 0 ] && [ "$failed" -eq 0 ] && failed=1

@@ -32,7 +32,7 @@ import Testing
         }
         let loop = group.next
         let running = loop.task { await informer.run() }
-        try await withTimeout(.seconds(10), on: loop) {
+        try await withTimeout(.seconds(60), on: loop) {
             while !isDone(informer, story.all) { try await loop.sleep(for: .milliseconds(2)) }
         }
         check(informer)

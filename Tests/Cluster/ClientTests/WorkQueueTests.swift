@@ -7,7 +7,7 @@ import Testing
     func onLoop(_ body: @escaping @Sendable (EventLoop) async throws -> Void) async throws {
         let group = try EventLoopGroup(count: 1)
         let loop = group.next
-        try await withTimeout(.seconds(10), on: loop) { try await body(loop) }
+        try await withTimeout(.seconds(60), on: loop) { try await body(loop) }
         await group.shutdown()
     }
 

@@ -73,7 +73,7 @@ struct LiveCluster {
     ) async throws {
         var seen = ""
         let started = MonotonicTime.now()
-        while MonotonicTime.now().duration(since: started) < .seconds(20) {
+        while MonotonicTime.now().duration(since: started) < .seconds(60) {
             let state = try await condition()
             if state.holds { return }
             seen = state.seen

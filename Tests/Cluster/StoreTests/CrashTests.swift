@@ -51,7 +51,7 @@ struct CrashTests {
             let child = try spawnSelf(filter: "crashChild", environment: ["WEFT_STORE_CRASH=\(scratch.path)"])
             // From when it writes, a random while: at first during opening, later amid commits and checkpoints.
             let begun = (try? read(scratch.path + "/acknowledged").count) ?? 0
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .seconds(60)
             while round % 4 != 3, ((try? read(scratch.path + "/acknowledged").count) ?? 0) == begun,
                 ContinuousClock.now < deadline
             {

@@ -315,7 +315,7 @@ final class Recorder: Sendable {
     }
 
     func wait(for count: Int) async throws -> [StoreEvent] {
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(60)
         while self.count < count {
             if ContinuousClock.now > deadline { throw Late(description: "\(self.count) of \(count) events after 20 s") }
             try await Task.sleep(for: .milliseconds(1))

@@ -73,7 +73,7 @@ final class PacketLab {
             try process.run()
             servers.append(process)
         }
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(60)
         for (place, address) in [(Place.podA, "10.244.1.2"), (.podB, "10.244.1.3"), (.remote, "10.244.2.5")] {
             while try !ask(.node, "tcp \(address) 8080").starts(with: "\(place)") {
                 guard ContinuousClock.now < deadline else {

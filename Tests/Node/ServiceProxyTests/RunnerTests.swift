@@ -96,7 +96,7 @@ struct RunnerTests {
     }
 
     private static func until(_ what: String, _ holds: () throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(60)
         while try !holds() {
             guard ContinuousClock.now < deadline else { throw ProxyBench.Failure(description: "never: \(what)") }
             try await Task.sleep(for: .milliseconds(5))

@@ -49,7 +49,7 @@ private final class Collector: DatagramHandler, @unchecked Sendable {
                     if number % 50 == 49 { try await group.all[0].sleep(for: .milliseconds(1)) }
                 }
             }
-            let back = try await withTimeout(.seconds(20), on: group.all[0]) { try await collector.done.value() }
+            let back = try await withTimeout(.seconds(60), on: group.all[0]) { try await collector.done.value() }
             #expect(back.map { $0.withUnsafeBytes { $0.loadUnaligned(as: Int.self) } } == Array(0..<500))
             let (received, sent) = try await group.all[1].perform { (server.received, server.sent) }
             #expect(received == 500 && sent == 500)
@@ -69,7 +69,7 @@ private final class Collector: DatagramHandler, @unchecked Sendable {
                 try DatagramSocket(.ip(.loopbackV4, 0), on: group.all[0], handler: collector)
             }
             try await group.all[0].perform { _ = [1, 2, 3].withUnsafeBytes { client.send($0, to: asked) } }
-            _ = try await withTimeout(.seconds(20), on: group.all[0]) { try await collector.done.value() }
+            _ = try await withTimeout(.seconds(60), on: group.all[0]) { try await collector.done.value() }
             let sources = try await group.all[0].perform { collector.sources }
             #expect(sources == [asked])
         }
@@ -97,7 +97,7 @@ private final class Collector: DatagramHandler, @unchecked Sendable {
                 #expect(!([UInt8](repeating: 0, count: 1025).withUnsafeBytes { client.send($0, to: end) }))
                 #expect([UInt8](repeating: 0, count: 1000).withUnsafeBytes { client.send($0, to: end) })
             }
-            let (count, isTruncated) = try await withTimeout(.seconds(20), on: group.all[0]) {
+            let (count, isTruncated) = try await withTimeout(.seconds(60), on: group.all[0]) {
                 try await marks.seen.value()
             }
             #expect(count == 512 && isTruncated)
@@ -116,7 +116,7 @@ private final class Collector: DatagramHandler, @unchecked Sendable {
                     .ip(.loopbackV4, 0), on: group.all[0], connectedTo: SocketAddress(end), handler: collector)
                 _ = [1].withUnsafeBytes { client.send($0, to: end) }
             }
-            let error = try await withTimeout(.seconds(20), on: group.all[0]) { try await collector.failed.value() }
+            let error = try await withTimeout(.seconds(60), on: group.all[0]) { try await collector.failed.value() }
             #expect(error.errno == ECONNREFUSED)
         }
     }

@@ -47,7 +47,7 @@ struct HTTP2Tests {
             var watches: [HTTPResponseStream] = []
             for _ in 0..<20 {
                 let watch = try await client.stream("GET", "/watch")
-                #expect(try await watch.next(timeout: .seconds(5)) == Array("first".utf8))
+                #expect(try await watch.next(timeout: .seconds(60)) == Array("first".utf8))
                 watches.append(watch)
             }
             let seen1 = try await client.request("GET", "/x").text
@@ -72,12 +72,12 @@ struct HTTP2Tests {
             let body = [UInt8](repeating: 3, count: 900_000)
             for round in 0..<40 {
                 if round % 2 == 0 {
-                    let response = try await client.request("POST", "/echo", body: body, timeout: .seconds(10))
+                    let response = try await client.request("POST", "/echo", body: body, timeout: .seconds(60))
                     #expect(response.body.count == body.count)
                 } else {
                     // Dropped when it has come, or while it comes.
                     let stream = try await client.stream("POST", "/echo", body: body)
-                    if round % 4 == 1 { _ = try await stream.next(timeout: .seconds(10)) }
+                    if round % 4 == 1 { _ = try await stream.next(timeout: .seconds(60)) }
                 }
             }
             #expect(await server.server.counters().connections == 1)
@@ -128,7 +128,7 @@ struct HTTP2Tests {
             #expect(seen6)
             // Reading goes on from where it stopped.
             var got = 0
-            while got < 8 << 20 { got += try #require(try await flood.next(timeout: .seconds(5))).count }
+            while got < 8 << 20 { got += try #require(try await flood.next(timeout: .seconds(60))).count }
         }
     }
 

@@ -155,11 +155,11 @@ struct PeerTests {
         // TLS spoken to a server without it, and the other way round.
         try await withServer { server in
             let client = server.client(secure: try certificates.clientContext())
-            await #expect(throws: HTTPError.self) { try await client.request("GET", "/", timeout: .seconds(5)) }
+            await #expect(throws: HTTPError.self) { try await client.request("GET", "/", timeout: .seconds(60)) }
         }
         try await withServer(tls: certificates.serverContext()) { server in
             await #expect(throws: HTTPError.self) {
-                try await server.client().request("GET", "/", timeout: .seconds(5))
+                try await server.client().request("GET", "/", timeout: .seconds(60))
             }
         }
     }

@@ -240,7 +240,7 @@ func exchange(_ port: UInt16, _ request: String, halfClose: Bool = false) async 
 
 /// Waits for a condition; fails with what was seen last.
 func eventually<T: Sendable>(
-    _ what: String, on loop: EventLoop, within limit: Duration = .seconds(10), _ value: () async throws -> T,
+    _ what: String, on loop: EventLoop, within limit: Duration = .seconds(60), _ value: () async throws -> T,
     until holds: (T) -> Bool
 ) async throws {
     let end = ContinuousClock.now + limit

@@ -206,7 +206,7 @@ final class TestWatch: @unchecked Sendable {
                 buffer.removeSubrange(...end)
                 return try JSONValue.parse(line)
             }
-            guard let part = try await withDeadline(.seconds(10), { try await self.stream.next() }) else { return nil }
+            guard let part = try await withDeadline(.seconds(60), { try await self.stream.next() }) else { return nil }
             buffer += part
         }
     }

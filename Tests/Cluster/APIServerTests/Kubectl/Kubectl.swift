@@ -58,7 +58,7 @@ struct Kubectl: Sendable, CustomTestStringConvertible {
     /// Runs it with a kubeconfig and a home of its own, so that no cache is shared.
     func run(
         _ arguments: [String], kubeconfig: String, home: String, environment: [String] = [], input: String? = nil,
-        patience: Duration = .seconds(40)
+        patience: Duration = .seconds(90)
     ) async throws -> Output {
         let serial = UInt64.random(in: 0...UInt64.max)
         let (outputPath, inputPath) = ("\(home)/out-\(serial)", "\(home)/in-\(serial)")

@@ -144,7 +144,7 @@ struct KubectlTests {
             async let output = kubectl.run(
                 ["get", "cm", "-w", "--request-timeout=4s"], kubeconfig: kubeconfig, home: server.folder)
             // Until the command watches; its own list comes before.
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .seconds(60)
             let client = try server.client()
             while ContinuousClock.now < deadline {
                 let metrics = String(decoding: try await client.get("/metrics").body, as: UTF8.self)

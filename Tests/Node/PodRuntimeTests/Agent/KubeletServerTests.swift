@@ -27,7 +27,7 @@ struct KubeletServerTests {
             let client = HTTPClient(
                 on: loop, endpoint: HTTPEndpoint(host: "127.0.0.1", port: port, isSecure: true), tls: context)
             defer { client.close() }
-            return try await client.request("GET", path, timeout: .seconds(20))
+            return try await client.request("GET", path, timeout: .seconds(60))
         }
     }
 

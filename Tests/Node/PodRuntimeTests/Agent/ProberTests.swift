@@ -53,12 +53,12 @@ struct ProberTests {
         try await withServer { loop, port in
             let prober = try prober(loop, port: port)
             for (status, success) in [(200, true), (204, true), (302, true), (399, true), (400, false), (500, false)] {
-                let answer = await prober.run(get("/\(status)", .name("web")), timeout: .seconds(5))
+                let answer = await prober.run(get("/\(status)", .name("web")), timeout: .seconds(60))
                 #expect(answer.success == success, "\(status)")
                 if !success { #expect(answer.output == "HTTP probe failed with statuscode: \(status)") }
             }
             let header = HTTPAction.Header(name: "X-Own", value: "1")
-            #expect(await prober.run(get("/agent", .number(port), headers: [header]), timeout: .seconds(5)).success)
+            #expect(await prober.run(get("/agent", .number(port), headers: [header]), timeout: .seconds(60)).success)
         }
     }
 

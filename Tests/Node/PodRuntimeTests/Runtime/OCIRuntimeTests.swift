@@ -172,13 +172,13 @@ struct OCIRuntimeTests {
             let started = try await fixture.start(pod, sandbox: try await fixture.sandbox(pod))
             let runtime = fixture.runtime
             let good = try await runtime.exec(
-                started.id, ["/bin/sh", "-c", "echo $GREETING; exit 4"], timeout: .seconds(10))
+                started.id, ["/bin/sh", "-c", "echo $GREETING; exit 4"], timeout: .seconds(60))
             #expect(good.code == 4)
             #expect(good.text == "hello")
             let slow = try await runtime.exec(started.id, ["/bin/sleep", "77"], timeout: .milliseconds(300))
             #expect(slow.timedOut)
             let left = try await runtime.exec(
-                started.id, ["/bin/sh", "-c", "ps ax | grep -c '[s]leep 77'"], timeout: .seconds(10))
+                started.id, ["/bin/sh", "-c", "ps ax | grep -c '[s]leep 77'"], timeout: .seconds(60))
             #expect(left.text == "0")
         }
     }
