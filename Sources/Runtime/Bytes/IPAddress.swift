@@ -4,17 +4,18 @@
 public struct IPAddress: Hashable, Sendable {
     public enum Family: UInt8, Sendable, Hashable { case v4 = 4, v6 = 6 }
 
-    public let family: Family
+    // The family comes last: what stands behind an address in a struct then fills the room up to 24 bytes.
     /// The first eight bytes of an IPv6 address as a big-endian number; 0 for IPv4.
     public let high: UInt64
     /// The last eight bytes of an IPv6 address, or the IPv4 address, as a number.
     public let low: UInt64
+    public let family: Family
 
     @inlinable
     init(family: Family, high: UInt64, low: UInt64) {
-        self.family = family
         self.high = high
         self.low = low
+        self.family = family
     }
 
     /// From a number in host order: `0x7F000001` is 127.0.0.1.

@@ -1,14 +1,11 @@
 import Bytes
 import ClusterAPI
-import Delta
 
 /// From the plans of Services to the elements that should be in the table: keeps ids and slots, and who claims which
 /// frontend. A value without I/O, for one address family.
 struct DesiredServices: Sendable {
-    typealias Tracker = DeltaTracker<ServiceElementKey, ServiceElementValue>
-
     /// Desired and actual elements; the kernel's side confirms here.
-    var tracker = Tracker()
+    var tracker = ServiceElements()
     private var applied: [ObjectKey: Applied] = [:]
     private var ids = ListIdentifiers()
     /// Frontends that a Service wants and another has: whoever lets go makes the waiting ones dirty.
@@ -19,25 +16,30 @@ struct DesiredServices: Sendable {
 
     /// What a Service has in the tracker.
     private struct Applied: Sendable {
-        var lists: [ListName: (id: UInt32, slots: Int)] = [:]
+        var lists: [List] = []
         var frontends: [ServiceElementKey] = []
         var shared: [ServiceElementKey] = []
     }
 
-    private struct ListName: Hashable, Sendable {
+    /// One endpoint list of a Service, by what names it, and its id.
+    private struct List: Sendable {
         var port: String
         var transport: Transport
         var kind: ListKind
+        var id: UInt32
+
+        func isOf(_ plan: PortPlan, _ kind: ListKind) -> Bool {
+            port == plan.name && transport == plan.transport && self.kind == kind
+        }
     }
 
     var serviceCount: Int { applied.count }
 
     /// The table was read: ids that it uses must not be given to others.
     mutating func adoptIdentifiers() {
-        for (key, _) in tracker.allActual {
+        for list in tracker.actualLists { ids.reserve(list) }
+        for (key, value) in tracker.allActualSingles {
             if case .endpoint(let list, _) = key { ids.reserve(list) }
-        }
-        for (_, value) in tracker.allActual {
             if case .dispatch(let dispatch) = value { ids.reserve(dispatch.list) }
         }
     }
@@ -60,8 +62,8 @@ struct DesiredServices: Sendable {
             tracker.abandon(element)
             freed.formUnion(waiting.removeValue(forKey: element) ?? [])
         }
-        for (name, list) in before.lists where now.lists[name]?.id != list.id {
-            setSlots([], of: list.id, had: list.slots)
+        for list in before.lists where !now.lists.contains(where: { $0.id == list.id }) {
+            tracker.abandonSlots(of: list.id)
             ids.release(list.id)
         }
         let isGone = plan.ports.isEmpty && now.shared.isEmpty
@@ -73,20 +75,13 @@ struct DesiredServices: Sendable {
     private mutating func apply(_ port: PortPlan, of key: ObjectKey, before: Applied, now: inout Applied) {
         var dispatches: [ListKind: (SlotClass, UInt32)] = [:]
         for (kind, endpoints) in port.lists {
-            let name = ListName(port: port.name, transport: port.transport, kind: kind)
             guard let slotClass = SlotClass(endpoints: endpoints.count) else { continue }
-            let known = before.lists[name]
-            guard let id = known?.id ?? adopted(port, kind) ?? ids.take() else { continue }
+            let known = before.lists.first { $0.isOf(port, kind) }?.id
+            guard let id = known ?? adopted(port, kind) ?? ids.take() else { continue }
             ids.hold(id)
-            let had = known?.slots ?? presentSlots(of: id)
-            let present = (0..<had).map { slot -> Endpoint? in
-                let element = ServiceElementKey.endpoint(list: id, slot: UInt32(slot))
-                guard case .endpoint(let address, let port)? = tracker.desired(element) ?? tracker.actual(element)
-                else { return nil }
-                return Endpoint(address: address, port: port)
-            }
-            setSlots(SlotTable.assign(endpoints, present: present, slots: slotClass.slots), of: id, had: had)
-            now.lists[name] = (id, slotClass.slots)
+            let present = tracker.slots(of: id)
+            tracker.desireSlots(SlotTable.assign(endpoints, present: present, slots: slotClass.slots), of: id)
+            now.lists.append(List(port: port.name, transport: port.transport, kind: kind, id: id))
             dispatches[kind] = (slotClass, id)
         }
         for (isExternal, frontends) in [(false, port.frontends), (true, port.external)] {
@@ -123,20 +118,6 @@ struct DesiredServices: Sendable {
             }
         }
         return nil
-    }
-
-    private func presentSlots(of id: UInt32) -> Int {
-        var slots = 0
-        while tracker.actual(.endpoint(list: id, slot: UInt32(slots))) != nil { slots += 1 }
-        return slots
-    }
-
-    private mutating func setSlots(_ endpoints: [Endpoint], of id: UInt32, had: Int) {
-        for (slot, endpoint) in endpoints.enumerated() {
-            tracker.desire(.endpoint(list: id, slot: UInt32(slot)), .endpoint(endpoint.address, endpoint.port))
-        }
-        guard had > endpoints.count else { return }
-        for slot in endpoints.count..<had { tracker.abandon(.endpoint(list: id, slot: UInt32(slot))) }
     }
 
     private mutating func retain(_ element: ServiceElementKey) {

@@ -3,41 +3,39 @@ enum SlotTable {
     /// The new slots for `endpoints` (sorted, unique), given the present ones: who stays keeps its slots, who leaves gives
     /// them up, and only what equal shares demand moves. Depends on nothing else, so a restart that finds the present
     /// slots in the kernel changes nothing.
-    static func assign(_ endpoints: [Endpoint], present: [Endpoint?], slots count: Int) -> [Endpoint] {
+    static func assign(_ endpoints: [Endpoint], present: [Endpoint], slots count: Int) -> [Endpoint] {
+        if present.isEmpty, endpoints.count == count { return endpoints }
         let endpoints = endpoints.prefix(count)
         guard !endpoints.isEmpty else { return [] }
         let share = count / endpoints.count
         /// How many may still have one slot more than the share.
         var extra = count % endpoints.count
-        var held: [Endpoint: Int] = [:]
-        held.reserveCapacity(endpoints.count)
-        for endpoint in endpoints { held[endpoint] = 0 }
-        var slots = [Endpoint?](repeating: nil, count: count)
+        /// Slots of each endpoint, by its place in `endpoints`.
+        var held = [Int](repeating: 0, count: endpoints.count)
+        func take(_ index: Int) -> Bool {
+            if held[index] == share, extra > 0 { extra -= 1 } else if held[index] >= share { return false }
+            held[index] += 1
+            return true
+        }
+        var slots = [Endpoint](repeating: .none, count: count)
         for index in 0..<min(count, present.count) {
-            guard let endpoint = present[index], let has = held[endpoint] else { continue }
-            if has < share {
-                held[endpoint] = has + 1
-            } else if has == share, extra > 0 {
-                held[endpoint] = has + 1
-                extra -= 1
-            } else {
-                continue
-            }
-            slots[index] = endpoint
+            if let place = place(of: present[index], in: endpoints), take(place) { slots[index] = present[index] }
         }
-        var next = endpoints.startIndex
-        return slots.map { slot in
-            if let slot { return slot }
-            while true {
-                let endpoint = endpoints[next]
-                let has = held[endpoint] ?? 0
-                if has < share || (has == share && extra > 0) {
-                    if has == share { extra -= 1 }
-                    held[endpoint] = has + 1
-                    return endpoint
-                }
-                next += 1
-            }
+        var next = 0
+        for index in slots.indices where slots[index] == .none {
+            while !take(next) { next += 1 }
+            slots[index] = endpoints[next]
         }
+        return slots
+    }
+
+    /// By halves; nil for one that is not among them.
+    private static func place(of endpoint: Endpoint, in sorted: ArraySlice<Endpoint>) -> Int? {
+        var (low, high) = (sorted.startIndex, sorted.endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if sorted[middle] < endpoint { low = middle + 1 } else { high = middle }
+        }
+        return low < sorted.endIndex && sorted[low] == endpoint ? low : nil
     }
 }

@@ -1,43 +1,89 @@
-import Delta
 import Netlink
 
 extension ServiceElementCodec {
     /// The element operations that carry out `changes`: removals first, then additions, set by set, so that each set's fit
     /// into few messages. A changed value is a removal and an addition; in one batch no packet sees the gap.
-    func append(_ changes: [DesiredServices.Tracker.Change], in table: NFTableName, to batch: inout NFBatch) {
-        var removals = [[ServiceElementKey]](repeating: [], count: ServiceSet.allCases.count)
-        var additions = [[(ServiceElementKey, ServiceElementValue)]](
-            repeating: [], count: ServiceSet.allCases.count)
-        for change in changes {
-            let set = Self.set(of: change.key).rawValue
-            switch change {
-            case .add(let key, let value): additions[set].append((key, value))
-            case .remove(let key, _): removals[set].append(key)
-            case .replace(let key, _, let value):
-                removals[set].append(key)
-                additions[set].append((key, value))
-            }
-        }
-        var (key, data): ([UInt8], [UInt8]) = ([], [])
+    func append(_ changes: ServiceElements.Changes, in table: NFTableName, to batch: inout NFBatch) {
+        var writer = ElementWriter(codec: self)
         for set in ServiceSet.allCases {
             let name = set.name(in: table)
-            for element in removals[set.rawValue] {
-                key.removeAll(keepingCapacity: true)
-                encode(element, into: &key)
-                key.withUnsafeBytes { batch.element(.delete, key: $0, in: name) }
-            }
-        }
-        for set in ServiceSet.allCases {
-            let name = set.name(in: table)
-            for (element, value) in additions[set.rawValue] {
-                key.removeAll(keepingCapacity: true)
-                data.removeAll(keepingCapacity: true)
-                encode(element, into: &key)
-                encode(value, into: &data)
-                key.withUnsafeBytes { key in
-                    data.withUnsafeBytes { batch.element(.add, key: key, data: $0.isEmpty ? nil : $0, in: name) }
+            for change in changes.singles where Self.set(of: change.key) == set {
+                switch change {
+                case .add: break
+                case .remove(let key, _), .replace(let key, _, _): writer.remove(key, from: name, in: &batch)
                 }
             }
+            if set == .endpoints {
+                for change in changes.lists {
+                    change.forEachSlot { slot, old, new in
+                        guard old != .none, old != new else { return }
+                        writer.remove(.endpoint(list: change.key, slot: slot), from: name, in: &batch)
+                    }
+                }
+            }
+        }
+        for set in ServiceSet.allCases {
+            let name = set.name(in: table)
+            for change in changes.singles where Self.set(of: change.key) == set {
+                switch change {
+                case .remove: break
+                case .add(let key, let value), .replace(let key, _, let value):
+                    writer.add(key, value, to: name, in: &batch)
+                }
+            }
+            if set == .endpoints {
+                for change in changes.lists {
+                    change.forEachSlot { slot, old, new in
+                        guard new != .none, old != new else { return }
+                        writer.add(
+                            .endpoint(list: change.key, slot: slot), .endpoint(new.address, new.port), to: name,
+                            in: &batch)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes elements through two buffers that are used again and again.
+private struct ElementWriter {
+    let codec: ServiceElementCodec
+    private var key: [UInt8] = []
+    private var data: [UInt8] = []
+
+    init(codec: ServiceElementCodec) { self.codec = codec }
+
+    mutating func remove(_ element: ServiceElementKey, from set: NFSetName, in batch: inout NFBatch) {
+        key.removeAll(keepingCapacity: true)
+        codec.encode(element, into: &key)
+        key.withUnsafeBytes { batch.element(.delete, key: $0, in: set) }
+    }
+
+    mutating func add(
+        _ element: ServiceElementKey, _ value: ServiceElementValue, to set: NFSetName, in batch: inout NFBatch
+    ) {
+        key.removeAll(keepingCapacity: true)
+        data.removeAll(keepingCapacity: true)
+        codec.encode(element, into: &key)
+        codec.encode(value, into: &data)
+        key.withUnsafeBytes { key in
+            data.withUnsafeBytes { batch.element(.add, key: key, data: $0.isEmpty ? nil : $0, in: set) }
+        }
+    }
+}
+
+extension ServiceElements.Lists.Change {
+    /// Each slot that is there before or after; `Endpoint.none` where it is not.
+    fileprivate func forEachSlot(_ visit: (_ slot: UInt32, _ old: Endpoint, _ new: Endpoint) -> Void) {
+        let (old, new): ([Endpoint], [Endpoint]) =
+            switch self {
+            case .add(_, let new): ([], new)
+            case .remove(_, let old): (old, [])
+            case .replace(_, let old, let new): (old, new)
+            }
+        for slot in 0..<max(old.count, new.count) {
+            visit(
+                UInt32(slot), slot < old.count ? old[slot] : .none, slot < new.count ? new[slot] : .none)
         }
     }
 }

@@ -128,7 +128,7 @@ final class KernelTable {
     }
 
     /// Carries out the changes in one transaction; how many element operations that took.
-    func commit(_ changes: [DesiredServices.Tracker.Change]) throws(NFBatchError) -> Int {
+    func commit(_ changes: ServiceElements.Changes) throws(NFBatchError) -> Int {
         var batch = NFBatch()
         codec.append(changes, in: shape.name, to: &batch)
         try commit(batch)

@@ -5,6 +5,9 @@ struct Endpoint: Hashable, Comparable, Sendable {
     var address: IPAddress
     var port: Port
 
+    /// No endpoint: what stands in a slot that is empty.
+    static let none = Endpoint(address: .anyV4, port: 0)
+
     static func < (a: Self, b: Self) -> Bool { a.address == b.address ? a.port < b.port : a.address < b.address }
 }
 

@@ -1,6 +1,5 @@
 import Bytes
 import ClusterAPI
-import Delta
 import Netlink
 
 /// What one apply did.
@@ -107,10 +106,10 @@ final class FamilyProxy {
     private func commitOnce() throws -> Int {
         if !isPrepared { try prepare() }
         guard !desired.tracker.isSettled else { return 0 }
-        let changes = Array(desired.tracker.changes)
+        let changes = desired.tracker.changes
         do {
             let writes = try kernel.commit(changes)
-            for change in changes { desired.tracker.confirm(change) }
+            desired.tracker.confirm(changes)
             return writes
         } catch {
             isPrepared = false
