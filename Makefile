@@ -7,7 +7,7 @@ SHELL := /bin/bash
 LIBRARIES := libmnl-dev libnftnl-dev libssl-dev libnghttp2-dev libsqlite3-dev pkg-config
 PROGRAMS := crun conmon nftables iproute2 procps
 TEST_PEERS := conntrack curl bind9-dnsutils dnsperf tcpdump nginx-light wrk nghttp2-client jq socat \
-	strace openssl containernetworking-plugins etcd-server etcd-client python3
+	strace openssl containernetworking-plugins etcd-server etcd-client python3 python3-pip haproxy libnginx-mod-stream
 
 RELEASE := .build/release
 INSTALLED := weft weft-control weft-node weft-cni weft-dns shop

@@ -23,9 +23,10 @@ func program(_ name: String, _ needs: [String]) -> Target {
         swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ path: String, _ needs: [String]) -> Target {
+func tests(_ name: String, _ path: String, _ needs: [String], data: [String] = []) -> Target {
     .testTarget(
-        name: name, dependencies: needs.map(dependency), path: "Tests/" + path, swiftSettings: swiftSettings)
+        name: name, dependencies: needs.map(dependency), path: "Tests/" + path, exclude: data,
+        swiftSettings: swiftSettings)
 }
 
 func benchmark(_ name: String, _ needs: [String]) -> Target {
@@ -174,6 +175,9 @@ let targets: [Target] = [
     tests(
         "IntegrationTests", "Integration",
         ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
+
+    tests(
+        "ProxyOracleTests", "Oracle", ["YAML", "JSON", "Reactor", "Bytes", "CNghttp2", "TestSupport"], data: ["Cases"]),
 
     // Benchmarks: one program a subject, one table out.
     benchmark("bench-http", ["HTTP", "Reactor", "Bytes"]),

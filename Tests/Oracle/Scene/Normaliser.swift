@@ -1,0 +1,54 @@
+/// Replaces what differs between two runs of the same thing: ports, dates, identifiers, durations.
+struct Normaliser {
+    private let ports: [(text: String, name: String)]
+    private let texts: [(String, String)]
+
+    init(ports: [(UInt16, String)], texts: [(String, String)]) {
+        self.ports = ports.map { (":\($0.0)", ":<\($0.1)>") }
+        self.texts = texts
+    }
+
+    func apply(_ lines: [String]) -> [String] { lines.map(apply) }
+
+    private func apply(_ line: String) -> String {
+        var line = line
+        for (text, name) in texts { line = line.replacing(text, with: name) }
+        for (text, name) in ports where line.contains(text) { line = Self.replacePort(line, text, name) }
+        line = line.replacing(Self.uuid, with: "<uuid>")
+        line = line.replacing(Self.time, with: "<time>")
+        line = line.replacing(Self.date, with: "<date>")
+        line = line.replacing(Self.milliseconds) { "\($0.output.1)<ms>" }
+        return Self.defaultLogLine(line)
+    }
+
+    /// A port's digits must not go on.
+    private static func replacePort(_ line: String, _ text: String, _ name: String) -> String {
+        var out = ""
+        var rest = line[...]
+        while let found = rest.firstRange(of: text) {
+            out += rest[..<found.lowerBound]
+            rest = rest[found.upperBound...]
+            out += rest.first?.isNumber == true ? text : name
+        }
+        return out + rest
+    }
+
+    /// Envoy's own format holds two bare durations behind flags and byte counts.
+    private static func defaultLogLine(_ line: String) -> String {
+        guard line.contains("[<time>] \"") else { return line }
+        var parts = line.split(separator: "\"", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count > 2 else { return line }
+        var words = parts[2].split(separator: " ").map(String.init)
+        for index in words.indices where index >= 4 && words[index].allSatisfy(\.isNumber) { words[index] = "<ms>" }
+        parts[2] = " " + words.joined(separator: " ") + " "
+        return parts.joined(separator: "\"")
+    }
+
+    nonisolated(unsafe) private static let uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
+    nonisolated(unsafe) private static let time = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/
+    nonisolated(unsafe) private static let date =
+        /(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z][a-z] \d{4} \d\d:\d\d:\d\d GMT/
+    /// `ms=12` in a log line that a scene writes, and the headers that carry a duration.
+    nonisolated(unsafe) private static let milliseconds =
+        /(\bms=|"ms":|x-envoy-upstream-service-time: )\d+/
+}
