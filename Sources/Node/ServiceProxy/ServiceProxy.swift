@@ -39,12 +39,7 @@ public final class ServiceProxy {
 
     /// The node's addresses, as they are now: which of them node ports use follows from the configuration.
     public func setNodeAddresses(_ addresses: Set<IPAddress>) {
-        let used: Set<IPAddress> =
-            switch configuration.nodePortAddresses {
-            case .all: []
-            case .addresses(let fixed): Set(fixed)
-            case .prefixes(let prefixes): addresses.filter { address in prefixes.contains { $0.contains(address) } }
-            }
+        let used = configuration.nodePortAddresses.listed(among: addresses)
         for family in families { family.setNodeAddresses(used) }
     }
 

@@ -19,6 +19,15 @@ public struct ServiceProxyConfiguration: Hashable, Sendable {
         case addresses([IPAddress])
         /// On the node's addresses within these prefixes, as they come and go.
         case prefixes([CIDR])
+
+        /// Those that the table must list, of the node's present addresses; none where it answers on all.
+        func listed(among addresses: Set<IPAddress>) -> Set<IPAddress> {
+            switch self {
+            case .all: []
+            case .addresses(let fixed): Set(fixed)
+            case .prefixes(let prefixes): addresses.filter { address in prefixes.contains { $0.contains(address) } }
+            }
+        }
     }
 
     public var node: NodeIdentity

@@ -5,8 +5,8 @@ import ClusterAPI
 
 /// Services and EndpointSlices by chance, and what a kernel that serves them must hold.
 final class RandomCluster {
-    private var services: [ObjectKey: ServiceSpec] = [:]
-    private var slices: [ObjectKey: EndpointSliceSpec] = [:]
+    private(set) var services: [ObjectKey: ServiceSpec] = [:]
+    private(set) var slices: [ObjectKey: EndpointSliceSpec] = [:]
     private var count = 0
 
     init(_ random: inout SplitMix64, services count: Int) {

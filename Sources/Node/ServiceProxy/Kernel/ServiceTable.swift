@@ -3,8 +3,8 @@ import Netlink
 
 /// The table's fixed shape: chains, rules and sets, made once and never changed by a Service. Pure.
 ///
-/// A new flow's way: `prerouting` or `output` → `external` (from outside only) → `services` → `dispatch` → one of the
-/// `lb-N` chains, which picks a slot. Each step is one hash lookup, however many Services there are.
+/// A new flow's way: `prerouting` or `output` → `services`, or `external` from outside → `dispatch` → one of the `lb-N`
+/// chains, which picks a slot. Each step is one hash lookup, however many Services there are.
 struct ServiceTable: Sendable, Equatable {
     let name: NFTableName
     var masqueradeMark: UInt32
@@ -74,15 +74,13 @@ struct ServiceTable: Sendable, Equatable {
 
     var rules: [NFRule] {
         preroutingRules + [rule(ChainName.output, [.verdict(.goto(ChainName.services))])] + postroutingRules
-            + lookupRules(ChainName.external, .externalServices, .externalNodePorts)
-            + lookupRules(ChainName.services, .services, .nodePorts)
             + [
-                rule(
-                    ChainName.services,
-                    [
-                        .payload(destination, into: 0), .lookup(ServiceSet.clusterIPs.name, key: 0),
-                        .verdict(.goto(ChainName.refuse)),
-                    ])
+                serviceRule(ChainName.services, .services), nodePortRule(ChainName.services, .nodePorts),
+                unknownPortRule(ChainName.services),
+                // Addresses come before node ports, so that one map cannot simply be asked after the other.
+                serviceRule(ChainName.external, .externalServices), serviceRule(ChainName.external, .services),
+                nodePortRule(ChainName.external, .externalNodePorts), nodePortRule(ChainName.external, .nodePorts),
+                unknownPortRule(ChainName.external),
             ] + dispatchRules
             + [rule(ChainName.refuse, [.reject(.icmp(family == .ip ? 3 : 4))])]
             + SlotClass.all.flatMap(slotRules)
@@ -95,32 +93,37 @@ struct ServiceTable: Sendable, Equatable {
     /// What pods send goes by the internal policy; the rest from outside by the external one, where they differ.
     private var preroutingRules: [NFRule] {
         let pods = fromPod(.equal).map { rule(ChainName.prerouting, $0 + [.verdict(.goto(ChainName.services))]) }
-        return (pods.map { [$0] } ?? []) + [
-            rule(ChainName.prerouting, [.verdict(.jump(ChainName.external))]),
-            rule(ChainName.prerouting, [.verdict(.goto(ChainName.services))]),
-        ]
+        return (pods.map { [$0] } ?? []) + [rule(ChainName.prerouting, [.verdict(.goto(ChainName.external))])]
     }
 
-    private func lookupRules(_ chainName: String, _ services: ServiceSet, _ nodePorts: ServiceSet) -> [NFRule] {
+    private static let found: [NFExpression] = [.setMeta(.priority, from: 0), .verdict(.goto(ChainName.dispatch))]
+
+    private func serviceRule(_ chainName: String, _ services: ServiceSet) -> NFRule {
         let port = NFRegister(UInt8(addressSlots + 1))
-        let found: [NFExpression] = [
-            .setMeta(.priority, from: 0), .verdict(.goto(ChainName.dispatch)),
-        ]
-        return [
-            rule(
-                chainName,
-                [
-                    .payload(destination, into: 0), .meta(.transport, into: NFRegister(UInt8(addressSlots))),
-                    .payload(.destinationPort, into: port),
-                    .lookup(services.name, key: 0, into: .register(0)),
-                ] + found),
-            rule(
-                chainName,
-                onNodeAddress + [
-                    .meta(.transport, into: 0), .payload(.destinationPort, into: 1),
-                    .lookup(nodePorts.name, key: 0, into: .register(0)),
-                ] + found),
-        ]
+        return rule(
+            chainName,
+            [
+                .payload(destination, into: 0), .meta(.transport, into: NFRegister(UInt8(addressSlots))),
+                .payload(.destinationPort, into: port), .lookup(services.name, key: 0, into: .register(0)),
+            ] + Self.found)
+    }
+
+    private func nodePortRule(_ chainName: String, _ nodePorts: ServiceSet) -> NFRule {
+        rule(
+            chainName,
+            onNodeAddress + [
+                .meta(.transport, into: 0), .payload(.destinationPort, into: 1),
+                .lookup(nodePorts.name, key: 0, into: .register(0)),
+            ] + Self.found)
+    }
+
+    private func unknownPortRule(_ chainName: String) -> NFRule {
+        rule(
+            chainName,
+            [
+                .payload(destination, into: 0), .lookup(ServiceSet.clusterIPs.name, key: 0),
+                .verdict(.goto(ChainName.refuse)),
+            ])
     }
 
     private var onNodeAddress: [NFExpression] {
@@ -250,6 +253,16 @@ struct ServiceTable: Sendable, Equatable {
         case .interfacePrefix(let prefix):
             return [.meta(.inputName, into: 0), .compare(0, comparison, Array(prefix.utf8.prefix(15)))]
         }
+    }
+}
+
+extension ServiceTable {
+    /// As the node is configured.
+    init(_ family: IPAddress.Family, _ configuration: ServiceProxyConfiguration) {
+        self.init(
+            name: NFTableName(family == .v4 ? .ip : .ip6, configuration.tableName),
+            masqueradeMark: configuration.masqueradeMark, podDetector: configuration.detector(family),
+            nodePortScope: configuration.nodePortAddresses == .all ? .allLocal : .listed)
     }
 }
 

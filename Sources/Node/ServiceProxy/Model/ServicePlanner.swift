@@ -13,7 +13,8 @@ struct ServicePlanner: Sendable {
         guard let service else { return plan }
         plan.clusterIPs = service.clusterIPs.filter { $0.family == family }
         let external = (service.externalIPs + service.ingressIPs).filter { $0.family == family }
-        guard !plan.clusterIPs.isEmpty || !external.isEmpty else { return plan }
+        // A Service is of a family when it has a cluster IP of it: kube-proxy leaves its other addresses alone, too.
+        guard !plan.clusterIPs.isEmpty else { return plan }
         for port in service.ports {
             let choice = EndpointChoice(candidates(port, slices))
             plan.hairpins.formUnion(choice.localAddresses)
@@ -67,5 +68,14 @@ struct ServicePlanner: Sendable {
             }
         }
         return plan
+    }
+}
+
+extension ServicePlanner {
+    /// As the node is configured.
+    init(_ family: IPAddress.Family, _ configuration: ServiceProxyConfiguration) {
+        self.init(
+            family: family, masqueradesAll: configuration.masqueradesAll,
+            knowsPods: configuration.detector(family) != .none)
     }
 }

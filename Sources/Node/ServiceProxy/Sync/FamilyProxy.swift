@@ -33,13 +33,8 @@ final class FamilyProxy {
     init(_ family: IPAddress.Family, _ configuration: ServiceProxyConfiguration, namespace: CInt?) throws(NetlinkError)
     {
         self.family = family
-        let detector = configuration.detector(family)
-        planner = ServicePlanner(
-            family: family, masqueradesAll: configuration.masqueradesAll, knowsPods: detector != .none)
-        let table = ServiceTable(
-            name: NFTableName(family == .v4 ? .ip : .ip6, configuration.tableName),
-            masqueradeMark: configuration.masqueradeMark, podDetector: detector,
-            nodePortScope: configuration.nodePortAddresses == .all ? .allLocal : .listed)
+        planner = ServicePlanner(family, configuration)
+        let table = ServiceTable(family, configuration)
         kernel = try KernelTable(table, owning: configuration.ownsTable, namespace: namespace)
         conntrack = try ConntrackConnection(namespace: namespace)
     }
