@@ -1,5 +1,6 @@
 import Bytes
 public import JSON
+import Protobuf
 
 /// Objects as the Kubernetes protobuf encoding: the magic `k8s\0`, then an `Unknown` envelope that names the kind
 /// and holds the message. Driven by the schema in both directions.

@@ -1,5 +1,6 @@
 import Bytes
 import JSON
+import Protobuf
 
 /// A protobuf message to an object of the schema.
 ///
@@ -57,7 +58,7 @@ struct ProtobufDecoder {
             let isEmbedded = carrier == 0 ? field.carrier != 0 : inner == 0 && field.innerCarrier != 0
             do throws(CodecError) {
                 if isEmbedded {
-                    guard part.wire == .bytes else { throw ProtobufReader.malformed("an embedded message") }
+                    guard part.wire == .bytes else { throw CodecError(malformed: "an embedded message") }
                     if carrier == 0 {
                         try read(part.bytes, type, base, carrier: field.carrier, inner: 0)
                     } else {
@@ -121,7 +122,7 @@ struct ProtobufDecoder {
             }
             slots[slot] = .array(elements)
         case .map, .mapOfLists:
-            guard part.wire == .bytes else { throw ProtobufReader.malformed("a map entry") }
+            guard part.wire == .bytes else { throw CodecError(malformed: "a map entry") }
             let (key, value) = try mapEntry(field, part.bytes)
             var entries = JSONObject()
             if case .object(let held)? = slots[slot] { entries = held }
@@ -162,17 +163,17 @@ struct ProtobufDecoder {
     ) throws(CodecError) -> JSONValue? {
         switch field.shape {
         case .bool, .int32, .int64:
-            guard part.wire == .varint else { throw ProtobufReader.malformed("a number") }
+            guard part.wire == .varint else { throw CodecError(malformed: "a number") }
             if part.scalar == 0, !keepsZero { return nil }
             if field.shape == .bool { return .bool(part.scalar != 0) }
             let integer = Int64(bitPattern: part.scalar)
             return .int(field.shape == .int32 ? Int64(Int32(truncatingIfNeeded: integer)) : integer)
         case .double:
-            guard part.wire == .fixed64 else { throw ProtobufReader.malformed("a number") }
+            guard part.wire == .fixed64 else { throw CodecError(malformed: "a number") }
             let double = Double(bitPattern: part.scalar)
             if double == 0, !keepsZero { return nil }
             return Int64(exactly: double).map { .int($0) } ?? .double(double)
-        case _ where part.wire != .bytes: throw ProtobufReader.malformed("a value without length")
+        case _ where part.wire != .bytes: throw CodecError(malformed: "a value without length")
         case .string:
             if part.bytes.isEmpty, !keepsZero { return nil }
             return .string(try text(part))
@@ -194,7 +195,7 @@ struct ProtobufDecoder {
     }
 
     private func text(_ part: ProtobufReader.Field) throws(CodecError) -> String {
-        guard part.wire == .bytes else { throw ProtobufReader.malformed("a text without length") }
+        guard part.wire == .bytes else { throw CodecError(malformed: "a text without length") }
         guard let text = String(validating: part.bytes, as: UTF8.self) else {
             throw CodecError("a string is not UTF-8")
         }

@@ -1,5 +1,6 @@
 import Bytes
 import JSON
+import Protobuf
 
 /// One object of the schema to a protobuf message, written back to front.
 struct ProtobufEncoder: ~Copyable {
