@@ -98,6 +98,7 @@ let targets: [Target] = [
 
     // Mesh: the sidecar and what configures it.
     room("XDS", "Mesh/XDS", ["Bytes", "JSON", "YAML", "Protobuf"], excluding: ["Protos"]),
+    room("Proxy", "Mesh/Proxy", ["Reactor", "Bytes", "HTTP", "TLS", "JSON", "Telemetry"], hot: true),
 
     // DNS: zones, plugins, server.
     room(
@@ -177,6 +178,7 @@ let targets: [Target] = [
             "TestSupport",
         ]),
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes"]),
+    tests("ProxyTests", "Mesh/ProxyTests", ["Proxy", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),

@@ -8,6 +8,9 @@ public enum Digest {
     /// SHA-1, 20 bytes: only for protocols that fix it (the WebSocket handshake), never for security.
     public static func sha1(_ bytes: some Collection<UInt8>) -> [UInt8] { digest(bytes, EVP_sha1(), length: 20) }
 
+    /// MD5, 16 bytes: only for formats that fix it (JA3 fingerprints), never for security.
+    public static func md5(_ bytes: some Collection<UInt8>) -> [UInt8] { digest(bytes, EVP_md5(), length: 16) }
+
     /// HMAC with SHA-256, 32 bytes.
     public static func hmacSHA256(key: [UInt8], _ bytes: some Collection<UInt8>) -> [UInt8] {
         withContiguousBytes(bytes) { input in
@@ -31,7 +34,7 @@ public enum Digest {
         withContiguousBytes(bytes) { input in
             [UInt8](unsafeUninitializedCapacity: length) { output, count in
                 let done = EVP_Digest(input.baseAddress, input.count, output.baseAddress, nil, kind, nil)
-                precondition(done == 1, "SHA-1 and SHA-256 are always available")
+                precondition(done == 1, "the digest is always available")
                 count = length
             }
         }
