@@ -98,7 +98,8 @@ let targets: [Target] = [
 
     // Mesh: the sidecar and what configures it.
     room("XDS", "Mesh/XDS", ["Bytes", "JSON", "YAML", "Protobuf"], excluding: ["Protos"]),
-    room("Proxy", "Mesh/Proxy", ["Reactor", "Bytes", "HTTP", "TLS", "JSON", "Telemetry"], hot: true),
+    room(
+        "Proxy", "Mesh/Proxy", ["XDS", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux"], hot: true),
 
     // DNS: zones, plugins, server.
     room(

@@ -4,25 +4,25 @@ import TLS
 
 /// A stream to a peer, with TLS where configured: plaintext in, plaintext out. The common half of a server's and a client's
 /// connection, which are its subclasses and override the `channel…` methods. Belongs to one loop.
-class Channel: StreamHandler, @unchecked Sendable {
+open class Channel: StreamHandler, @unchecked Sendable {
     // `@unchecked Sendable` is inherited from StreamHandler; the proof is that only the loop's thread calls any of this.
 
-    private(set) var socket: StreamSocket?
-    private let tls: TLSSession?
-    private(set) var isChannelOpen = false
-    private var bytesQueued: UInt64 = 0
-    private var tellsPeerEnd = true
-    private var isReadingPaused = false
+    public private(set) final var socket: StreamSocket?
+    private final let tls: TLSSession?
+    public private(set) final var isChannelOpen = false
+    private final var bytesQueued: UInt64 = 0
+    private final var tellsPeerEnd = true
+    private final var isReadingPaused = false
     /// Less waits for the peer than the high-water mark; after false `channelDrained` comes.
-    private(set) var isWritable = true
+    public private(set) final var isWritable = true
 
-    init(_ tls: TLSSession?) {
+    public init(_ tls: TLSSession?) {
         self.tls = tls
         super.init()
     }
 
     /// Takes the socket's events from now on; a client's side starts its handshake when the socket is connected.
-    func attach(_ socket: StreamSocket) {
+    public final func attach(_ socket: StreamSocket) {
         self.socket = socket
         socket.handler = self
     }
@@ -30,30 +30,30 @@ class Channel: StreamHandler, @unchecked Sendable {
     // MARK: For the subclass to override
 
     /// The stream can be used: connected, and with TLS the handshake is done.
-    func channelOpened() {}
+    open func channelOpened() {}
     /// Valid during the call only.
-    func channelReceived(_ bytes: UnsafeRawBufferPointer) {}
+    open func channelReceived(_ bytes: UnsafeRawBufferPointer) {}
     /// The peer sends no more.
-    func channelEnded() {}
+    open func channelEnded() {}
     /// What was queued has gone below the low-water mark.
-    func channelDrained() {}
+    open func channelDrained() {}
     /// Once, last. The error says why, nil for an orderly close.
-    func channelClosed(_ error: (any Error)?) {}
+    open func channelClosed(_ error: (any Error)?) {}
 
     // MARK: For the subclass to call
 
-    var isSecure: Bool { tls != nil }
-    var negotiatedProtocol: String? { tls?.negotiatedProtocol }
+    public final var isSecure: Bool { tls != nil }
+    public final var negotiatedProtocol: String? { tls?.negotiatedProtocol }
     /// Read from OpenSSL once a connection, since every request carries it.
-    private(set) lazy var tlsPeer: TLSSession.Peer? = tls?.peer
-    var tlsTicket: TLSTicket? { tls?.takeTicket() }
-    var peerAddress: SocketAddress? { socket?.peer }
+    public private(set) final lazy var tlsPeer: TLSSession.Peer? = tls?.peer
+    public final var tlsTicket: TLSTicket? { tls?.takeTicket() }
+    public final var peerAddress: SocketAddress? { socket?.peer }
     /// Bytes that the kernel has not taken yet.
-    var queuedBytes: Int { socket?.queuedOutput ?? 0 }
+    public final var queuedBytes: Int { socket?.queuedOutput ?? 0 }
     /// Bytes that the kernel has taken so far.
-    var writtenBytes: UInt64 { bytesQueued &- UInt64(queuedBytes) }
+    public final var writtenBytes: UInt64 { bytesQueued &- UInt64(queuedBytes) }
 
-    func send(_ bytes: UnsafeRawBufferPointer) {
+    public final func send(_ bytes: UnsafeRawBufferPointer) {
         guard let socket, !bytes.isEmpty else { return }
         guard let tls else {
             bytesQueued &+= UInt64(bytes.count)
@@ -68,36 +68,56 @@ class Channel: StreamHandler, @unchecked Sendable {
         }
     }
 
-    func pauseReading() {
+    /// Sends two pieces as one: a message's head and the body that stands elsewhere, in one system call or one record.
+    public final func send(_ head: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer) {
+        guard let socket else { return }
+        guard tls == nil else {
+            guard head.count + body.count <= Self.recordSize else {
+                send(head)
+                return send(body)
+            }
+            return withUnsafeTemporaryAllocation(byteCount: Self.recordSize, alignment: 16) { record in
+                record.copyMemory(from: head)
+                UnsafeMutableRawBufferPointer(rebasing: record[head.count...]).copyMemory(from: body)
+                send(UnsafeRawBufferPointer(rebasing: record[..<(head.count + body.count)]))
+            }
+        }
+        bytesQueued &+= UInt64(head.count &+ body.count)
+        if !socket.write(head, body) { isWritable = false }
+    }
+    /// Plaintext that one TLS record holds at most (RFC 8446 §5.1).
+    private static let recordSize = 16 << 10
+
+    public final func pauseReading() {
         guard !isReadingPaused else { return }
         isReadingPaused = true
         socket?.pauseReading()
     }
 
-    func resumeReading() {
+    public final func resumeReading() {
         guard isReadingPaused else { return }
         isReadingPaused = false
         socket?.resumeReading()
     }
 
     /// Says that we send no more, after what is queued.
-    func shutdownWrite() {
+    public final func shutdownWrite() {
         sendClose()
         socket?.shutdownWrite()
     }
 
     /// Closes once what is queued has been taken.
-    func closeAfterWrite() {
+    public final func closeAfterWrite() {
         sendClose()
         socket?.closeAfterWrite()
     }
 
     /// Closes with a reset: the peer cannot mistake it for an end.
-    func reset() { socket?.reset() }
+    public final func reset() { socket?.reset() }
 
     // MARK: Events of the socket
 
-    override func streamDidConnect(_ stream: StreamSocket) {
+    public final override func streamDidConnect(_ stream: StreamSocket) {
         guard let tls else { return opened() }
         do {
             try tls.start()
@@ -108,12 +128,12 @@ class Channel: StreamHandler, @unchecked Sendable {
     }
 
     /// A server's socket is connected from the start.
-    func start() {
+    public final func start() {
         socket?.start()
         if tls == nil { opened() }
     }
 
-    override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
+    public final override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
         guard let tls else {
             channelReceived(bytes)
             return bytes.count
@@ -145,7 +165,7 @@ class Channel: StreamHandler, @unchecked Sendable {
         }
     }
 
-    private func noticeEnd(_ count: Int) -> Int {
+    private final func noticeEnd(_ count: Int) -> Int {
         if let tls, tls.isPeerClosed, tellsPeerEnd {
             tellsPeerEnd = false
             channelEnded()
@@ -153,7 +173,7 @@ class Channel: StreamHandler, @unchecked Sendable {
         return count
     }
 
-    override func streamDidEnd(_ stream: StreamSocket) {
+    public final override func streamDidEnd(_ stream: StreamSocket) {
         guard let tls else {
             channelEnded()
             return
@@ -168,29 +188,29 @@ class Channel: StreamHandler, @unchecked Sendable {
         }
     }
 
-    override func streamDidDrain(_ stream: StreamSocket) {
+    public final override func streamDidDrain(_ stream: StreamSocket) {
         isWritable = true
         channelDrained()
     }
 
-    override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) {
+    public final override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) {
         let reason: (any Error)? = failure ?? error
         channelClosed(reason)
         socket = nil
     }
-    private var failure: (any Error)?
+    private final var failure: (any Error)?
 
-    private func opened() {
+    private final func opened() {
         isChannelOpen = true
         channelOpened()
     }
 
-    private func openedWithTLS() {
+    private final func openedWithTLS() {
         guard !isChannelOpen else { return }
         opened()
     }
 
-    private func sendCiphertext() {
+    private final func sendCiphertext() {
         guard let tls, let socket else { return }
         tls.withOutput { bytes in
             bytesQueued &+= UInt64(bytes.count)
@@ -199,14 +219,14 @@ class Channel: StreamHandler, @unchecked Sendable {
         }
     }
 
-    private func sendClose() {
+    private final func sendClose() {
         guard let tls else { return }
         tls.sendClose()
         sendCiphertext()
     }
 
     /// Ends the stream after the alert that is queued has gone out.
-    private func fail(_ error: any Error) {
+    private final func fail(_ error: any Error) {
         failure = error
         socket?.closeAfterWrite()
     }

@@ -66,6 +66,9 @@ public struct BodyDecoder: Sendable {
         }
     }
 
+    /// The last byte of a body of known length has been handed out.
+    package var isComplete: Bool { state == .length(left: 0) }
+
     /// Whether a closed connection is a proper end here.
     public var mayEndWithConnection: Bool { state == .untilClose || state == .done }
 

@@ -2,7 +2,7 @@ import Bytes
 import TLS
 
 /// Writes HTTP/1 heads and chunks behind what a buffer holds already.
-enum HTTP1Encoder {
+package enum HTTP1Encoder {
     /// How the receiver shall find the end of the body.
     enum Length {
         case known(Int)
@@ -42,7 +42,7 @@ enum HTTP1Encoder {
     }
 
     /// `1a2b CR LF`; the chunk's bytes and another CR LF follow.
-    static func chunkHeader(_ count: Int, into output: inout GrowingBytes) {
+    package static func chunkHeader(_ count: Int, into output: inout GrowingBytes) {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 18) { digits in
             digits[16] = 13
             digits[17] = 10
@@ -120,7 +120,7 @@ enum HTTP1Encoder {
     }
 
     /// The customary phrase, or an empty one.
-    static func reason(_ status: Int) -> StaticString {
+    package static func reason(_ status: Int) -> StaticString {
         switch status {
         case 100: "Continue"
         case 101: "Switching Protocols"
@@ -169,12 +169,14 @@ enum HTTP1Encoder {
 }
 
 /// The `Date` field's text, made anew at most once a second. One per loop.
-struct DateHeader {
+package struct DateHeader {
+    package init() {}
+
     private var second: Int64 = -1
     private var text: [UInt8] = []
 
     /// Makes `bytes` say this second (since 1970), e.g. `Tue, 15 Nov 1994 08:12:31 GMT`.
-    mutating func update(_ now: Int64) {
+    package mutating func update(_ now: Int64) {
         guard now != second else { return }
         second = now
         let time = CalendarTime(seconds: now)
@@ -196,7 +198,7 @@ struct DateHeader {
         text += Array(" GMT".utf8)
     }
 
-    func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R { text.withUnsafeBytes(body) }
+    package func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R { text.withUnsafeBytes(body) }
 
     private mutating func twoDigits(_ value: Int) {
         text.append(UInt8(value / 10 % 10) + 48)

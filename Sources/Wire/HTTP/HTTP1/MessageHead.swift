@@ -50,7 +50,10 @@ public final class MessageHead {
     public struct Slice: Sendable {
         public var offset: Int
         public var count: Int
-        static let empty = Slice(offset: 0, count: 0)
+
+        package init(offset: Int, count: Int) { (self.offset, self.count) = (offset, count) }
+
+        package static let empty = Slice(offset: 0, count: 0)
     }
 
     /// The buffer that the slices point into.
@@ -59,9 +62,9 @@ public final class MessageHead {
     public internal(set) var version = HTTPVersion.http11
     /// Of a response, 100 … 999; 0 for requests.
     public internal(set) var status = 0
-    var methodSlice = Slice.empty
-    var targetSlice = Slice.empty
-    var authoritySlice = Slice.empty
+    package internal(set) var methodSlice = Slice.empty
+    package internal(set) var targetSlice = Slice.empty
+    package internal(set) var authoritySlice = Slice.empty
     var schemeIsHTTPS = false
     public internal(set) var framing = BodyFraming.none
     /// The connection may carry another message after this one.
@@ -72,7 +75,7 @@ public final class MessageHead {
     public internal(set) var wantsUpgrade = false
 
     let storage: UnsafeMutablePointer<HeaderField>
-    let capacity: Int
+    package let capacity: Int
     public internal(set) var fieldCount = 0
 
     /// - Parameter capacity: the most header fields that a message may have.

@@ -1,5 +1,5 @@
 /// What a request's fields mean together: framing, persistence, authority. Every rule that smuggling relies on is here.
-enum RequestRules {
+package enum RequestRules {
     static func apply(to head: MessageHead) throws(HTTP1Violation) {
         let facts = try FramingFacts(head)
         head.keepsAlive = facts.keepsAlive(head.version)
@@ -68,7 +68,7 @@ enum RequestRules {
     }
 
     /// Only characters of a host with port: no user information, no path. Empty is allowed (RFC 9110 §7.2).
-    static func isHost(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package static func isHost(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let classes = CharacterClasses.shared.table
         for byte in bytes where classes[Int(byte)] & CharacterClasses.host == 0 { return false }
         return true
@@ -167,7 +167,7 @@ private struct FramingFacts {
     }
 }
 
-@inline(__always)
-func equalsIgnoringCase(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+@inlinable
+package func equalsIgnoringCase(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
     bytes.count == text.utf8CodeUnitCount && equalsIgnoringCase(bytes, lowercased: text.utf8Start)
 }

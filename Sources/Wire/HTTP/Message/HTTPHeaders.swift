@@ -191,8 +191,7 @@ func listContains(_ list: UnsafeRawBufferPointer, _ token: [UInt8]) -> Bool {
     return false
 }
 
-@inline(__always)
-func trimmingBlanks(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+package func trimmingBlanks(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
     var start = 0
     var end = bytes.count
     while start < end, bytes[start] == 0x20 || bytes[start] == 9 { start &+= 1 }

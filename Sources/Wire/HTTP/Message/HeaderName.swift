@@ -166,11 +166,11 @@ struct HeaderNameTable: @unchecked Sendable {
 }
 
 /// Whether `bytes` equals text that is already in lower case and of the same length.
-@inline(__always)
-func equalsIgnoringCase(_ bytes: UnsafeRawBufferPointer, lowercased text: UnsafePointer<UInt8>) -> Bool {
+@inlinable
+package func equalsIgnoringCase(_ bytes: UnsafeRawBufferPointer, lowercased text: UnsafePointer<UInt8>) -> Bool {
     for index in 0..<bytes.count where lowercase(bytes[index]) != text[index] { return false }
     return true
 }
 
-@inline(__always)
-func lowercase(_ byte: UInt8) -> UInt8 { byte &- 65 < 26 ? byte | 0x20 : byte }
+@inlinable
+package func lowercase(_ byte: UInt8) -> UInt8 { byte &- 65 < 26 ? byte | 0x20 : byte }

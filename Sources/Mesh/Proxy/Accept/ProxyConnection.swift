@@ -1,0 +1,88 @@
+import Bytes
+import HTTP
+import Reactor
+import TLS
+
+/// One connection of the proxy, to a client or to an upstream: the same type on both sides. What its bytes mean is its
+/// terminal's business. Belongs to one worker's loop.
+package final class ProxyConnection: Channel, @unchecked Sendable {
+    // `@unchecked Sendable` is inherited from StreamHandler; only the loop's thread calls any of this.
+    unowned let worker: ProxyWorker
+    package var origin: ConnectionOrigin
+    /// Unique in the process, for access logs.
+    package let id: UInt64
+    var terminal: ConnectionTerminal?
+    private(set) var isClosed = false
+    /// Bytes that went each way, as access logs tell them.
+    var bytesReceived: UInt64 = 0
+    var bytesSent: UInt64 = 0
+    let began: UInt64
+
+    init(_ worker: ProxyWorker, _ origin: ConnectionOrigin, _ tls: TLSSession?) {
+        self.worker = worker
+        self.origin = origin
+        id = worker.nextConnectionID()
+        began = worker.now
+        super.init(tls)
+    }
+
+    package override func channelOpened() {
+        terminal?.opened()
+        worker.flush()
+    }
+
+    package override func channelReceived(_ bytes: UnsafeRawBufferPointer) {
+        bytesReceived &+= UInt64(bytes.count)
+        terminal?.received(bytes)
+        worker.flush()
+    }
+
+    package override func channelEnded() {
+        terminal?.ended()
+        worker.flush()
+    }
+
+    package override func channelDrained() {
+        terminal?.drained()
+        worker.flush()
+    }
+
+    package override func channelClosed(_ error: (any Error)?) {
+        guard !isClosed else { return }
+        isClosed = true
+        let terminal = terminal
+        self.terminal = nil
+        terminal?.closed(error)
+        worker.flush()
+    }
+
+    /// Closes at once, what is queued is lost.
+    func abort() { socket?.close() }
+}
+
+/// What a connection's bytes mean: a codec, a TCP proxy, an echo. One virtual call an event; all on the worker's loop.
+package class ConnectionTerminal {
+    /// The connection holds its terminal, never the other way round; it is gone after `closed`.
+    unowned(unsafe) let connection: ProxyConnection
+    /// It is in the worker's list of those with something to send.
+    final var isDirty = false
+
+    init(_ connection: ProxyConnection) { self.connection = connection }
+
+    final var worker: ProxyWorker { connection.worker }
+
+    /// Connected, and with TLS the handshake is done.
+    func opened() {}
+    /// Valid within the call.
+    func received(_ bytes: UnsafeRawBufferPointer) {}
+    /// The peer sends no more.
+    func ended() { connection.closeAfterWrite() }
+    /// What waits for the peer has fallen below the low-water mark.
+    func drained() {}
+    /// Once, last.
+    func closed(_ error: (any Error)?) {}
+    /// Sends what was gathered since `worker.flushLater`.
+    func flush() {}
+    /// The proxy is going down, or the listener: finish what runs and take nothing new.
+    func drain() {}
+}

@@ -1,0 +1,394 @@
+import HTTP
+import TLS
+
+/// HTTP/1 of a client: one stream at a time, requests sent ahead wait.
+final class HTTP1Downstream: DownstreamCodec {
+    private enum Phase {
+        case head, body, trailers
+        /// The request is complete; the answer is not.
+        case answer
+        /// Raw bytes both ways after an upgrade.
+        case tunnel
+        /// The last word was said; what still comes is dropped so that the kernel does not reset what we said.
+        case lingering
+    }
+
+    /// What is dropped after our last word, at most, and for how long at most.
+    static let lingerBytes = 4 << 20
+
+    private var phase = Phase.head
+    private var parser: HTTP1Parser
+    private var decoder = BodyDecoder(.none)
+    private var writer = HTTP1Writer()
+    private var stream: HTTPStream?
+    /// Bytes received and not used yet: a head in pieces, or requests sent ahead.
+    private var pending = GrowingBytes()
+    private var isHTTP10 = false
+    private var keepsAlive = true
+    private var answersHead = false
+    private var isProcessing = false
+    private var isPaused = false
+    private var isDraining = false
+    private var peerEnded = false
+    private var headHasBegun = false
+    private var lingered = 0
+    private var requests: UInt32 = 0
+    private var timer: LazyTimer?
+
+    override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
+        parser = HTTP1Parser(.request, limits: manager.http1Limits)
+        super.init(connection, manager)
+        setTimer(manager.idleTimeout)
+    }
+
+    deinit {
+        pending.deallocate()
+        writer.deallocate()
+    }
+
+    override var version: HTTPVersion { isHTTP10 ? .http10 : .http11 }
+
+    // MARK: Input
+
+    override func received(_ bytes: UnsafeRawBufferPointer) {
+        if pending.isEmpty {
+            let used = process(bytes)
+            if used < bytes.count { pending.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
+        } else {
+            pending.append(bytes)
+            processPending()
+        }
+        limitPending()
+    }
+
+    private func processPending() {
+        guard !pending.isEmpty, !connection.isClosed else { return }
+        let used = process(pending.bytes)
+        if used > 0, !pending.isEmpty { pending.removeFirst(min(used, pending.count)) }
+    }
+
+    /// A client that sends ahead is read no further once a head's worth waits.
+    private func limitPending() {
+        if pending.count > manager.http1Limits.headerBytes || isPaused {
+            connection.pauseReading()
+        } else {
+            connection.resumeReading()
+        }
+    }
+
+    private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
+        guard !isProcessing else { return 0 }
+        isProcessing = true
+        defer { isProcessing = false }
+        var at = 0
+        while !connection.isClosed {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[at...])
+            do throws(HTTP1Violation) {
+                switch phase {
+                case .head:
+                    guard !rest.isEmpty else { return at }
+                    let head = worker.head(capacity: manager.maximumHeaders)
+                    guard let length = try parser.parse(rest, into: head) else {
+                        beginHead()
+                        return at
+                    }
+                    at &+= length
+                    beginRequest(head, length)
+                case .body:
+                    guard !isPaused else { return at }
+                    var used = 0
+                    let event = try decoder.next(rest, consumed: &used)
+                    at &+= used
+                    switch event {
+                    case .data(let range):
+                        let isLast = decoder.isComplete
+                        stream?.requestData(UnsafeRawBufferPointer(rebasing: rest[range]), end: isLast)
+                        if isLast { requestEnded() }
+                    case .end(let trailers):
+                        if trailers {
+                            phase = .trailers
+                        } else {
+                            stream?.requestData(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+                            requestEnded()
+                        }
+                    case .needsMore: return at
+                    }
+                case .trailers:
+                    let head = worker.head(capacity: manager.maximumHeaders)
+                    guard let length = try parser.parseTrailers(rest, into: head) else { return at }
+                    at &+= length
+                    if head.fieldCount > 0, manager.http1.enablesTrailers {
+                        stream?.requestTrailers(head, length: length)
+                    } else {
+                        stream?.requestData(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+                    }
+                    requestEnded()
+                case .answer: return at
+                case .tunnel:
+                    guard !isPaused else { return at }
+                    if !rest.isEmpty { stream?.requestData(rest, end: false) }
+                    return bytes.count
+                case .lingering:
+                    lingered += rest.count
+                    if lingered > Self.lingerBytes { connection.abort() }
+                    return bytes.count
+                }
+            } catch {
+                refuse(error)
+                return bytes.count
+            }
+        }
+        return bytes.count
+    }
+
+    /// The first bytes of a head start its clock; later ones do not set it back.
+    private func beginHead() {
+        guard !headHasBegun else { return }
+        headHasBegun = true
+        setTimer(manager.requestHeadersTimeout)
+    }
+
+    private func beginRequest(_ head: MessageHead, _ length: Int) {
+        headHasBegun = false
+        requests &+= 1
+        isHTTP10 = head.version == .http10
+        keepsAlive = head.keepsAlive && !isDraining
+        answersHead = head.method == .head
+        timer?.clear()
+        let stream = worker.takeStream(self)
+        self.stream = stream
+        let hasBody = head.framing != .none
+        let isUpgrade = head.wantsUpgrade || head.method == .connect
+        phase = hasBody ? .body : .answer
+        decoder = BodyDecoder(head.framing)
+        stream.request.load(head, length: length)
+        if head.expectsContinue, !manager.proxies100Continue {
+            stream.request.remove(.expect)
+            queue { $0.append("HTTP/1.1 100 Continue\r\n\r\n") }
+        }
+        if isHTTP10, !manager.http1.acceptsHTTP10 {
+            keepsAlive = false
+            return stream.refuse(426, "http1.http10_not_allowed")
+        }
+        stream.requestHead(end: !hasBody && !isUpgrade, isUpgrade: isUpgrade)
+    }
+
+    private func requestEnded() {
+        guard phase == .body || phase == .trailers else { return }
+        phase = .answer
+        if stream == nil { answerEnded() }
+    }
+
+    /// Answers a broken message and says no more.
+    private func refuse(_ violation: HTTP1Violation) {
+        keepsAlive = false
+        let stream = self.stream ?? worker.takeStream(self)
+        self.stream = stream
+        if phase == .head { stream.request.clear() }
+        phase = .answer
+        stream.protocolError(violation)
+    }
+
+    override func ended() {
+        peerEnded = true
+        switch phase {
+        case .head, .lingering: connection.closeAfterWrite()
+        case .body, .trailers: connection.abort()
+        case .answer:
+            keepsAlive = false
+            // A client that closes its side has usually gone; one that only half-closes still gets its answer.
+            if !manager.http1.allowsHalfClose { connection.abort() }
+        case .tunnel: stream?.requestData(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+        }
+    }
+
+    override func closed(_ error: (any Error)?) {
+        timer?.clear()
+        guard let stream else { return }
+        self.stream = nil
+        stream.downstreamGone()
+    }
+
+    override func drained() { stream?.downstreamDrained() }
+
+    override func drain() {
+        isDraining = true
+        keepsAlive = false
+        if phase == .head, pending.isEmpty { connection.closeAfterWrite() }
+    }
+
+    // MARK: Output
+
+    private func queue(_ body: (inout HTTP1Writer) -> Void) {
+        writer.prepare(worker)
+        body(&writer)
+        worker.flushLater(self)
+    }
+
+    override func flush() { writer.flush(connection) }
+
+    override func sendHead(_ stream: HTTPStream, _ head: HeaderBlock, end: Bool) {
+        guard stream === self.stream else { return }
+        writer.prepare(worker)
+        let status = head.status
+        writer.append(isHTTP10 ? "HTTP/1.0 " : "HTTP/1.1 ")
+        writer.append(decimal: status)
+        writer.append(" ")
+        writer.append(HTTP1Encoder.reason(status))
+        writer.append("\r\n")
+        worker.flushLater(self)
+        if status < 200, status != 101 {
+            writer.fields(head)
+            return writer.append("\r\n")
+        }
+        settlePersistence(head)
+        let isTunnel = status == 101 || stream.isConnect && status < 300
+        writer.fields(head, keepsConnection: status == 101)
+        let isBodiless = status == 204 || status == 304 || answersHead
+        if isTunnel {
+            writer.framing = .unsaid
+        } else if head.has(.contentLength) {
+            writer.framing = isBodiless ? .none : .length
+        } else if isBodiless {
+            writer.framing = .none
+        } else if end {
+            writer.append("content-length: 0\r\n")
+            writer.framing = .none
+        } else if isHTTP10 {
+            writer.framing = .unsaid
+            keepsAlive = false
+        } else {
+            writer.append("transfer-encoding: chunked\r\n")
+            writer.framing = .chunked
+        }
+        if !isTunnel {
+            if !keepsAlive {
+                writer.append("connection: close\r\n")
+            } else if isHTTP10 {
+                writer.append("connection: keep-alive\r\n")
+            }
+        }
+        writer.append("\r\n")
+        if end { responseEnded() }
+    }
+
+    override func sendData(_ stream: HTTPStream, _ bytes: UnsafeRawBufferPointer, end: Bool) {
+        guard stream === self.stream else { return }
+        if !bytes.isEmpty, writer.framing != .none {
+            writer.prepare(worker)
+            writer.body(bytes, connection)
+            worker.flushLater(self)
+        }
+        guard end else { return }
+        queue { $0.end(nil) }
+        responseEnded()
+    }
+
+    override func sendTrailers(_ stream: HTTPStream, _ trailers: HeaderBlock) {
+        guard stream === self.stream else { return }
+        queue { $0.end(manager.http1.enablesTrailers ? trailers : nil) }
+        responseEnded()
+    }
+
+    override func reset(_ stream: HTTPStream, _ reason: StreamReset) {
+        guard stream === self.stream else { return }
+        self.stream = nil
+        flush()
+        // Only a cut connection tells an HTTP/1 client that its answer is not whole.
+        if stream.hasSentHead { connection.abort() } else { linger() }
+    }
+
+    override func pauseRequest(_ stream: HTTPStream) {
+        isPaused = true
+        connection.pauseReading()
+    }
+
+    override func resumeRequest(_ stream: HTTPStream) {
+        guard isPaused else { return }
+        isPaused = false
+        if !isProcessing { processPending() }
+        limitPending()
+    }
+
+    override func becomeTunnel(_ stream: HTTPStream) {
+        phase = .tunnel
+        timer?.clear()
+    }
+
+    private func settlePersistence(_ head: HeaderBlock) {
+        if isDraining || peerEnded || worker.isDraining { keepsAlive = false }
+        if phase == .body || phase == .trailers { keepsAlive = false }
+        if manager.maximumRequestsPerConnection > 0, requests >= manager.maximumRequestsPerConnection {
+            keepsAlive = false
+        }
+        if let connection = head.value(.connection), equalsIgnoringCase(connection, "close") { keepsAlive = false }
+    }
+
+    private func responseEnded() {
+        guard phase == .tunnel else { return }
+        flush()
+        connection.shutdownWrite()
+    }
+
+    override func finished(_ stream: HTTPStream) {
+        guard stream === self.stream else { return }
+        self.stream = nil
+        answerEnded()
+    }
+
+    /// The answer is complete; goes on to the next request if the present one is complete too.
+    private func answerEnded() {
+        switch phase {
+        case .body, .trailers, .tunnel: return linger()
+        case .lingering: return
+        case .head, .answer: break
+        }
+        guard keepsAlive else { return linger() }
+        phase = .head
+        setTimer(manager.idleTimeout)
+        guard !isProcessing, !pending.isEmpty else { return }
+        processPending()
+        limitPending()
+    }
+
+    /// Says no more and reads on for a while: closing with unread input would reset the connection and could take our last
+    /// answer from the client's hands.
+    private func linger() {
+        flush()
+        phase = .lingering
+        if peerEnded { return connection.closeAfterWrite() }
+        connection.shutdownWrite()
+        isPaused = false
+        connection.resumeReading()
+        setTimer(manager.delayedCloseTimeout)
+    }
+
+    // MARK: Time
+
+    private func setTimer(_ nanoseconds: UInt64) {
+        guard nanoseconds > 0 else {
+            timer?.clear()
+            return
+        }
+        if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in timedOut() } }
+        timer?.set(worker.now &+ nanoseconds)
+    }
+
+    private func timedOut() {
+        switch phase {
+        case .head:
+            guard headHasBegun else {
+                worker.stats(manager).pointee.idleTimeouts &+= 1
+                return connection.closeAfterWrite()
+            }
+            keepsAlive = false
+            let stream = worker.takeStream(self)
+            self.stream = stream
+            phase = .answer
+            stream.refuse(408, "request_header_timeout", flag: .downstreamProtocolError)
+            worker.flush()
+        case .lingering: connection.abort()
+        default: break
+        }
+    }
+}

@@ -1,0 +1,279 @@
+import CLinux
+import Glibc
+import HTTP
+import Reactor
+import TLS
+
+/// HTTP/1 to an upstream: one attempt at a time, kept for the next when both sides allow it.
+final class HTTP1Upstream: UpstreamCodec {
+    private enum Phase { case connecting, idle, head, body, trailers, tunnel, closed }
+
+    /// A kept connection that rested longer than this is looked at before it is used again: the upstream may have closed it.
+    static let trustedRest: UInt64 = 100_000_000
+
+    private var phase = Phase.connecting
+    private var parser = HTTP1Parser(.response, limits: .standard)
+    private var decoder = BodyDecoder(.none)
+    private var writer = HTTP1Writer()
+    private var pending = GrowingBytes()
+    private var attempt: UpstreamAttempt?
+    private var requestEnded = false
+    private var keepsAlive = true
+    private var isPaused = false
+    private var isProcessing = false
+    private var restsSince: UInt64 = 0
+    private var requests: UInt32 = 0
+    private var timer: LazyTimer?
+
+    deinit {
+        pending.deallocate()
+        writer.deallocate()
+    }
+
+    /// Whether the upstream has said nothing, not even goodbye, since the last answer.
+    var isUsable: Bool {
+        guard phase == .idle, !connection.isClosed, let socket = connection.socket else { return false }
+        guard worker.now &- restsSince > Self.trustedRest else { return true }
+        var byte: UInt8 = 0
+        let count = recv(socket.descriptor, &byte, 1, CInt(MSG_PEEK) | CInt(MSG_DONTWAIT))
+        return count < 0 && errno == EAGAIN
+    }
+
+    // MARK: The connection
+
+    override func opened() {
+        phase = .idle
+        connection.origin.local = connection.socket?.local ?? connection.origin.local
+        pool.connected(self)
+    }
+
+    override func closed(_ error: (any Error)?) {
+        timer?.clear()
+        let before = phase
+        phase = .closed
+        guard before != .connecting else {
+            return pool.failed(isTimeout(error) ? .connectTimeout : .connectionFailure)
+        }
+        pool.closed(self)
+        guard let attempt else { return }
+        self.attempt = nil
+        attempt.failed(.connectionTermination)
+    }
+
+    private func isTimeout(_ error: (any Error)?) -> Bool { (error as? SystemError)?.errno == ETIMEDOUT }
+
+    override func ended() {
+        if phase == .body, decoder.mayEndWithConnection, let attempt {
+            keepsAlive = false
+            responseEnded()
+            return attempt.deliver(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+        }
+        if phase == .tunnel, let attempt {
+            return attempt.deliver(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+        }
+        connection.abort()
+    }
+
+    override func drained() { attempt?.drained() }
+
+    // MARK: The request
+
+    override func start(_ attempt: UpstreamAttempt, _ head: HeaderBlock, end: Bool) {
+        self.attempt = attempt
+        timer?.clear()
+        requests &+= 1
+        phase = .head
+        requestEnded = end
+        keepsAlive = true
+        attempt.hasSentHead = true
+        writer.prepare(worker)
+        writer.append(head.methodText)
+        writer.append(" ")
+        writer.append(head.method == .connect ? head.authority : head.path)
+        writer.append(" HTTP/1.1\r\nhost: ")
+        writer.append(head.authority)
+        writer.append("\r\n")
+        let isUpgrade = attempt.isUpgrade
+        writer.fields(head, keepsConnection: isUpgrade)
+        if head.has(.contentLength) {
+            writer.framing = .length
+        } else if end || isUpgrade {
+            if end, head.method == .post || head.method == .put || head.method == .patch {
+                writer.append("content-length: 0\r\n")
+            }
+            writer.framing = isUpgrade ? .unsaid : .none
+        } else {
+            writer.append("transfer-encoding: chunked\r\n")
+            writer.framing = .chunked
+        }
+        writer.append("\r\n")
+        worker.flushLater(self)
+    }
+
+    override func sendData(_ attempt: UpstreamAttempt, _ bytes: UnsafeRawBufferPointer, end: Bool) {
+        guard attempt === self.attempt, phase != .closed else { return }
+        writer.prepare(worker)
+        writer.body(bytes, connection)
+        if end { endRequest(nil) }
+        worker.flushLater(self)
+    }
+
+    override func sendTrailers(_ attempt: UpstreamAttempt, _ trailers: HeaderBlock) {
+        guard attempt === self.attempt, phase != .closed else { return }
+        writer.prepare(worker)
+        endRequest(trailers)
+        worker.flushLater(self)
+    }
+
+    private func endRequest(_ trailers: HeaderBlock?) {
+        writer.end(trailers)
+        requestEnded = true
+        if phase == .tunnel {
+            flush()
+            connection.shutdownWrite()
+        }
+    }
+
+    override func flush() { writer.flush(connection) }
+
+    override func reset(_ attempt: UpstreamAttempt) {
+        guard attempt === self.attempt else { return }
+        self.attempt = nil
+        // Whatever still comes belongs to nobody.
+        connection.abort()
+    }
+
+    override func pauseResponse(_ attempt: UpstreamAttempt) {
+        guard attempt === self.attempt else { return }
+        isPaused = true
+        connection.pauseReading()
+    }
+
+    override func resumeResponse(_ attempt: UpstreamAttempt) {
+        guard attempt === self.attempt, isPaused else { return }
+        isPaused = false
+        connection.resumeReading()
+        if !pending.isEmpty, !isProcessing { receivedMore() }
+    }
+
+    // MARK: The response
+
+    override func received(_ bytes: UnsafeRawBufferPointer) {
+        guard pending.isEmpty else {
+            pending.append(bytes)
+            return receivedMore()
+        }
+        let used = process(bytes)
+        if used < bytes.count, phase != .closed { pending.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
+    }
+
+    private func receivedMore() {
+        let used = process(pending.bytes)
+        if used > 0, !pending.isEmpty { pending.removeFirst(min(used, pending.count)) }
+    }
+
+    private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
+        isProcessing = true
+        defer { isProcessing = false }
+        var at = 0
+        while at < bytes.count || phase == .body, !connection.isClosed {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[at...])
+            do throws(HTTP1Violation) {
+                switch phase {
+                case .head:
+                    guard let attempt else { return bytes.count }
+                    let head = worker.head(capacity: HTTPLimits.standard.headerCount)
+                    let method: HTTPMethod =
+                        attempt.answersHead ? .head : attempt.isConnect ? .connect : .get
+                    guard let length = try parser.parse(rest, into: head, answering: method) else { return at }
+                    at &+= length
+                    beginResponse(attempt, head, length)
+                case .body:
+                    guard let attempt else { return bytes.count }
+                    var used = 0
+                    let event = try decoder.next(rest, consumed: &used)
+                    at &+= used
+                    switch event {
+                    case .data(let range):
+                        let isLast = decoder.isComplete
+                        if isLast { responseEnded() }
+                        attempt.deliver(UnsafeRawBufferPointer(rebasing: rest[range]), end: isLast)
+                    case .end(let trailers):
+                        if trailers {
+                            phase = .trailers
+                        } else {
+                            responseEnded()
+                            attempt.deliver(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+                        }
+                    case .needsMore: return at
+                    }
+                case .trailers:
+                    guard let attempt else { return bytes.count }
+                    let head = worker.head(capacity: HTTPLimits.standard.headerCount)
+                    guard let length = try parser.parseTrailers(rest, into: head) else { return at }
+                    at &+= length
+                    responseEnded()
+                    attempt.deliverTrailers(head, length)
+                case .tunnel:
+                    attempt?.deliver(rest, end: false)
+                    return bytes.count
+                case .idle:
+                    // Nobody asked.
+                    connection.abort()
+                    return bytes.count
+                case .connecting, .closed: return bytes.count
+                }
+            } catch {
+                broken(error)
+                return bytes.count
+            }
+        }
+        return at
+    }
+
+    private func beginResponse(_ attempt: UpstreamAttempt, _ head: MessageHead, _ length: Int) {
+        keepsAlive = head.keepsAlive
+        guard head.status >= 200 || head.status == 101 else { return attempt.inform(head, length) }
+        if head.status == 101 || attempt.isConnect && head.status < 300 {
+            phase = .tunnel
+            return attempt.deliverHead(head, length, end: false)
+        }
+        let hasBody = head.framing != .none
+        decoder = BodyDecoder(head.framing)
+        phase = .body
+        if !hasBody { responseEnded() }
+        attempt.deliverHead(head, length, end: !hasBody)
+    }
+
+    /// The answer is complete. Before its last piece is passed on, so that the next request finds the connection.
+    private func responseEnded() {
+        guard let attempt else { return }
+        self.attempt = nil
+        attempt.done()
+        isPaused = false
+        guard keepsAlive, requestEnded, pending.isEmpty || isProcessing else {
+            // An answer before the end of its request: the rest of that would be taken for the next one.
+            phase = .closed
+            return connection.closeAfterWrite()
+        }
+        phase = .idle
+        restsSince = worker.now
+        let options = pool.cluster.snapshot.options
+        if options.maximumRequestsPerConnection > 0, requests >= options.maximumRequestsPerConnection {
+            return connection.closeAfterWrite()
+        }
+        if options.idleTimeout > 0 {
+            if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in connection.closeAfterWrite() } }
+            timer?.set(worker.now &+ options.idleTimeout)
+        }
+        connection.resumeReading()
+        pool.release(self)
+    }
+
+    private func broken(_ violation: HTTP1Violation) {
+        guard let attempt else { return connection.abort() }
+        self.attempt = nil
+        connection.abort()
+        attempt.failed(.protocolError)
+    }
+}

@@ -1,0 +1,78 @@
+import HTTP
+import TLS
+
+/// Gathers what an HTTP/1 connection has to say during one event: heads and small bodies in one buffer, large bodies
+/// straight from where they stand behind it. An idle connection holds no buffer.
+struct HTTP1Writer {
+    /// A body piece of up to this many bytes is copied behind its head; a larger one is sent from where it stands.
+    static let copyLimit = 4 << 10
+
+    /// How the receiver finds the end of the body.
+    enum Framing: UInt8 { case unsaid, length, chunked, none }
+
+    private(set) var output = GrowingBytes()
+    var framing = Framing.none
+
+    var isEmpty: Bool { output.isEmpty }
+
+    mutating func deallocate() { output.deallocate() }
+
+    mutating func append(_ bytes: UnsafeRawBufferPointer) { output.append(bytes) }
+    mutating func append(_ text: StaticString) { output.append(text) }
+    mutating func append(decimal number: Int) { output.append(decimal: number) }
+
+    /// The fields of a block, but for those that frame this hop.
+    mutating func fields(_ block: HeaderBlock, keepsConnection: Bool = false) {
+        for index in 0..<block.count {
+            let field = block.fields[index]
+            switch field.name {
+            case .transferEncoding, .host: continue
+            case .connection, .upgrade: if !keepsConnection { continue }
+            default: break
+            }
+            line(block.name(field), block.value(field))
+        }
+    }
+
+    mutating func line(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        output.append(name)
+        output.append(": ")
+        output.append(value)
+        output.append("\r\n")
+    }
+
+    /// A piece of the body. The connection is asked to send at once what is too large to copy.
+    mutating func body(_ bytes: UnsafeRawBufferPointer, _ connection: ProxyConnection) {
+        guard !bytes.isEmpty else { return }
+        if framing == .chunked { HTTP1Encoder.chunkHeader(bytes.count, into: &output) }
+        if bytes.count <= Self.copyLimit {
+            output.append(bytes)
+        } else {
+            connection.send(output.bytes, bytes)
+            connection.bytesSent &+= UInt64(output.count &+ bytes.count)
+            output.clear()
+        }
+        if framing == .chunked { output.append("\r\n") }
+    }
+
+    /// The end of a chunked body.
+    mutating func end(_ trailers: HeaderBlock?) {
+        guard framing == .chunked else { return }
+        output.append("0\r\n")
+        if let trailers { fields(trailers) }
+        output.append("\r\n")
+    }
+
+    mutating func flush(_ connection: ProxyConnection) {
+        guard !output.isEmpty else { return }
+        connection.bytesSent &+= UInt64(output.count)
+        connection.send(output.bytes)
+        // The memory waits with the worker for the next connection with something to say.
+        connection.worker.giveBack(&output)
+    }
+
+    /// Takes memory from the worker before the first byte.
+    mutating func prepare(_ worker: ProxyWorker) {
+        if output.capacity == 0 { worker.lend(&output) }
+    }
+}

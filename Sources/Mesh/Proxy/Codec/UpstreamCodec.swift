@@ -1,0 +1,28 @@
+import HTTP
+
+/// The upstream's side of streams. An attempt is one stream of it; a codec that has let go of it ignores calls.
+package class UpstreamCodec: ConnectionTerminal {
+    unowned let pool: HostPool
+
+    init(_ connection: ProxyConnection, _ pool: HostPool) {
+        self.pool = pool
+        super.init(connection)
+    }
+
+    var version: HTTPVersion { .http11 }
+    /// How many more attempts it takes now.
+    var room: Int { 0 }
+
+    func start(_ attempt: UpstreamAttempt, _ head: HeaderBlock, end: Bool) {}
+    func sendData(_ attempt: UpstreamAttempt, _ bytes: UnsafeRawBufferPointer, end: Bool) {}
+    func sendTrailers(_ attempt: UpstreamAttempt, _ trailers: HeaderBlock) {}
+    /// The attempt is given up.
+    func reset(_ attempt: UpstreamAttempt) {}
+    func pauseResponse(_ attempt: UpstreamAttempt) {}
+    func resumeResponse(_ attempt: UpstreamAttempt) {}
+    /// Bytes of the response's body were passed on or dropped.
+    func consumed(_ attempt: UpstreamAttempt, _ count: Int) {}
+    func isWritable(_ attempt: UpstreamAttempt) -> Bool { connection.isWritable }
+    /// Takes no new attempt and closes when it has none.
+    func retire() {}
+}

@@ -1,0 +1,136 @@
+import HTTP
+
+/// The HTTP connection manager of a filter chain: how its connections are decoded, what is done to every request, through
+/// which filters it goes and by which routes. An immutable snapshot.
+package final class ConnectionManager: Sendable {
+    package enum CodecType: Sendable { case auto, http1, http2 }
+    package enum ServerHeader: Sendable { case overwrite, appendIfAbsent, passThrough }
+    package enum EscapedSlashes: Sendable { case keep, reject, unescapeAndRedirect, unescapeAndForward }
+    package enum Underscores: Sendable { case allow, reject, drop }
+    package enum ClientCertificate: Sendable {
+        case sanitize, forwardOnly, appendForward, sanitizeSet, alwaysForwardOnly
+    }
+
+    package struct HTTP1Options: Sendable {
+        package var acceptsHTTP10 = false
+        package var defaultHost = ""
+        package var enablesTrailers = false
+        package var allowsHalfClose = true
+        package var allowsAbsoluteURL = true
+        package init() {}
+    }
+
+    package struct HTTP2Options: Sendable {
+        package var maximumStreams = 1024
+        package var streamWindow = 16 << 20
+        package var connectionWindow = 24 << 20
+        package var allowsConnect = false
+        package init() {}
+    }
+
+    package struct Upgrade: Sendable {
+        /// In lower case: `websocket`, `connect`.
+        package var kind: String
+        package var isEnabled = true
+        package init(_ kind: String) { self.kind = kind }
+    }
+
+    /// What a snapshot is made of; times in nanoseconds, 0 for none.
+    package struct Options: Sendable {
+        package var statPrefix = ""
+        package var codec = CodecType.auto
+        package var serverName = "envoy"
+        package var serverHeader = ServerHeader.overwrite
+        package var via = ""
+        package var usesRemoteAddress = false
+        package var trustedHops = 0
+        package var skipsXFFAppend = false
+        package var generatesRequestID = true
+        package var preservesExternalRequestID = false
+        package var alwaysSetsRequestIDInResponse = false
+        package var normalizesPath = false
+        package var mergesSlashes = false
+        package var escapedSlashes = EscapedSlashes.keep
+        package var underscores = Underscores.allow
+        package var stripsAnyPort = false
+        package var stripsMatchingPort = false
+        package var stripsTrailingDot = false
+        package var clientCertificate = ClientCertificate.sanitize
+        package var proxies100Continue = false
+        package var maximumHeadKilobytes = 60
+        package var maximumHeaders = 100
+        package var maximumRequestsPerConnection: UInt32 = 0
+        package var idleTimeout: UInt64 = 3_600_000_000_000
+        package var streamIdleTimeout: UInt64 = 300_000_000_000
+        package var requestTimeout: UInt64 = 0
+        package var requestHeadersTimeout: UInt64 = 0
+        package var maximumStreamDuration: UInt64 = 0
+        package var maximumConnectionDuration: UInt64 = 0
+        package var delayedCloseTimeout: UInt64 = 1_000_000_000
+        package var drainTimeout: UInt64 = 5_000_000_000
+        /// Body bytes that may wait for one stream, as filters and retries need them.
+        package var bufferLimit = 1 << 20
+        package var http1 = HTTP1Options()
+        package var http2 = HTTP2Options()
+        package var upgrades: [Upgrade] = []
+        package init() {}
+    }
+
+    package let options: Options
+    /// The chain without its router, in the order of configuration.
+    package let filters: [HTTPFilter]
+    package let routes: RouteSource
+    let http1Limits: HTTPLimits
+    /// Where its counters stand in each worker.
+    let statsID: Int
+
+    package init(_ options: Options, filters: [HTTPFilter], routes: RouteSource, statsID: Int) {
+        self.options = options
+        self.filters = filters
+        self.routes = routes
+        self.statsID = statsID
+        var limits = HTTPLimits()
+        limits.headerBytes = options.maximumHeadKilobytes << 10
+        limits.headerCount = options.maximumHeaders
+        http1Limits = limits
+        let phases = filters.map(\.phases)
+        requestDataFilters = filters.indices.filter { phases[$0].contains(.requestData) }
+        responseFilters = filters.indices.reversed().filter { phases[$0].contains(.responseHead) }
+        responseDataFilters = filters.indices.reversed().filter { phases[$0].contains(.responseData) }
+        requestTrailerFilters = filters.indices.filter { phases[$0].contains(.requestTrailers) }
+        responseTrailerFilters = filters.indices.reversed().filter { phases[$0].contains(.responseTrailers) }
+        endFilters = filters.indices.filter { phases[$0].contains(.ended) }
+    }
+
+    // Which filters take part in what, so that a stream walks only those.
+    let requestDataFilters: [Int]
+    let requestTrailerFilters: [Int]
+    let responseFilters: [Int]
+    let responseDataFilters: [Int]
+    let responseTrailerFilters: [Int]
+    let endFilters: [Int]
+
+    var http1: HTTP1Options { options.http1 }
+    var maximumHeaders: Int { options.maximumHeaders }
+    var idleTimeout: UInt64 { options.idleTimeout }
+    var requestHeadersTimeout: UInt64 { options.requestHeadersTimeout }
+    var delayedCloseTimeout: UInt64 { options.delayedCloseTimeout }
+    var proxies100Continue: Bool { options.proxies100Continue }
+    var maximumRequestsPerConnection: UInt32 { options.maximumRequestsPerConnection }
+
+    func upgrade(_ kind: UnsafeRawBufferPointer) -> Upgrade? {
+        options.upgrades.first { upgrade in
+            var kindText = upgrade.kind
+            return kindText.withUTF8 { text in
+                text.count == kind.count && zip(text, kind).allSatisfy { $0 == lowercase($1) }
+            }
+        }
+    }
+}
+
+/// Where a connection manager finds its routes.
+package enum RouteSource: Sendable {
+    case fixed(RouteTable)
+    /// By name, as RDS delivers it; the worker holds the present table.
+    case named(String)
+}

@@ -1,0 +1,105 @@
+/// The phases of a stream in which a filter may take part, in the order in which they come:
+///
+///     requestHead → requestData* → requestTrailers?      client to upstream, filters in the order of configuration
+///     responseHead ← responseData* ← responseTrailers?   upstream to client, the other way round
+///     ended                                              once, last, however the stream ended
+///
+/// Every phase runs on the stream's loop. A head's phase that cannot go on at once answers `.pause` and calls
+/// `stream.resumeRequest()` or `stream.resumeResponse()` later, on the loop, or answers the client by `stream.reply`. While a
+/// stream is paused its data still pass the filters that have seen the head and then wait, bounded by the buffer limit; the
+/// peer is read no further beyond it.
+package enum FilterStep: Sendable {
+    case proceed
+    /// Later phases wait until the filter resumes the stream.
+    case pause
+    /// The filter has answered the client (`stream.reply`) or reset the stream: nothing follows.
+    case replied
+}
+
+/// Which phases a filter has; a stream calls no others.
+package struct FilterPhases: OptionSet, Sendable {
+    package let rawValue: UInt8
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    package static let requestHead = FilterPhases(rawValue: 1)
+    package static let requestData = FilterPhases(rawValue: 2)
+    package static let responseHead = FilterPhases(rawValue: 4)
+    package static let responseData = FilterPhases(rawValue: 8)
+    package static let requestTrailers = FilterPhases(rawValue: 16)
+    package static let responseTrailers = FilterPhases(rawValue: 32)
+    package static let ended = FilterPhases(rawValue: 64)
+}
+
+/// A piece of a body on its way through the filters, valid within the call. A filter may replace the bytes by others that
+/// live as long as the call, hold them back by making them none, and take the end away to say it later by
+/// `stream.sendRequest(_:after:)` or `stream.sendResponse(_:after:)`.
+package struct BodyPiece {
+    package var bytes: UnsafeRawBufferPointer
+    /// Nothing follows, but perhaps trailers.
+    package var end: Bool
+
+    package init(_ bytes: UnsafeRawBufferPointer, end: Bool) {
+        self.bytes = bytes
+        self.end = end
+    }
+
+    package static var end: BodyPiece { BodyPiece(UnsafeRawBufferPointer(start: nil, count: 0), end: true) }
+}
+
+/// One filter of a chain: a closed set, dispatched by `switch`. The payload is the filter's configuration, immutable and
+/// shared by all workers; what a filter must remember of a stream it keeps in `stream.filterState[slot]`.
+package enum HTTPFilter: Sendable {
+    /// Refuses, for tests of the chain.
+    case none
+
+    var phases: FilterPhases {
+        switch self {
+        case .none: []
+        }
+    }
+
+    /// `end`: the request has no body.
+    func requestHead(_ stream: HTTPStream, _ slot: Int, end: Bool) -> FilterStep {
+        switch self {
+        case .none: .proceed
+        }
+    }
+
+    /// False when the filter has answered the client.
+    func requestData(_ stream: HTTPStream, _ slot: Int, _ piece: inout BodyPiece) -> Bool {
+        switch self {
+        case .none: true
+        }
+    }
+
+    func requestTrailers(_ stream: HTTPStream, _ slot: Int, _ trailers: HeaderBlock) {
+        switch self {
+        case .none: break
+        }
+    }
+
+    func responseHead(_ stream: HTTPStream, _ slot: Int, end: Bool) -> FilterStep {
+        switch self {
+        case .none: .proceed
+        }
+    }
+
+    /// False when the filter has cut the stream.
+    func responseData(_ stream: HTTPStream, _ slot: Int, _ piece: inout BodyPiece) -> Bool {
+        switch self {
+        case .none: true
+        }
+    }
+
+    /// False when the trailers went another way and the response ends with what the filter sent.
+    func responseTrailers(_ stream: HTTPStream, _ slot: Int, _ trailers: HeaderBlock) -> Bool {
+        switch self {
+        case .none: true
+        }
+    }
+
+    func ended(_ stream: HTTPStream, _ slot: Int) {
+        switch self {
+        case .none: break
+        }
+    }
+}

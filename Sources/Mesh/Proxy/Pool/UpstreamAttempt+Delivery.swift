@@ -1,0 +1,28 @@
+import HTTP
+
+/// What a codec hears for an attempt, passed on to its stream.
+extension UpstreamAttempt {
+    var isConnect: Bool { stream.isConnect }
+    var isUpgrade: Bool { stream.flags.contains(.isUpgrade) }
+
+    func inform(_ head: MessageHead, _ length: Int) {
+        stream.response.load(head, length: length)
+        stream.attemptInformed(self)
+    }
+
+    func deliverHead(_ head: MessageHead, _ length: Int, end: Bool) {
+        stream.response.load(head, length: length)
+        stream.attemptHead(self, end: end)
+    }
+
+    func deliver(_ bytes: UnsafeRawBufferPointer, end: Bool) { stream.attemptData(self, bytes, end: end) }
+
+    func deliverTrailers(_ head: MessageHead, _ length: Int) {
+        guard head.fieldCount > 0 else { return deliver(UnsafeRawBufferPointer(start: nil, count: 0), end: true) }
+        let block = stream.trailerBlock()
+        block.load(head, length: length)
+        stream.attemptTrailers(self, block)
+    }
+
+    func drained() { stream.upstreamDrained() }
+}

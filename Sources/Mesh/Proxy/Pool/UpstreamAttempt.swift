@@ -1,0 +1,73 @@
+import HTTP
+
+/// One try of a stream at one host. Pooled with the worker; a codec tells it what the upstream says, and it tells the stream.
+final class UpstreamAttempt {
+    unowned(unsafe) private(set) var stream: HTTPStream
+    /// nil while it waits for a connection, and after it is over.
+    private(set) var codec: UpstreamCodec?
+    /// Where it waits for a connection.
+    var pool: HostPool?
+    /// What a codec knows it by (HTTP/2's stream).
+    var handle: AnyObject?
+    var hasSentHead = false
+    var hasSentBody = false
+    /// The final head of the response has come.
+    var hasHead = false
+    /// Its connection carried something before.
+    var isReused = false
+    /// Both directions are complete: the codec has let go.
+    private(set) var isDone = false
+    var answersHead = false
+
+    init(_ stream: HTTPStream) { self.stream = stream }
+
+    func begin(_ stream: HTTPStream) {
+        self.stream = stream
+        codec = nil
+        pool = nil
+        handle = nil
+        (hasSentHead, hasSentBody, hasHead, isReused, isDone) = (false, false, false, false, false)
+        answersHead = stream.request.method == .head
+    }
+
+    /// Lets go of what it refers to, before it waits for the next stream.
+    func forget() {
+        codec = nil
+        pool = nil
+        handle = nil
+    }
+
+    // MARK: From the pool and the codec
+
+    func connected(_ codec: UpstreamCodec, isReused: Bool) {
+        pool = nil
+        self.codec = codec
+        self.isReused = isReused
+        stream.attemptIsReady(self)
+    }
+
+    func failed(_ reason: StreamReset) {
+        pool = nil
+        codec = nil
+        stream.attemptFailed(self, reason)
+    }
+
+    /// The codec has said and heard all: it lets go of the attempt before the last piece is passed on.
+    func done() {
+        codec = nil
+        isDone = true
+    }
+
+    // MARK: From the stream
+
+    /// The stream wants nothing of it any more.
+    func giveUp() {
+        if let codec {
+            self.codec = nil
+            codec.reset(self)
+        } else if let pool {
+            self.pool = nil
+            pool.cancel(self)
+        }
+    }
+}

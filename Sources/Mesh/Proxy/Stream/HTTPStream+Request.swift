@@ -1,0 +1,139 @@
+import HTTP
+import TLS
+
+/// From the client to the router.
+extension HTTPStream {
+    /// `request` holds the head.
+    func requestHead(end: Bool, isUpgrade: Bool = false) {
+        if isUpgrade { flags.insert(.isUpgrade) }
+        if end { requestIsWhole() }
+        guard RequestHygiene.apply(to: self) else { return }
+        findRoute()
+        runRequestFilters()
+    }
+
+    /// Looks the route up, again when a filter has changed what it depends on.
+    package func findRoute() {
+        route = worker.routes(manager.routes)?.find(self)
+    }
+
+    func requestIsWhole() {
+        flags.insert(.requestEnded)
+        requestEndedAt = worker.now
+    }
+
+    /// Shows the head to the filters that have not seen it yet, then to the router.
+    private func runRequestFilters() {
+        guard let owner, !flags.contains(.runsRequest) else { return }
+        flags.insert(.runsRequest)
+        defer { flags.remove(.runsRequest) }
+        while requestSlot < owner.filters.count {
+            let slot = requestSlot
+            requestSlot &+= 1
+            let filter = owner.filters[slot]
+            guard filter.phases.contains(.requestHead) else { continue }
+            switch filter.requestHead(self, slot, end: flags.contains(.requestEnded)) {
+            case .proceed: continue
+            case .pause:
+                flags.insert(.requestPaused)
+                return
+            case .replied: return
+            }
+        }
+        flags.insert(.isRouted)
+        startRouting()
+    }
+
+    /// A filter that paused the request lets it go on; on the loop.
+    package func resumeRequest() {
+        guard flags.contains(.requestPaused), !flags.contains(.isOver) else { return }
+        flags.remove(.requestPaused)
+        let first = requestSlot
+        runRequestFilters()
+        if !flags.contains(.isOver), !flags.contains(.isLocalReply) { releaseRequest(from: first) }
+        worker.flush()
+    }
+
+    /// Body that waited for a filter passes those that have seen the head meanwhile, and goes on if it may.
+    private func releaseRequest(from slot: Int) {
+        guard !requestBody.isEmpty else { return upstreamDrained() }
+        var waiting = requestBody
+        requestBody = GrowingBytes()
+        defer { waiting.deallocate() }
+        passRequest(BodyPiece(waiting.bytes, end: flags.contains(.requestEnded)), from: slot)
+        upstreamDrained()
+    }
+
+    /// A piece of the body, valid within the call. `end`: the last, perhaps empty.
+    func requestData(_ bytes: UnsafeRawBufferPointer, end: Bool) {
+        guard !flags.contains(.isOver), !flags.contains(.requestEnded) else { return }
+        requestBytes &+= UInt64(bytes.count)
+        if end { requestIsWhole() }
+        touch()
+        if flags.contains(.responseEnded) || flags.contains(.isLocalReply) {
+            // The answer is complete: what still comes of the request is of no use.
+            if end { finish() }
+            return
+        }
+        passRequest(BodyPiece(bytes, end: end), from: 0)
+    }
+
+    /// For filters: sends a piece on, past the filter in `slot` and those before it.
+    package func sendRequest(_ piece: BodyPiece, after slot: Int) { passRequest(piece, from: slot + 1) }
+
+    private func passRequest(_ piece: BodyPiece, from first: Int) {
+        var piece = piece
+        if let owner, !owner.requestDataFilters.isEmpty, !flags.contains(.isTunnel) {
+            for slot in owner.requestDataFilters where slot >= first && slot < requestSlot {
+                guard owner.filters[slot].requestData(self, slot, &piece) else { return }
+            }
+        }
+        // A filter may have resumed the stream in between, or ended it.
+        guard !flags.contains(.isOver), !flags.contains(.isLocalReply) else { return }
+        guard flags.contains(.isRouted), !flags.contains(.requestPaused) else { return holdRequest(piece.bytes) }
+        sendUpstream(piece.bytes, end: piece.end)
+    }
+
+    /// Keeps body until the filters let the request go on.
+    private func holdRequest(_ data: UnsafeRawBufferPointer) {
+        guard requestBody.count + data.count <= manager.options.bufferLimit else {
+            return reply(413, "Payload Too Large", details: "request_payload_too_large")
+        }
+        requestBody.append(data)
+        if requestBody.count > manager.options.bufferLimit / 2, !flags.contains(.requestEnded) { pauseDownstream() }
+    }
+
+    func pauseDownstream() {
+        guard !flags.contains(.downstreamPaused) else { return }
+        flags.insert(.downstreamPaused)
+        codec?.pauseRequest(self)
+    }
+
+    /// Trailers as HTTP/1 parses them.
+    func requestTrailers(_ head: MessageHead, length: Int) {
+        let block = trailerBlock()
+        block.load(head, length: length)
+        requestTrailers(block)
+    }
+
+    func requestTrailers(_ block: HeaderBlock) {
+        guard !flags.contains(.isOver), !flags.contains(.requestEnded) else { return }
+        requestIsWhole()
+        if let owner {
+            for slot in owner.requestTrailerFilters where slot < requestSlot {
+                owner.filters[slot].requestTrailers(self, slot, block)
+            }
+        }
+        guard let attempt, let codec = attempt.codec, flags.contains(.isRouted), attempt.hasSentBody else {
+            return passRequest(.end, from: 0)
+        }
+        codec.sendTrailers(attempt, block)
+    }
+
+    func trailerBlock() -> HeaderBlock {
+        if let trailers { return trailers }
+        let block = HeaderBlock()
+        trailers = block
+        return block
+    }
+}

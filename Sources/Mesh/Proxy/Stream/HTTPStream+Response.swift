@@ -1,0 +1,190 @@
+import HTTP
+import TLS
+
+/// From the upstream, or the proxy itself, to the client.
+extension HTTPStream {
+    /// `response` holds the final head.
+    func responseHead(end: Bool) {
+        responseBeganAt = worker.now
+        touch()
+        let isUpgraded = response.status == 101 || isConnect && response.status < 300 && !flags.contains(.isLocalReply)
+        RequestHygiene.removeHopByHop(response, keepsUpgrade: response.status == 101)
+        if isUpgraded {
+            flags.insert(.isTunnel)
+            routeDeadline = LazyTimer.never
+            arm()
+        }
+        if !flags.contains(.isLocalReply) {
+            let took = Int((worker.now &- (requestEndedAt > 0 ? requestEndedAt : began)) / 1_000_000)
+            response.set(.xEnvoyUpstreamServiceTime, decimal: took)
+        }
+        if end { flags.insert(.responseEnded) }
+        runResponseFilters(end: end)
+    }
+
+    private func runResponseFilters(end: Bool) {
+        guard let owner else { return }
+        while responseStep < owner.responseFilters.count {
+            let slot = owner.responseFilters[responseStep]
+            responseStep &+= 1
+            // A filter that the request never reached has no say.
+            guard slot < requestSlot else { continue }
+            responseSlot = slot
+            switch owner.filters[slot].responseHead(self, slot, end: end) {
+            case .proceed: continue
+            case .pause:
+                flags.insert(.responsePaused)
+                return
+            case .replied: return
+            }
+        }
+        responseSlot = -1
+        sendHead(end: end)
+    }
+
+    /// A filter that paused the response lets it go on; on the loop.
+    package func resumeResponse() {
+        guard flags.contains(.responsePaused), !flags.contains(.isOver) else { return }
+        flags.remove(.responsePaused)
+        let (last, isWhole) = (responseSlot, flags.contains(.responseEnded))
+        runResponseFilters(end: isWhole && responseBody.isEmpty)
+        if !responseBody.isEmpty, !flags.contains(.isOver) {
+            var waiting = responseBody
+            responseBody = GrowingBytes()
+            passResponse(BodyPiece(waiting.bytes, end: isWhole), below: last)
+            waiting.deallocate()
+        }
+        if !flags.contains(.responsePaused) { downstreamDrained() }
+        worker.flush()
+    }
+
+    private func sendHead(end: Bool) {
+        for mutation in route?.responseHeaders ?? [] { mutation.apply(to: response, self) }
+        ResponseHygiene.apply(to: self)
+        flags.insert(.headSent)
+        guard let codec = downstream else { return }
+        if flags.contains(.isTunnel) { codec.becomeTunnel(self) }
+        codec.sendHead(self, response, end: end)
+        if end { responseIsWhole() }
+    }
+
+    func responseData(_ bytes: UnsafeRawBufferPointer, end: Bool) {
+        guard !flags.contains(.isOver) else { return }
+        if end { flags.insert(.responseEnded) }
+        touch()
+        passResponse(BodyPiece(bytes, end: end), below: .max)
+    }
+
+    /// For filters: sends a piece on, past the filter in `slot` and those that see responses before it.
+    package func sendResponse(_ piece: BodyPiece, after slot: Int) { passResponse(piece, below: slot) }
+
+    private func passResponse(_ piece: BodyPiece, below bound: Int) {
+        var piece = piece
+        if let owner, !owner.responseDataFilters.isEmpty, !flags.contains(.isTunnel) {
+            for slot in owner.responseDataFilters where slot < bound && slot < requestSlot {
+                // Those that have not seen the head yet see the data when the response is resumed.
+                if slot < responseSlot { break }
+                guard owner.filters[slot].responseData(self, slot, &piece) else { return }
+            }
+        }
+        guard !flags.contains(.isOver) else { return }
+        guard !flags.contains(.responsePaused) else { return holdResponse(piece.bytes) }
+        responseBytes &+= UInt64(piece.bytes.count)
+        guard let codec = downstream else { return }
+        codec.sendData(self, piece.bytes, end: piece.end)
+        if piece.end { return responseIsWhole() }
+        if !codec.isWritable(self) { pauseUpstream() }
+    }
+
+    private func pauseUpstream() {
+        guard let attempt, !flags.contains(.upstreamPaused) else { return }
+        flags.insert(.upstreamPaused)
+        attempt.codec?.pauseResponse(attempt)
+    }
+
+    private func holdResponse(_ data: UnsafeRawBufferPointer) {
+        guard responseBody.count + data.count <= manager.options.bufferLimit else {
+            dropAttempt()
+            guard !hasSentHead else { return cut(.localReset) }
+            flags.remove(.responsePaused)
+            flags.remove(.responseEnded)
+            response.clear()
+            return reply(500, "Internal Server Error", details: "response_payload_too_large")
+        }
+        responseBody.append(data)
+        if responseBody.count > manager.options.bufferLimit / 2 { pauseUpstream() }
+    }
+
+    func responseTrailers(_ block: HeaderBlock) {
+        guard !flags.contains(.isOver) else { return }
+        flags.insert(.responseEnded)
+        guard !flags.contains(.responsePaused) else { return }
+        if let owner {
+            for slot in owner.responseTrailerFilters where slot < requestSlot {
+                guard owner.filters[slot].responseTrailers(self, slot, block) else { return }
+            }
+        }
+        guard let codec = downstream else { return }
+        codec.sendTrailers(self, block)
+        responseIsWhole()
+    }
+
+    private func responseIsWhole() {
+        flags.insert(.responseEnded)
+        if let attempt, attempt.isDone || attempt.codec == nil { dropAttempt() }
+        guard flags.contains(.requestEnded) || !flags.contains(.isTunnel) else { return }
+        finish()
+    }
+
+    // MARK: The proxy's own answers
+
+    /// Answers the client; what came of the request is dropped. Filters see the answer as they would an upstream's.
+    package func reply(
+        _ status: Int, _ body: StaticString = "", flag: ResponseFlags = [], details: StaticString
+    ) {
+        reply(status, body: body.bytes, flag: flag, details: details)
+    }
+
+    /// As above; `headers` adds fields to the answer's head.
+    package func reply(
+        _ status: Int, body: UnsafeRawBufferPointer, flag: ResponseFlags = [], details: StaticString,
+        headers: (HeaderBlock) -> Void = { _ in }
+    ) {
+        guard !flags.contains(.isOver), !hasSentHead else { return }
+        dropAttempt()
+        responseFlags.formUnion(flag)
+        self.details = details
+        flags.insert(.isLocalReply)
+        flags.remove(.requestPaused)
+        response.clear()
+        response.status = status
+        if isGRPC {
+            GRPCStatus.reply(status, body, on: response)
+            headers(response)
+            return responseHead(end: true)
+        }
+        if !body.isEmpty {
+            response.set(.contentLength, decimal: body.count)
+            response.set(.contentType, "text/plain")
+        }
+        headers(response)
+        let hasBody = !body.isEmpty && request.method != .head
+        responseHead(end: !hasBody)
+        if hasBody { responseData(body, end: true) }
+    }
+
+    /// The message cannot be understood, so that no filter has seen or will see it.
+    func refuse(_ status: Int, _ details: StaticString, flag: ResponseFlags = []) {
+        requestIsWhole()
+        reply(status, HTTP1Encoder.reason(status), flag: flag, details: details)
+    }
+
+    /// The client broke HTTP.
+    func protocolError(_ violation: HTTP1Violation) {
+        worker.stats(manager).pointee.protocolErrors &+= 1
+        responseFlags.insert(.downstreamProtocolError)
+        guard !hasSentHead else { return cut(.protocolError) }
+        detailText = violation.description
+        refuse(violation.status, "http1.codec_error", flag: .downstreamProtocolError)
+    }
+}

@@ -1,0 +1,265 @@
+import Bytes
+import HTTP
+import TLS
+
+/// One request and its response on their way through the proxy.
+///
+/// Taken from the worker's pool when a head has arrived and given back when both sides have ended: a request allocates
+/// nothing. Everything happens on the worker's loop. How a stream goes:
+///
+///     codec → requestHead → route → filters → router → attempt → upstream codec
+///     codec ← sendHead  ←  filters  ←  response head  ←  attempt  ←  upstream codec
+///
+/// `HTTPStream+Request.swift` and `HTTPStream+Response.swift` are the two directions, `HTTPStream+Upstream.swift` is the router.
+package final class HTTPStream {
+    package unowned let worker: ProxyWorker
+    package let request = HeaderBlock()
+    package let response = HeaderBlock()
+    /// Of whichever side sends some; nil until then.
+    var trailers: HeaderBlock?
+    private(set) var codec: DownstreamCodec?
+
+    /// The connection manager's snapshot that this stream began with.
+    private(set) var owner: ConnectionManager?
+    package internal(set) var route: RouteEntry?
+    /// By slot of the chain: what filters remember of this stream.
+    package var filterState: [AnyObject?] = []
+    /// By name: what filters say about the request, for access logs and later filters. nil while there is none.
+    package var metadata: StreamMetadata?
+
+    var flags = Flags()
+    package var responseFlags = ResponseFlags()
+    /// `%RESPONSE_CODE_DETAILS%`
+    package var details: StaticString = ""
+    /// What has a value of its own goes here instead of `details`.
+    package var detailText: String?
+
+    /// The next filter that sees the request's head; the chain's length once all have.
+    var requestSlot = 0
+    /// The slot of the last response filter that saw the head; those before it in the chain are still to come.
+    var responseSlot = Int.max
+    /// How far in `responseFilters` the head has come.
+    var responseStep = 0
+
+    // The router.
+    var attempt: UpstreamAttempt?
+    var cluster: ClusterState?
+    var attempts = 0
+    var retriesLeft = 0
+    /// Body bytes that wait: for a filter, for a connection, or for another attempt.
+    var requestBody = GrowingBytes()
+    /// Response bytes that wait for a filter.
+    var responseBody = GrowingBytes()
+
+    // Time, in nanoseconds of the monotonic clock.
+    package private(set) var began: UInt64 = 0
+    var requestEndedAt: UInt64 = 0
+    var responseBeganAt: UInt64 = 0
+    private(set) var timer: LazyTimer?
+    var routeDeadline = LazyTimer.never
+    var tryDeadline = LazyTimer.never
+    var idleDeadline = LazyTimer.never
+    var idleTimeout: UInt64 = 0
+
+    package internal(set) var requestBytes: UInt64 = 0
+    package internal(set) var responseBytes: UInt64 = 0
+    /// Unique in the process.
+    package private(set) var id: UInt64 = 0
+
+    struct Flags: OptionSet {
+        let rawValue: UInt32
+        /// The request is whole.
+        static let requestEnded = Flags(rawValue: 1)
+        /// A filter has stopped the request.
+        static let requestPaused = Flags(rawValue: 1 << 1)
+        /// The router has the request's head.
+        static let isRouted = Flags(rawValue: 1 << 2)
+        /// The final response head is on its way to the client.
+        static let headSent = Flags(rawValue: 1 << 3)
+        static let responseEnded = Flags(rawValue: 1 << 4)
+        static let responsePaused = Flags(rawValue: 1 << 5)
+        /// The client's side is gone.
+        static let downstreamGone = Flags(rawValue: 1 << 6)
+        /// The answer is the proxy's own.
+        static let isLocalReply = Flags(rawValue: 1 << 7)
+        /// The body is kept for another attempt.
+        static let keepsBody = Flags(rawValue: 1 << 8)
+        static let isUpgrade = Flags(rawValue: 1 << 9)
+        static let isTunnel = Flags(rawValue: 1 << 10)
+        static let isOver = Flags(rawValue: 1 << 11)
+        static let runsRequest = Flags(rawValue: 1 << 12)
+        static let downstreamPaused = Flags(rawValue: 1 << 13)
+        static let upstreamPaused = Flags(rawValue: 1 << 14)
+        /// The next attempt waits for its back-off.
+        static let waitsForRetry = Flags(rawValue: 1 << 15)
+    }
+
+    init(_ worker: ProxyWorker) {
+        self.worker = worker
+    }
+
+    deinit {
+        requestBody.deallocate()
+        responseBody.deallocate()
+    }
+
+    package var manager: ConnectionManager { owner.unsafelyUnwrapped }
+    package var connection: ProxyConnection? { codec?.connection }
+    var isConnect: Bool { request.method == .connect }
+    var hasSentHead: Bool { flags.contains(.headSent) }
+    var isGRPC: Bool {
+        guard let type = request.value(.contentType) else { return false }
+        let prefix: StaticString = "application/grpc"
+        guard type.count >= prefix.utf8CodeUnitCount else { return false }
+        let start = UnsafeRawBufferPointer(rebasing: type[..<prefix.utf8CodeUnitCount])
+        return equalsIgnoringCase(start, prefix)
+            && (type.count == start.count || type[start.count] == UInt8(ascii: ";")
+                || type[start.count] == UInt8(ascii: "+"))
+    }
+
+    // MARK: Life
+
+    func begin(_ codec: DownstreamCodec) {
+        self.codec = codec
+        owner = codec.manager
+        began = worker.now
+        id = worker.nextStreamID()
+        idleTimeout = codec.manager.options.streamIdleTimeout
+        worker.stats(codec.manager).pointee.requests &+= 1
+        worker.stats(codec.manager).pointee.activeRequests &+= 1
+        let slots = codec.manager.filters.count
+        if filterState.count != slots { filterState = [AnyObject?](repeating: nil, count: slots) }
+        let duration = codec.manager.options.requestTimeout
+        if duration > 0 { routeDeadline = began &+ duration }
+        touch()
+    }
+
+    /// Both sides are done, or one is gone and the other told: the last that happens.
+    func finish() {
+        guard !flags.contains(.isOver) else { return }
+        flags.insert(.isOver)
+        timer?.clear()
+        dropAttempt()
+        guard let codec, let owner else { return }
+        let status = response.status
+        if status > 0 { worker.stats(owner).pointee.count(status: status) }
+        worker.stats(owner).pointee.completed &+= 1
+        worker.stats(owner).pointee.activeRequests &-= 1
+        for slot in owner.endFilters { owner.filters[slot].ended(self, slot) }
+        worker.logAccess(self)
+        if !flags.contains(.downstreamGone) { codec.finished(self) }
+        worker.giveBack(self)
+    }
+
+    /// Forgets the request, for the next one.
+    func reset() {
+        request.clear()
+        response.clear()
+        trailers?.clear()
+        codec = nil
+        owner = nil
+        route = nil
+        for slot in filterState.indices where filterState[slot] != nil { filterState[slot] = nil }
+        if metadata != nil { metadata = nil }
+        flags = []
+        responseFlags = []
+        details = ""
+        detailText = nil
+        requestSlot = 0
+        responseSlot = .max
+        responseStep = 0
+        cluster = nil
+        attempts = 0
+        retriesLeft = 0
+        requestBody.deallocate()
+        responseBody.deallocate()
+        requestEndedAt = 0
+        responseBeganAt = 0
+        routeDeadline = LazyTimer.never
+        tryDeadline = LazyTimer.never
+        idleDeadline = LazyTimer.never
+        requestBytes = 0
+        responseBytes = 0
+    }
+
+    // MARK: Time
+
+    /// Something moved: the clock of idleness starts anew.
+    @inline(__always)
+    func touch() {
+        if idleTimeout > 0 { idleDeadline = worker.now &+ idleTimeout }
+        arm()
+    }
+
+    func arm() {
+        let next = min(routeDeadline, min(tryDeadline, idleDeadline))
+        guard next != LazyTimer.never else {
+            timer?.clear()
+            return
+        }
+        if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in timedOut() } }
+        timer?.set(next)
+    }
+
+    private func timedOut() {
+        let now = worker.now
+        defer { worker.flush() }
+        if tryDeadline <= now {
+            tryDeadline = LazyTimer.never
+            attemptTimedOut()
+        } else if routeDeadline <= now {
+            routeDeadline = LazyTimer.never
+            routeTimedOut()
+        } else if idleDeadline <= now {
+            idleDeadline = LazyTimer.never
+            responseFlags.insert(.streamIdleTimeout)
+            worker.stats(manager).pointee.idleTimeouts &+= 1
+            dropAttempt()
+            if hasSentHead {
+                cut(.localReset)
+            } else {
+                reply(flags.contains(.requestEnded) ? 504 : 408, "stream timeout", details: "stream_idle_timeout")
+            }
+        }
+        if !flags.contains(.isOver), codec != nil { arm() }
+    }
+
+    /// The response cannot be completed.
+    func cut(_ reason: StreamReset) {
+        guard let codec, !flags.contains(.isOver) else { return }
+        worker.stats(manager).pointee.localResets &+= 1
+        codec.reset(self, reason)
+        flags.insert(.downstreamGone)
+        finish()
+    }
+
+    // MARK: The client's side
+
+    /// The client has closed, or reset the stream.
+    func downstreamGone() {
+        guard !flags.contains(.isOver) else { return }
+        flags.insert(.downstreamGone)
+        if !flags.contains(.responseEnded) {
+            responseFlags.insert(.downstreamConnectionTermination)
+            if details.utf8CodeUnitCount == 0 { details = "downstream_remote_disconnect" }
+            worker.stats(manager).pointee.remoteResets &+= 1
+        }
+        finish()
+    }
+
+    /// The client takes more again.
+    func downstreamDrained() {
+        guard flags.contains(.upstreamPaused) else { return }
+        flags.remove(.upstreamPaused)
+        if let attempt { attempt.codec?.resumeResponse(attempt) }
+    }
+
+    /// The upstream takes more again.
+    func upstreamDrained() {
+        guard flags.contains(.downstreamPaused) else { return }
+        flags.remove(.downstreamPaused)
+        codec?.resumeRequest(self)
+    }
+
+    var downstream: DownstreamCodec? { flags.contains(.downstreamGone) ? nil : codec }
+}

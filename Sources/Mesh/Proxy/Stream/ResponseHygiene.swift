@@ -1,0 +1,20 @@
+import HTTP
+
+/// What the connection manager does to every response before the client sees it.
+enum ResponseHygiene {
+    static func apply(to stream: HTTPStream) {
+        let options = stream.manager.options
+        let response = stream.response
+        switch options.serverHeader {
+        case .overwrite: setServer(response, options.serverName)
+        case .appendIfAbsent: if !response.has(.server) { setServer(response, options.serverName) }
+        case .passThrough: if stream.flags.contains(.isLocalReply) { setServer(response, options.serverName) }
+        }
+        if !response.has(.date) { stream.worker.withDate { response.add(.date, $0) } }
+    }
+
+    private static func setServer(_ response: HeaderBlock, _ name: String) {
+        var name = name
+        name.withUTF8 { response.set(.server, UnsafeRawBufferPointer($0)) }
+    }
+}

@@ -1,0 +1,185 @@
+import Bytes
+import HTTP
+import Reactor
+import Synchronization
+import TLS
+
+/// One thread of the proxy: its loop, its connections, its pools, and the snapshots it works by. Nothing of it is shared; other
+/// threads reach it by `loop.submit`.
+package final class ProxyWorker: @unchecked Sendable {
+    // `@unchecked`: confined to `loop`; its owner reaches it through `loop.submit` and `loop.perform` only.
+    package let loop: EventLoop
+    package let index: Int
+    private var clusters: [ClusterState?] = []
+    private var tables: [String: RouteTable] = [:]
+    private var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
+    var isDraining = false
+    var random: SplitMix64
+
+    // Scratch, and what is used again.
+    private var heads: [MessageHead] = []
+    private var streams: [HTTPStream] = []
+    private var attempts: [UpstreamAttempt] = []
+    private var finishedStreams: [HTTPStream] = []
+    private var finishedAttempts: [UpstreamAttempt] = []
+    private var dirty: [ConnectionTerminal] = []
+    private var buffers: [GrowingBytes] = []
+    private var date = DateHeader()
+    private var isFlushing = false
+
+    let downstreamStreamOptions: StreamOptions
+    let upstreamStreamOptions: StreamOptions
+
+    /// Streams, attempts and buffers that wait for use again, of each at most.
+    static let kept = 1024
+    private static let connectionIDs = Atomic<UInt64>(0)
+    private var streamIDs: UInt64
+
+    package init(_ loop: EventLoop, index: Int, bufferLimit: Int = 1 << 20) {
+        self.loop = loop
+        self.index = index
+        random = SplitMix64(seed: MonotonicTime.now().nanoseconds ^ UInt64(index) << 56)
+        streamIDs = UInt64(index) << 48
+        var options = StreamOptions()
+        options.highWaterMark = bufferLimit
+        options.lowWaterMark = bufferLimit / 2
+        downstreamStreamOptions = options
+        upstreamStreamOptions = options
+    }
+
+    deinit {
+        for stats in managerStats { stats.deallocate() }
+        for index in buffers.indices { buffers[index].deallocate() }
+    }
+
+    /// Nanoseconds of the monotonic clock when this turn of the loop began.
+    @inline(__always)
+    package var now: UInt64 { loop.now.nanoseconds }
+
+    func nextConnectionID() -> UInt64 { Self.connectionIDs.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    func nextStreamID() -> UInt64 {
+        streamIDs &+= 1
+        return streamIDs
+    }
+
+    // MARK: Snapshots
+
+    package func set(_ snapshot: ClusterSnapshot) {
+        let index = Int(snapshot.id.rawValue)
+        while clusters.count <= index { clusters.append(nil) }
+        if let state = clusters[index] {
+            state.update(snapshot)
+        } else {
+            clusters[index] = ClusterState(self, snapshot)
+        }
+    }
+
+    package func remove(_ id: ClusterID) {
+        guard Int(id.rawValue) < clusters.count else { return }
+        clusters[Int(id.rawValue)]?.retire()
+        clusters[Int(id.rawValue)] = nil
+    }
+
+    @inline(__always)
+    package func cluster(_ id: ClusterID) -> ClusterState? {
+        Int(id.rawValue) < clusters.count ? clusters[Int(id.rawValue)] : nil
+    }
+
+    package func set(_ table: RouteTable) { tables[table.name] = table }
+    package func removeRoutes(_ name: String) { tables[name] = nil }
+
+    func routes(_ source: RouteSource) -> RouteTable? {
+        switch source {
+        case .fixed(let table): table
+        case .named(let name): tables[name]
+        }
+    }
+
+    /// The counters of a connection manager. They stay where they are while the worker lives.
+    func stats(_ manager: ConnectionManager) -> UnsafeMutablePointer<ManagerStats> {
+        while managerStats.count <= manager.statsID {
+            let stats = UnsafeMutablePointer<ManagerStats>.allocate(capacity: 1)
+            stats.initialize(to: ManagerStats())
+            managerStats.append(stats)
+        }
+        return managerStats[manager.statsID]
+    }
+
+    // MARK: Used again
+
+    /// Where heads are parsed; valid until the next head of this worker.
+    func head(capacity: Int) -> MessageHead {
+        for head in heads where head.capacity == capacity { return head }
+        let head = MessageHead(capacity: capacity)
+        heads.append(head)
+        return head
+    }
+
+    func takeStream(_ codec: DownstreamCodec) -> HTTPStream {
+        let stream = streams.popLast() ?? HTTPStream(self)
+        stream.begin(codec)
+        return stream
+    }
+
+    /// Waits until the present event is over: its methods may still be on the stack.
+    func giveBack(_ stream: HTTPStream) { finishedStreams.append(stream) }
+
+    func takeAttempt(_ stream: HTTPStream) -> UpstreamAttempt {
+        guard let attempt = attempts.popLast() else {
+            let attempt = UpstreamAttempt(stream)
+            attempt.begin(stream)
+            return attempt
+        }
+        attempt.begin(stream)
+        return attempt
+    }
+
+    func giveBack(_ attempt: UpstreamAttempt) { finishedAttempts.append(attempt) }
+
+    func lend(_ output: inout GrowingBytes) {
+        if let buffer = buffers.popLast() { output = buffer }
+    }
+
+    func giveBack(_ output: inout GrowingBytes) {
+        output.clear()
+        guard output.capacity > 0, buffers.count < 64 else { return output.deallocate() }
+        buffers.append(output)
+        output = GrowingBytes()
+    }
+
+    // MARK: The end of an event
+
+    /// The terminal has something to send when the present event is over.
+    func flushLater(_ terminal: ConnectionTerminal) {
+        guard !terminal.isDirty else { return }
+        terminal.isDirty = true
+        dirty.append(terminal)
+    }
+
+    /// Sends what was gathered, and takes back what has ended. Every entry from outside ends with it.
+    package func flush() {
+        guard !isFlushing else { return }
+        isFlushing = true
+        while let terminal = dirty.popLast() {
+            terminal.isDirty = false
+            terminal.flush()
+        }
+        isFlushing = false
+        while let stream = finishedStreams.popLast() {
+            stream.reset()
+            if streams.count < Self.kept { streams.append(stream) }
+        }
+        while let attempt = finishedAttempts.popLast() {
+            attempt.forget()
+            if attempts.count < Self.kept { attempts.append(attempt) }
+        }
+    }
+
+    func withDate<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+        date.update(Timestamp.now().seconds)
+        return date.withBytes(body)
+    }
+
+    func logAccess(_ stream: HTTPStream) {}
+}
