@@ -109,7 +109,10 @@ let targets: [Target] = [
     // Commands: flags and wiring, nothing else.
     program(
         "weft",
-        ["CLinux", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "Bytes", "ArgumentParser", "YAML"]),
+        [
+            "CLinux", "ServiceProxy", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "Bytes",
+            "ArgumentParser", "YAML",
+        ]),
     program(
         "weft-control",
         [

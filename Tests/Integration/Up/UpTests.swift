@@ -58,6 +58,27 @@ struct UpTests {
         #expect(twice.succeeded && twice.text.contains("nothing is up"), "\(twice.text)")
     }
 
+    @Test("a packet to a Service is explained, by the API's objects and by the node's own table")
+    func traced() throws {
+        let machine = try OtherMachine()
+        try up(machine, nodes: 1)
+        func trace(_ arguments: String...) throws -> OtherMachine.Output {
+            try machine.weft(["service", "trace", "--dir", machine.cluster] + arguments)
+        }
+        try eventually("the kernel does what the API wants") {
+            let output = try trace("--live", "--from", "external", "default/kubernetes")
+            return output.succeeded && output.text.contains("the kernel's table does the same") ? nil : output.text
+        }
+        let json = try trace("--output", "json", "default/kubernetes")
+        #expect(try JSONValue.parse(json.text)["outcomes"]?[0]?["outcome"]?.string == "endpoint")
+        let rejected = try trace("default/kubernetes:444")
+        #expect(rejected.status == 1 && rejected.text.contains("rejected"), "\(rejected.text)")
+        // The namespace beside the node's has no table.
+        let elsewhere = try trace("--live", "--netns", "/proc/self/ns/net", "default/kubernetes")
+        #expect(elsewhere.status == 2 && elsewhere.text.contains("WRONG"), "\(elsewhere.text)")
+        #expect(try trace("default/nothing").status == 3)
+    }
+
     @Test("two clusters stand side by side, and one goes without the other")
     func sideBySide() throws {
         let machine = try OtherMachine()

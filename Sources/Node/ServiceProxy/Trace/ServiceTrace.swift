@@ -69,15 +69,23 @@ extension ServiceTrace {
         lines.append("why:")
         lines += decision.reasons.map { "  \($0)" }
         lines.append("how, in table \(table.table.name):")
-        for line in table.lines {
-            lines.append("  \(line.chain) \(line.number): \(line.rule)")
-            for (set, element) in line.elements.prefix(Self.mostElements) { lines.append("      \(set): \(element)") }
-            let more = line.elements.count - Self.mostElements
-            if more > 0 { lines.append("      and \(more) more") }
-        }
+        lines += Self.lines(table)
         if kernel != nil, isConsistent { lines.append("the kernel's table does the same") }
         lines += disagreements.map { "WRONG: \($0)" }
+        if case .walked(let walk) = kernel, let fate = walk.fate, !fate.agrees(with: decision.fate) {
+            lines.append("how, in the kernel:")
+            lines += Self.lines(walk)
+        }
         return lines
+    }
+
+    private static func lines(_ walk: TableWalk) -> [String] {
+        walk.lines.flatMap { line in
+            let more = line.elements.count - mostElements
+            return ["  \(line.chain) \(line.number): \(line.rule)"]
+                + line.elements.prefix(mostElements).map { "      \($0.set): \($0.element)" }
+                + (more > 0 ? ["      and \(more) more"] : [])
+        }
     }
 
     private func verdict(_ outcome: PacketFate.Outcome, _ share: Share, _ names: (IPAddress) -> String?) -> String {
