@@ -43,6 +43,25 @@ public final class ServiceProxy {
         for family in families { family.setNodeAddresses(used) }
     }
 
+    /// The cluster's ServiceCIDRs, as they are now: what is sent to an address in them that no Service has is dropped, rather
+    /// than sent out to wherever the default route leads.
+    public func setServiceCIDRs(_ prefixes: Set<CIDR>) {
+        for family in families { family.setServiceCIDRs(prefixes) }
+    }
+
+    /// The node's own addresses, as its Node object has them: whether `loadBalancerSourceRanges` admit the node follows from
+    /// them.
+    public func setNodeIPs(_ addresses: [IPAddress]) {
+        let changed = families.map { $0.setNodeIPs(addresses) }
+        guard changed.contains(true) else { return }
+        model.markDirty(model.services.values.lazy.filter { !$0.sourceRanges.isEmpty }.map(\.key))
+    }
+
+    /// Conflicts between Services that came up since the last call, and how many frontends are contested now.
+    func takeConflicts() -> (new: [FrontendConflict], contested: Int) {
+        (families.flatMap { $0.takeConflicts() }, families.reduce(0) { $0 + $1.desired.claims.contested })
+    }
+
     public var serviceCount: Int { model.services.count }
     /// Whether a `sync` has something to plan.
     public var hasChanges: Bool { !model.dirty.isEmpty || families.contains { !$0.desired.tracker.isSettled } }

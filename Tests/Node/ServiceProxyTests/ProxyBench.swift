@@ -72,18 +72,33 @@ final class ProxyBench {
         for set in ServiceSet.allCases {
             for element in try elements(set, family) {
                 let value: [UInt8]? = if case .value(let bytes) = element.data { bytes } else { nil }
-                let decoded = element.key.withUnsafeBytes { key in
-                    if let value {
-                        value.withUnsafeBytes { codec.decode(set, key: key, value: $0) }
-                    } else {
-                        codec.decode(set, key: key, value: nil)
-                    }
+                guard let decoded = Self.decode(element, value, set, codec) else {
+                    throw Failure(description: "an element that is not ours: \(element)")
                 }
-                guard let decoded else { throw Failure(description: "an element that is not ours: \(element)") }
                 state[decoded.0] = decoded.1
             }
         }
+        let shape = proxy.families.first { $0.kernel.shape.name.family == family }?.kernel.shape
+        for element in try shape.map({ try nftables.elements(of: $0.classes.id) }) ?? [] {
+            if let (slotClass, sticky) = shape?.sticky(element) { state[.stickyClass(slotClass)] = .sticky(sticky) }
+        }
         return state
+    }
+}
+
+extension ProxyBench {
+    private static func decode(
+        _ element: NFElement, _ value: [UInt8]?, _ set: ServiceSet, _ codec: ServiceElementCodec
+    ) -> (ServiceElementKey, ServiceElementValue)? {
+        element.key.withUnsafeBytes { key in
+            (element.keyEnd ?? []).withUnsafeBytes { end in
+                (value ?? []).withUnsafeBytes {
+                    codec.decode(
+                        set, key: key, keyEnd: end.isEmpty ? nil : end, isEnd: element.isIntervalEnd,
+                        value: value == nil ? nil : $0)
+                }
+            }
+        }
     }
 }
 

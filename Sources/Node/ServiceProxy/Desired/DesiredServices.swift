@@ -8,9 +8,11 @@ struct DesiredServices: Sendable {
     var tracker = ServiceElements()
     private var applied: [ObjectKey: Applied] = [:]
     private var ids = ListIdentifiers()
-    /// Frontends that a Service wants and another has: whoever lets go makes the waiting ones dirty.
-    private var waiting: [ServiceElementKey: Set<ObjectKey>] = [:]
-    private var owners: [ServiceElementKey: ObjectKey] = [:]
+    private var sticky = StickyLists()
+    /// Lists that could not be had, or not as wanted, because all numbers are in use: their ports are not served, or
+    /// without affinity.
+    private(set) var shortages = 0
+    private(set) var claims = FrontendClaims()
     /// Cluster IPs and hairpin addresses are shared by Services: present while somebody wants them.
     private var shares: [ServiceElementKey: Int] = [:]
 
@@ -19,6 +21,10 @@ struct DesiredServices: Sendable {
         var lists: [List] = []
         var frontends: [ServiceElementKey] = []
         var shared: [ServiceElementKey] = []
+        /// Frontends that older Services have.
+        var waits: [ServiceElementKey] = []
+        var sources: [AllowedSource] = []
+        var created: Int64 = 0
     }
 
     /// One endpoint list of a Service, by what names it, and its id.
@@ -37,7 +43,9 @@ struct DesiredServices: Sendable {
 
     /// The table was read: ids that it uses must not be given to others.
     mutating func adoptIdentifiers() {
+        sticky.adopt(tracker)
         for list in tracker.actualLists { ids.reserve(list) }
+        for list in sticky.adoptedLists { ids.reserve(list) }
         for (key, value) in tracker.allActualSingles {
             if case .endpoint(let list, _) = key { ids.reserve(list) }
             if case .dispatch(let dispatch) = value { ids.reserve(dispatch.list) }
@@ -45,66 +53,114 @@ struct DesiredServices: Sendable {
     }
 
     /// All Services were planned and the table is theirs alone.
-    mutating func settleIdentifiers() { ids.settle() }
+    mutating func settleIdentifiers() {
+        ids.settle()
+        sticky.settle()
+    }
 
     /// Makes the Service's elements those of its plan. Returns other Services that must be planned again, because a
     /// frontend that they wait for is free now.
     mutating func apply(_ plan: ServicePlan, for key: ObjectKey) -> Set<ObjectKey> {
         let before = applied[key] ?? Applied()
-        var now = Applied()
+        var now = Applied(created: plan.created)
         for port in plan.ports { apply(port, of: key, before: before, now: &now) }
         now.shared = Set(plan.clusterIPs).map { .clusterIP($0) } + plan.hairpins.map { .hairpin($0) }
         for element in Set(now.shared).subtracting(before.shared) { retain(element) }
         for element in Set(before.shared).subtracting(now.shared) { release(element) }
+        for source in Set(before.sources).subtracting(now.sources) { tracker.abandon(.allowedSource(source)) }
         var freed: Set<ObjectKey> = []
         for element in Set(before.frontends).subtracting(now.frontends) {
-            owners[element] = nil
+            freed.formUnion(claims.release(element))
             tracker.abandon(element)
-            freed.formUnion(waiting.removeValue(forKey: element) ?? [])
         }
+        for element in Set(before.waits).subtracting(now.waits) { claims.stopWaiting(key, for: element) }
         for list in before.lists where !now.lists.contains(where: { $0.id == list.id }) {
             tracker.abandonSlots(of: list.id)
+            sticky.remove(list.id, in: &tracker)
             ids.release(list.id)
         }
         let isGone = plan.ports.isEmpty && now.shared.isEmpty
         applied[key] = isGone ? nil : now
-        if isGone { for element in waiting.keys { waiting[element]?.remove(key) } }
         return freed.subtracting([key])
     }
 
     private mutating func apply(_ port: PortPlan, of key: ObjectKey, before: Applied, now: inout Applied) {
         var dispatches: [ListKind: (SlotClass, UInt32)] = [:]
         for (kind, endpoints) in port.lists {
-            guard let slotClass = SlotClass(endpoints: endpoints.count) else { continue }
             let known = before.lists.first { $0.isOf(port, kind) }?.id
-            guard let id = known ?? adopted(port, kind) ?? ids.take() else { continue }
+            guard let id = known ?? adopted(port, kind) ?? ids.take() else {
+                shortages += 1
+                continue
+            }
             ids.hold(id)
-            let present = tracker.slots(of: id)
-            tracker.desireSlots(SlotTable.assign(endpoints, present: present, slots: slotClass.slots), of: id)
             now.lists.append(List(port: port.name, transport: port.transport, kind: kind, id: id))
-            dispatches[kind] = (slotClass, id)
+            if let slotClass = setList(id, endpoints, port) { dispatches[kind] = (slotClass, id) }
         }
         for (isExternal, frontends) in [(false, port.frontends), (true, port.external)] {
             for (frontend, verdict) in frontends {
                 let element = ServiceElementKey(frontend, external: isExternal)
-                if let owner = owners[element], owner != key {
-                    waiting[element, default: []].insert(key)
-                    continue
-                }
+                guard claim(element, for: key, &now) else { continue }
+                let isRestricted = port.restricted.contains(frontend)
                 let value: Dispatch
                 switch verdict {
-                case .reject: value = Dispatch(.reject, list: 0)
-                case .drop: value = Dispatch(.drop, list: 0)
+                case .reject: value = Dispatch(.reject, isRestricted: isRestricted, list: 0)
+                case .drop: value = Dispatch(.drop, isRestricted: isRestricted, list: 0)
                 case .dispatch(let kind, let masquerade):
-                    guard let (slotClass, id) = dispatches[kind] else { continue }
-                    value = Dispatch(slotClass, masquerade: masquerade, list: id)
+                    // One that cannot be served is refused rather than left to whoever has that address.
+                    let (slotClass, id) = dispatches[kind] ?? (.reject, 0)
+                    value = Dispatch(slotClass, masquerade: masquerade, isRestricted: isRestricted, list: id)
                 }
-                owners[element] = key
                 now.frontends.append(element)
                 tracker.desire(element, .dispatch(value))
+                guard isRestricted, !isExternal, let address = frontend.address else { continue }
+                for range in port.admitted {
+                    let source = AllowedSource(
+                        address: address, transport: frontend.transport, port: frontend.port, sources: range)
+                    now.sources.append(source)
+                    tracker.desire(.allowedSource(source), .present)
+                }
             }
         }
     }
+
+    /// Makes an endpoint list's elements what the port wants; the class for its frontends.
+    private mutating func setList(_ id: UInt32, _ endpoints: [Endpoint], _ port: PortPlan) -> SlotClass? {
+        guard
+            let shares = SlotShares(
+                endpoints, weights: port.weights, port.balancing, isSticky: port.affinity != nil)
+        else { return nil }
+        if let affinity = port.affinity {
+            if let slotClass = sticky.set(id, shares, affinity, in: &tracker) {
+                tracker.abandonSlots(of: id)
+                return slotClass
+            }
+            shortages += 1
+        }
+        sticky.remove(id, in: &tracker)
+        tracker.desireSlots(shares.slots(present: tracker.slots(of: id)), of: id)
+        return shares.slotClass
+    }
+
+    /// Whether the frontend is the Service's. A younger one that had it loses it here and now.
+    private mutating func claim(_ element: ServiceElementKey, for key: ObjectKey, _ now: inout Applied) -> Bool {
+        switch claims.claim(element, by: .init(created: now.created, key: key)) {
+        case .owned: return true
+        case .waits:
+            now.waits.append(element)
+            return false
+        case .taken(let loser):
+            applied[loser]?.frontends.removeAll { $0 == element }
+            applied[loser]?.waits.append(element)
+            for source in applied[loser]?.sources.filter({ $0.isOf(element) }) ?? [] {
+                tracker.abandon(.allowedSource(source))
+            }
+            applied[loser]?.sources.removeAll { $0.isOf(element) }
+            return true
+        }
+    }
+
+    /// Conflicts that came up since the last call.
+    mutating func takeConflicts() -> [FrontendConflict] { claims.takeConflicts() }
 
     /// The id that the table of a former run has for this list, if nobody else took it meanwhile.
     private func adopted(_ port: PortPlan, _ kind: ListKind) -> UInt32? {
@@ -112,7 +168,7 @@ struct DesiredServices: Sendable {
             for (frontend, verdict) in frontends {
                 guard case .dispatch(kind, _) = verdict,
                     case .dispatch(let dispatch)? = tracker.actual(ServiceElementKey(frontend, external: isExternal)),
-                    dispatch.slotClass.slots > 0, !ids.isTaken(dispatch.list)
+                    dispatch.list != 0, !ids.isTaken(dispatch.list)
                 else { continue }
                 return dispatch.list
             }
@@ -141,38 +197,20 @@ struct DesiredServices: Sendable {
         for address in addresses { tracker.desire(.nodeAddress(address), .present) }
         nodeAddresses = addresses
     }
-}
 
-/// Numbers of endpoint lists: given out once until they are released. 0 is none.
-struct ListIdentifiers: Sendable {
-    private var taken: Set<UInt32> = []
-    private var reserved: Set<UInt32> = []
-    private var next: UInt32 = 1
+    // MARK: Addresses that Services may get
 
-    func isTaken(_ id: UInt32) -> Bool { taken.contains(id) }
+    private var serviceRanges: Set<ServiceElementKey> = []
 
-    /// It is in use, here or by what an adopted table still holds.
-    mutating func reserve(_ id: UInt32) { if id != 0 { reserved.insert(id) } }
-
-    mutating func hold(_ id: UInt32) {
-        taken.insert(id)
-        reserved.insert(id)
-    }
-
-    /// What an adopted table still held, and nobody took over, is gone.
-    mutating func settle() { reserved = taken }
-
-    /// nil when all are in use.
-    mutating func take() -> UInt32? {
-        guard reserved.count < Dispatch.maximumLists - 1 else { return nil }
-        while next == 0 || reserved.contains(next) { next = (next + 1) & Dispatch.listMask }
-        defer { next = (next + 1) & Dispatch.listMask }
-        hold(next)
-        return next
-    }
-
-    mutating func release(_ id: UInt32) {
-        taken.remove(id)
-        reserved.remove(id)
+    /// What is sent to addresses in these, and no Service has them, is dropped.
+    mutating func setServiceRanges(_ ranges: [AddressRange]) {
+        var wanted: Set<ServiceElementKey> = []
+        for range in AddressRange.disjoint(ranges) {
+            wanted.insert(.serviceRange(range.first, isEnd: false))
+            if let end = range.end { wanted.insert(.serviceRange(end, isEnd: true)) }
+        }
+        for element in serviceRanges.subtracting(wanted) { tracker.abandon(element) }
+        for element in wanted { tracker.desire(element, .present) }
+        serviceRanges = wanted
     }
 }

@@ -9,9 +9,19 @@ enum ServiceElementKey: Hashable, Sendable {
     /// For packets from outside of the node only.
     case externalNodePort(Transport, Port)
     case endpoint(list: UInt32, slot: UInt32)
+    /// A slot of a list that clients stick to.
+    case stickySlot(list: UInt32, slot: UInt32)
+    /// An endpoint of such a list: what clients are remembered by. With it goes what they stick to.
+    case stickyMember(list: UInt32, number: UInt32)
+    /// Not an element alone: a chain, and the class that leads there.
+    case stickyClass(SlotClass)
     case clusterIP(IPAddress)
     case hairpin(IPAddress)
     case nodeAddress(IPAddress)
+    /// Indirect, because there are few and they are long.
+    indirect case allowedSource(AllowedSource)
+    /// Where addresses that Services may get begin, and the first behind them.
+    case serviceRange(IPAddress, isEnd: Bool)
 
     init(_ frontend: Frontend, external: Bool) {
         switch (frontend.address, external) {
@@ -23,9 +33,23 @@ enum ServiceElementKey: Hashable, Sendable {
     }
 }
 
+/// Sources that may use a frontend which not everybody may.
+struct AllowedSource: Hashable, Sendable {
+    var address: IPAddress
+    var transport: Transport
+    var port: Port
+    var sources: AddressRange
+
+    /// Whether it belongs to this frontend's element.
+    func isOf(_ element: ServiceElementKey) -> Bool { element == .service(address, transport, port) }
+}
+
 /// What an element maps to; sets map to nothing.
 enum ServiceElementValue: Hashable, Sendable {
     case present
     case dispatch(Dispatch)
     case endpoint(IPAddress, Port)
+    /// Of the slot's list.
+    case member(UInt32)
+    case sticky(StickyClass)
 }

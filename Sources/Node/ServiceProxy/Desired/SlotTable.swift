@@ -1,7 +1,7 @@
-/// Endpoints in dispatch slots, each in an equal share of them (±1), changed as little as can be.
+/// Endpoints in dispatch slots, each with its share of them, changed as little as can be.
 enum SlotTable {
-    /// The new slots for `endpoints` (sorted, unique), given the present ones: who stays keeps its slots, who leaves gives
-    /// them up, and only what equal shares demand moves. Depends on nothing else, so a restart that finds the present
+    /// The new slots for `endpoints` (sorted, unique), each in an equal share of them (±1), given the present ones: who stays
+    /// keeps its slots, who leaves gives them up, and only what equal shares demand moves. Depends on nothing else, so a restart that finds the present
     /// slots in the kernel changes nothing.
     static func assign(_ endpoints: [Endpoint], present: [Endpoint], slots count: Int) -> [Endpoint] {
         if present.isEmpty, endpoints.count == count { return endpoints }
@@ -24,6 +24,24 @@ enum SlotTable {
         var next = 0
         for index in slots.indices where slots[index] == .none {
             while !take(next) { next += 1 }
+            slots[index] = endpoints[next]
+        }
+        return slots
+    }
+
+    /// The same for endpoints that have so many slots each, which together are all slots.
+    static func assign(_ endpoints: [Endpoint], quotas: [Int], present: [Endpoint]) -> [Endpoint] {
+        var left = quotas
+        var slots = [Endpoint](repeating: .none, count: quotas.reduce(0, +))
+        for index in 0..<min(slots.count, present.count) {
+            guard let place = place(of: present[index], in: endpoints[...]), left[place] > 0 else { continue }
+            left[place] -= 1
+            slots[index] = present[index]
+        }
+        var next = 0
+        for index in slots.indices where slots[index] == .none {
+            while left[next] == 0 { next += 1 }
+            left[next] -= 1
             slots[index] = endpoints[next]
         }
         return slots

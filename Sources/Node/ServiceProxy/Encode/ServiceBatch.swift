@@ -3,8 +3,32 @@ import Netlink
 extension ServiceElementCodec {
     /// The element operations that carry out `changes`: removals first, then additions, set by set, so that each set's fit
     /// into few messages. A changed value is a removal and an addition; in one batch no packet sees the gap.
-    func append(_ changes: ServiceElements.Changes, in table: NFTableName, to batch: inout NFBatch) {
+    ///
+    /// The chains of sticky classes are there before anything leads to them, and go after it.
+    func append(_ changes: ServiceElements.Changes, in shape: ServiceTable, to batch: inout NFBatch) {
+        let table = shape.name
         var writer = ElementWriter(codec: self)
+        let classes = changes.singles.filter { if case .stickyClass = $0.key { true } else { false } }
+        for change in classes {
+            switch change {
+            case .add: break
+            case .remove(.stickyClass(let slotClass), .sticky(let sticky)),
+                .replace(.stickyClass(let slotClass), .sticky(let sticky), _):
+                batch.element(.delete, shape.element(sticky, as: slotClass), in: shape.classes.id)
+                batch.delete(shape.chain(sticky).id)
+            default: break
+            }
+        }
+        for change in classes {
+            switch change {
+            case .add(.stickyClass(let slotClass), .sticky(let sticky)),
+                .replace(.stickyClass(let slotClass), _, .sticky(let sticky)):
+                batch.add(shape.chain(sticky))
+                for rule in shape.rules(sticky) { batch.append(rule) }
+                batch.element(.add, shape.element(sticky, as: slotClass), in: shape.classes.id)
+            default: break
+            }
+        }
         for set in ServiceSet.allCases {
             let name = set.name(in: table)
             for change in changes.singles where Self.set(of: change.key) == set {
@@ -54,6 +78,7 @@ private struct ElementWriter {
     init(codec: ServiceElementCodec) { self.codec = codec }
 
     mutating func remove(_ element: ServiceElementKey, from set: NFSetName, in batch: inout NFBatch) {
+        if let range = codec.range(element) { return batch.element(.delete, range, in: set) }
         key.removeAll(keepingCapacity: true)
         codec.encode(element, into: &key)
         key.withUnsafeBytes { batch.element(.delete, key: $0, in: set) }
@@ -62,12 +87,23 @@ private struct ElementWriter {
     mutating func add(
         _ element: ServiceElementKey, _ value: ServiceElementValue, to set: NFSetName, in batch: inout NFBatch
     ) {
+        if let range = codec.range(element) { return batch.element(.add, range, in: set) }
         key.removeAll(keepingCapacity: true)
         data.removeAll(keepingCapacity: true)
         codec.encode(element, into: &key)
-        codec.encode(value, into: &data)
+        codec.encode(value, of: element, into: &data)
         key.withUnsafeBytes { key in
             data.withUnsafeBytes { batch.element(.add, key: key, data: $0.isEmpty ? nil : $0, in: set) }
+        }
+    }
+}
+
+extension ServiceElementCodec {
+    /// An element of a set of ranges, as it is written; nil for all others.
+    fileprivate func range(_ key: ServiceElementKey) -> NFElement? {
+        switch key {
+        case .allowedSource, .serviceRange: element(key, .present)
+        default: nil
         }
     }
 }

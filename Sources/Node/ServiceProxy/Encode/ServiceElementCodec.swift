@@ -9,7 +9,9 @@ struct ServiceElementCodec: Sendable {
     private var addressSize: Int { family == .v4 ? 4 : 16 }
 
     /// Which set or map an element is in.
-    static func set(of key: ServiceElementKey) -> ServiceSet {
+    ///
+    /// nil for what is more than an element.
+    static func set(of key: ServiceElementKey) -> ServiceSet? {
         switch key {
         case .service: .services
         case .nodePort: .nodePorts
@@ -19,6 +21,11 @@ struct ServiceElementCodec: Sendable {
         case .clusterIP: .clusterIPs
         case .hairpin: .hairpins
         case .nodeAddress: .nodeAddresses
+        case .stickySlot: .stickySlots
+        case .stickyMember: .stickyMembers
+        case .allowedSource: .allowedSources
+        case .serviceRange: .serviceRanges
+        case .stickyClass: nil
         }
     }
 
@@ -29,20 +36,35 @@ struct ServiceElementCodec: Sendable {
             append(transport, port, to: &bytes)
         case .nodePort(let transport, let port), .externalNodePort(let transport, let port):
             append(transport, port, to: &bytes)
-        case .endpoint(let list, let slot):
-            append(list, to: &bytes)
+        case .endpoint(let list, let slot), .stickySlot(let list, let slot):
+            append(list << Dispatch.listShift, to: &bytes)
             append(slot, to: &bytes)
+        case .stickyMember(let list, let number): append(list << Dispatch.listShift | number, to: &bytes)
         case .clusterIP(let address), .nodeAddress(let address): append(address, to: &bytes)
         case .hairpin(let address):
             append(address, to: &bytes)
             append(address, to: &bytes)
+        case .allowedSource(let source): append(source, source.sources.first, to: &bytes)
+        case .serviceRange(let address, _): append(address, to: &bytes)
+        case .stickyClass: break
         }
     }
 
-    /// Nothing for sets.
-    func encode(_ value: ServiceElementValue, into bytes: inout [UInt8]) {
+    /// The last key of a range of keys; nil for single keys.
+    func encodeEnd(_ key: ServiceElementKey) -> [UInt8]? {
+        guard case .allowedSource(let source) = key else { return nil }
+        var bytes: [UInt8] = []
+        append(source, source.sources.last, to: &bytes)
+        return bytes
+    }
+
+    /// Nothing for sets. `key` is the element's.
+    func encode(_ value: ServiceElementValue, of key: ServiceElementKey, into bytes: inout [UInt8]) {
         switch value {
-        case .present: break
+        case .present, .sticky: break
+        case .member(let number):
+            guard case .stickySlot(let list, _) = key else { return }
+            append(list << Dispatch.listShift | number, to: &bytes)
         case .dispatch(let dispatch): append(dispatch.rawValue, to: &bytes)
         case .endpoint(let address, let port):
             append(address, to: &bytes)
@@ -50,19 +72,38 @@ struct ServiceElementCodec: Sendable {
         }
     }
 
+    /// The element as a value of its own; the hot way is `append` of a batch.
+    func element(_ key: ServiceElementKey, _ value: ServiceElementValue) -> NFElement {
+        var (keyBytes, valueBytes): ([UInt8], [UInt8]) = ([], [])
+        encode(key, into: &keyBytes)
+        encode(value, of: key, into: &valueBytes)
+        var element = NFElement(
+            key: keyBytes, keyEnd: encodeEnd(key), data: valueBytes.isEmpty ? .none : .value(valueBytes))
+        if case .serviceRange(_, isEnd: true) = key { element.isIntervalEnd = true }
+        return element
+    }
+
     /// nil for an element that we never wrote.
-    func decode(_ set: ServiceSet, key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer?)
-        -> (ServiceElementKey, ServiceElementValue)?
-    {
+    ///
+    /// - Parameters:
+    ///   - keyEnd: the last key, of a range of keys.
+    ///   - isEnd: the key is the first behind a range.
+    func decode(
+        _ set: ServiceSet, key: UnsafeRawBufferPointer, keyEnd: UnsafeRawBufferPointer? = nil, isEnd: Bool = false,
+        value: UnsafeRawBufferPointer?
+    ) -> (ServiceElementKey, ServiceElementValue)? {
         var key = ByteCursor(key)
+        func word(_ cursor: inout ByteCursor) -> UInt32? {
+            cursor.readBytes(4)?.loadUnaligned(as: UInt32.self)
+        }
         func address(_ cursor: inout ByteCursor) -> IPAddress? {
             cursor.readBytes(addressSize).flatMap(IPAddress.init(bytes:))
         }
-        func port(_ cursor: inout ByteCursor) -> Port? {
+        func readPort(_ cursor: inout ByteCursor) -> Port? {
             guard let number = cursor.readUInt16(), cursor.skip(2) else { return nil }
             return Port(number)
         }
-        func transport(_ cursor: inout ByteCursor) -> Transport? {
+        func readTransport(_ cursor: inout ByteCursor) -> Transport? {
             guard let number = cursor.readUInt8(), cursor.skip(3) else { return nil }
             return Transport(rawValue: number)
         }
@@ -70,9 +111,14 @@ struct ServiceElementCodec: Sendable {
             guard let value, value.count == 4 else { return nil }
             return .dispatch(Dispatch(rawValue: value.loadUnaligned(as: UInt32.self)))
         }
+        func endpoint() -> ServiceElementValue? {
+            guard var cursor = value.map(ByteCursor.init), let address = address(&cursor), let port = readPort(&cursor)
+            else { return nil }
+            return .endpoint(address, port)
+        }
         switch set {
         case .services, .externalServices:
-            guard let address = address(&key), let transport = transport(&key), let port = port(&key),
+            guard let address = address(&key), let transport = readTransport(&key), let port = readPort(&key),
                 let dispatch = dispatch()
             else { return nil }
             return (
@@ -80,16 +126,36 @@ struct ServiceElementCodec: Sendable {
                 dispatch
             )
         case .nodePorts, .externalNodePorts:
-            guard let transport = transport(&key), let port = port(&key), let dispatch = dispatch() else { return nil }
+            guard let transport = readTransport(&key), let port = readPort(&key), let dispatch = dispatch() else {
+                return nil
+            }
             return (set == .nodePorts ? .nodePort(transport, port) : .externalNodePort(transport, port), dispatch)
         case .endpoints:
-            guard let list = key.readBytes(4), let slot = key.readBytes(4), let value else { return nil }
-            var cursor = ByteCursor(value)
-            guard let address = address(&cursor), let port = port(&cursor) else { return nil }
+            guard let list = word(&key), let slot = word(&key), let endpoint = endpoint() else { return nil }
+            return (.endpoint(list: list >> Dispatch.listShift, slot: slot), endpoint)
+        case .stickySlots:
+            guard let list = word(&key), let slot = word(&key), let value, value.count == 4 else { return nil }
+            let member = value.loadUnaligned(as: UInt32.self)
+            guard (member ^ list) & Dispatch.listMask == 0 else { return nil }
             return (
-                .endpoint(list: list.loadUnaligned(as: UInt32.self), slot: slot.loadUnaligned(as: UInt32.self)),
-                .endpoint(address, port)
+                .stickySlot(list: list >> Dispatch.listShift, slot: slot), .member(member & ~Dispatch.listMask)
             )
+        case .stickyMembers:
+            guard let member = word(&key), let endpoint = endpoint() else { return nil }
+            return (
+                .stickyMember(list: member >> Dispatch.listShift, number: member & ~Dispatch.listMask), endpoint
+            )
+        case .allowedSources:
+            guard let frontend = address(&key), let transport = readTransport(&key), let port = readPort(&key),
+                let first = address(&key), var end = keyEnd.map(ByteCursor.init), address(&end) == frontend,
+                let sameTransport = readTransport(&end), sameTransport == transport,
+                let samePort = readPort(&end), samePort == port, let last = address(&end)
+            else { return nil }
+            let sources = AddressRange(first, last)
+            return (
+                .allowedSource(.init(address: frontend, transport: transport, port: port, sources: sources)), .present
+            )
+        case .serviceRanges: return address(&key).map { (.serviceRange($0, isEnd: isEnd), .present) }
         case .clusterIPs: return address(&key).map { (.clusterIP($0), .present) }
         case .nodeAddresses: return address(&key).map { (.nodeAddress($0), .present) }
         case .hairpins:
@@ -114,6 +180,12 @@ struct ServiceElementCodec: Sendable {
         bytes.append(transport.rawValue)
         for _ in 0..<3 { bytes.append(0) }
         append(port, to: &bytes)
+    }
+
+    private func append(_ source: AllowedSource, _ address: IPAddress, to bytes: inout [UInt8]) {
+        append(source.address, to: &bytes)
+        append(source.transport, source.port, to: &bytes)
+        append(address, to: &bytes)
     }
 
     private func append(_ word: UInt32, to bytes: inout [UInt8]) {

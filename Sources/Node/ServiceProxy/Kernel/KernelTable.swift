@@ -46,20 +46,18 @@ final class KernelTable {
             table.flags = []
         }
         let sets = present == nil ? [] : try connection.sets(in: shape.name)
-        if present != nil, hasSameSets(sets) {
+        if present != nil, canKeep(sets) {
             batch.add(table)
             let chains = try connection.chains(in: shape.name)
-            if try hasSameRules(chains) {
+            let classes = try presentClasses(sets)
+            let stickies = classes.compactMap { shape.sticky($0) }
+            if sets.count == shape.sets.count, try hasSameRules(chains, classes, stickies) {
                 // Claims ownership; writes nothing.
                 if isOwner { try commit(batch) }
                 return .adopted
             }
             if canExchangeRules(chains) {
-                for chain in chains { batch.flush(chain.id) }
-                batch.flush(shape.classes.id)
-                let wanted = Set(shape.chains.map(\.id))
-                for chain in chains where !wanted.contains(chain.id) { batch.delete(chain.id) }
-                addRules(to: &batch)
+                exchangeRules(chains, sets, stickies, in: &batch)
                 try commit(batch)
                 return .reshaped
             }
@@ -68,21 +66,45 @@ final class KernelTable {
         if present != nil { batch.delete(shape.name) }
         batch.add(table)
         for set in shape.sets { batch.add(set) }
-        addRules(to: &batch)
+        addRules([], to: &batch)
         try commit(batch)
         return .created
     }
 
-    private func addRules(to batch: inout NFBatch) {
-        for chain in shape.chains { batch.add(chain) }
-        for element in shape.classElements { batch.element(.add, element, in: shape.classes.id) }
-        for rule in shape.rules { batch.append(rule) }
+    /// New rules around the elements that are there; sets that an older version did not have are added, and what only it
+    /// had goes.
+    private func exchangeRules(
+        _ chains: [NFChain], _ sets: [NFSet], _ stickies: [(SlotClass, StickyClass)], in batch: inout NFBatch
+    ) {
+        for chain in chains { batch.flush(chain.id) }
+        if sets.contains(where: { $0.id == shape.classes.id }) { batch.flush(shape.classes.id) }
+        let wantedChains = Set(shape.chains.map(\.id) + stickies.map { shape.chain($0.1).id })
+        for chain in chains where !wantedChains.contains(chain.id) { batch.delete(chain.id) }
+        let wantedSets = Set(shape.sets.map(\.id)), presentSets = Set(sets.map(\.id))
+        for set in sets where !wantedSets.contains(set.id) { batch.delete(set.id) }
+        for set in shape.sets where !presentSets.contains(set.id) { batch.add(set) }
+        addRules(stickies, to: &batch)
     }
 
-    private func hasSameSets(_ present: [NFSet]) -> Bool {
-        let byName = Dictionary(present.map { ($0.id, $0) }) { first, _ in first }
-        return byName.count == shape.sets.count
-            && shape.sets.allSatisfy { byName[$0.id]?.isSameDefinition(as: $0) == true }
+    private func addRules(_ stickies: [(SlotClass, StickyClass)], to batch: inout NFBatch) {
+        for chain in shape.chains { batch.add(chain) }
+        for (_, sticky) in stickies { batch.add(shape.chain(sticky)) }
+        for element in shape.classElements { batch.element(.add, element, in: shape.classes.id) }
+        for (slotClass, sticky) in stickies {
+            batch.element(.add, shape.element(sticky, as: slotClass), in: shape.classes.id)
+        }
+        for rule in shape.rules + stickies.flatMap({ shape.rules($0.1) }) { batch.append(rule) }
+    }
+
+    private func presentClasses(_ sets: [NFSet]) throws(NetlinkError) -> [NFElement] {
+        sets.contains { $0.id == shape.classes.id } ? try connection.elements(of: shape.classes.id) : []
+    }
+
+    /// Whether the sets that we want and are there are as we want them.
+    private func canKeep(_ present: [NFSet]) -> Bool {
+        let byName = Dictionary(shape.sets.map { ($0.id, $0) }) { first, _ in first }
+        return present.contains { byName[$0.id] != nil }
+            && present.allSatisfy { byName[$0.id]?.isSameDefinition(as: $0) ?? true }
     }
 
     /// The kernel refuses to delete a NAT base chain and make it again in one transaction, so that those must be right.
@@ -93,18 +115,21 @@ final class KernelTable {
         }
     }
 
-    private func hasSameRules(_ chains: [NFChain]) throws -> Bool {
-        guard Set(chains.map(Self.bare)) == Set(shape.chains.map(Self.bare)) else { return false }
+    private func hasSameRules(
+        _ chains: [NFChain], _ classes: [NFElement], _ stickies: [(SlotClass, StickyClass)]
+    ) throws -> Bool {
+        let wantedChains = shape.chains + stickies.map { shape.chain($0.1) }
+        guard Set(chains.map(Self.bare)) == Set(wantedChains.map(Self.bare)) else { return false }
         let rules = Dictionary(grouping: try connection.rules(in: shape.name), by: \.chain)
-        let wanted = Dictionary(grouping: shape.rules, by: \.chain)
+        let wanted = Dictionary(grouping: shape.rules + stickies.flatMap { shape.rules($0.1) }, by: \.chain)
         guard rules.count == wanted.count else { return false }
         for (chain, rules) in rules {
             guard let wanted = wanted[chain], wanted.count == rules.count,
                 zip(wanted, rules).allSatisfy({ $0.isSameWork(as: $1) })
             else { return false }
         }
-        let classes = try connection.elements(of: shape.classes.id)
-        return Set(classes) == Set(shape.classElements)
+        let wantedClasses = shape.classElements + stickies.map { shape.element($0.1, as: $0.0) }
+        return Set(classes) == Set(wantedClasses)
     }
 
     private static func bare(_ chain: NFChain) -> NFChain {
@@ -121,8 +146,14 @@ final class KernelTable {
             try connection.forEachElement(
                 of: set.name(in: shape.name), restart: { elements.removeSubrange(start...) }
             ) { view in
-                if let element = codec.decode(set, key: view.key, value: view.value) { elements.append(element) }
+                let element = codec.decode(
+                    set, key: view.key, keyEnd: view.keyEnd, isEnd: view.isIntervalEnd, value: view.value)
+                if let element { elements.append(element) }
             }
+        }
+        for element in try connection.elements(of: shape.classes.id) {
+            guard let (slotClass, sticky) = shape.sticky(element) else { continue }
+            elements.append((.stickyClass(slotClass), .sticky(sticky)))
         }
         return elements
     }
@@ -130,7 +161,7 @@ final class KernelTable {
     /// Carries out the changes in one transaction; how many element operations that took.
     func commit(_ changes: ServiceElements.Changes) throws(NFBatchError) -> Int {
         var batch = NFBatch()
-        codec.append(changes, in: shape.name, to: &batch)
+        codec.append(changes, in: shape, to: &batch)
         try commit(batch)
         return batch.elementWrites
     }

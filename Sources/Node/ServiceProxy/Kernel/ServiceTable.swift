@@ -3,8 +3,8 @@ import Netlink
 
 /// The table's fixed shape: chains, rules and sets, made once and never changed by a Service. Pure.
 ///
-/// A new flow's way: `prerouting` or `output` → `services`, or `external` from outside → `dispatch` → one of the `lb-N`
-/// chains, which picks a slot. Each step is one hash lookup, however many Services there are.
+/// A new flow's way: `prerouting` or `output` → `services`, or `external` from outside → `dispatch` → one of the `lb-N`,
+/// `maglev-N` or `sticky-N-T` chains, which picks a slot. Each step is one hash lookup, however many Services there are.
 struct ServiceTable: Sendable, Equatable {
     let name: NFTableName
     var masqueradeMark: UInt32
@@ -31,17 +31,23 @@ struct ServiceTable: Sendable, Equatable {
         static let prerouting = "prerouting", output = "output", postrouting = "postrouting"
         static let external = "external", services = "services", dispatch = "dispatch", refuse = "refuse"
         static let classes = "classes"
-        static func slots(_ slotClass: SlotClass) -> String { "lb-\(slotClass.slots)" }
+        static func slots(_ slotClass: SlotClass) -> String {
+            switch slotClass.pick {
+            case .random: "lb-\(slotClass.slots)"
+            case .client: "maglev-\(slotClass.slots)"
+            case .flow: "maglev-flow-\(slotClass.slots)"
+            }
+        }
     }
 
-    private typealias E = NFExpression
+    typealias E = NFExpression
 
-    private func chain(_ text: String) -> NFChainName { NFChainName(name, text) }
+    func chain(_ text: String) -> NFChainName { NFChainName(name, text) }
 
-    private var family: NFFamily { name.family }
-    private var source: E.Payload { family == .ip ? .ipv4Source : .ipv6Source }
+    var family: NFFamily { name.family }
+    var source: E.Payload { family == .ip ? .ipv4Source : .ipv6Source }
     private var destination: E.Payload { family == .ip ? .ipv4Destination : .ipv6Destination }
-    private var addressSlots: Int { family == .ip ? 1 : 4 }
+    var addressSlots: Int { family == .ip ? 1 : 4 }
 
     var table: NFTable { NFTable(name, comment: "Kubernetes Services, by weft-node") }
 
@@ -56,14 +62,14 @@ struct ServiceTable: Sendable, Equatable {
         ] + SlotClass.all.map { NFChain(chain(ChainName.slots($0))) }
     }
 
-    /// The one set that is fixed: which chain a class goes to.
+    /// Which chain a class goes to: fixed but for sticky classes.
     var classes: NFSet { NFSet(NFSetName(name, ChainName.classes), key: [.classID], mapped: .verdict) }
 
-    var sets: [NFSet] { ServiceSet.allCases.map { $0.definition(in: name) } + [classes] }
+    var sets: [NFSet] { ServiceSet.allCases.map { $0.definition(in: name) } + [classes, stickyClients] }
 
     var classElements: [NFElement] {
         func element(_ slotClass: SlotClass, _ verdict: NFVerdict) -> NFElement {
-            NFElement(key: (UInt32(slotClass.rawValue) << 25).registerBytes, data: .verdict(verdict))
+            NFElement(key: UInt32(slotClass.rawValue).registerBytes, data: .verdict(verdict))
         }
         return SlotClass.all.map { element($0, .goto(ChainName.slots($0))) } + [
             element(.reject, .goto(ChainName.refuse)), element(.drop, .drop),
@@ -76,17 +82,15 @@ struct ServiceTable: Sendable, Equatable {
         preroutingRules + [rule(ChainName.output, [.verdict(.goto(ChainName.services))])] + postroutingRules
             + [
                 serviceRule(ChainName.services, .services), nodePortRule(ChainName.services, .nodePorts),
-                unknownPortRule(ChainName.services),
                 // Addresses come before node ports, so that one map cannot simply be asked after the other.
                 serviceRule(ChainName.external, .externalServices), serviceRule(ChainName.external, .services),
                 nodePortRule(ChainName.external, .externalNodePorts), nodePortRule(ChainName.external, .nodePorts),
-                unknownPortRule(ChainName.external),
-            ] + dispatchRules
+            ] + unclaimedRules(ChainName.services) + unclaimedRules(ChainName.external) + dispatchRules
             + [rule(ChainName.refuse, [.reject(.icmp(family == .ip ? 3 : 4))])]
             + SlotClass.all.flatMap(slotRules)
     }
 
-    private func rule(_ chainName: String, _ expressions: [NFExpression]) -> NFRule {
+    func rule(_ chainName: String, _ expressions: [NFExpression]) -> NFRule {
         NFRule(chain(chainName), expressions)
     }
 
@@ -117,13 +121,19 @@ struct ServiceTable: Sendable, Equatable {
             ] + Self.found)
     }
 
-    private func unknownPortRule(_ chainName: String) -> NFRule {
-        rule(
-            chainName,
-            [
-                .payload(destination, into: 0), .lookup(ServiceSet.clusterIPs.name, key: 0),
-                .verdict(.goto(ChainName.refuse)),
-            ])
+    /// A cluster IP's ports that no Service has are refused; addresses that a Service may get and none has lead nowhere.
+    private func unclaimedRules(_ chainName: String) -> [NFRule] {
+        [
+            rule(
+                chainName,
+                [
+                    .payload(destination, into: 0), .lookup(ServiceSet.clusterIPs.name, key: 0),
+                    .verdict(.goto(ChainName.refuse)),
+                ]),
+            rule(
+                chainName,
+                [.payload(destination, into: 0), .lookup(ServiceSet.serviceRanges.name, key: 0), .verdict(.drop)]),
+        ]
     }
 
     private var onNodeAddress: [NFExpression] {
@@ -159,7 +169,10 @@ struct ServiceTable: Sendable, Equatable {
                 from: 0, into: 0, mask: (~masqueradeMark).registerBytes, xor: masqueradeMark.registerBytes),
             .setMeta(.mark, from: 0),
         ]
-        var rules = [rule(ChainName.dispatch, isSet(Dispatch.alwaysMasquerade) + mark)]
+        var rules = [
+            rule(ChainName.dispatch, isSet(Dispatch.restricted) + sourceIsNotAllowed + [.verdict(.drop)]),
+            rule(ChainName.dispatch, isSet(Dispatch.alwaysMasquerade) + mark),
+        ]
         if let notPod = fromPod(.notEqual) {
             rules.append(rule(ChainName.dispatch, isSet(Dispatch.masqueradeUnlessPod) + notPod + mark))
         }
@@ -175,26 +188,63 @@ struct ServiceTable: Sendable, Equatable {
         return rules
     }
 
+    /// Before the translation, and for load balancer addresses alone: a node port of the same Service stays open to all.
+    private var sourceIsNotAllowed: [NFExpression] {
+        let transport = UInt8(addressSlots)
+        return [
+            .payload(destination, into: 0), .meta(.transport, into: NFRegister(transport)),
+            .payload(.destinationPort, into: NFRegister(transport + 1)),
+            .payload(source, into: NFRegister(transport + 2)),
+            .lookup(ServiceSet.allowedSources.name, key: 0, inverted: true),
+        ]
+    }
+
+    /// Leaves the list alone in the number.
+    func stripToList(_ chainName: String) -> NFRule {
+        rule(
+            chainName,
+            [
+                .meta(.priority, into: 0),
+                .bitwise(from: 0, into: 0, mask: Dispatch.listMask.registerBytes, xor: UInt32(0).registerBytes),
+                .setMeta(.priority, from: 0),
+            ])
+    }
+
+    /// A slot's number into register 1.
+    func pick(_ slotClass: SlotClass) -> [NFExpression] {
+        let modulus = UInt32(slotClass.slots)
+        let client: UInt8 = 2, size = UInt32(addressSlots * 4)
+        func hash(_ length: UInt32) -> NFExpression {
+            .jhash(from: NFRegister(client), length: length, modulus: modulus, seed: Maglev.seed, into: 1)
+        }
+        switch slotClass.pick {
+        case .random: return [.numgen(random: true, modulus: modulus, into: 1)]
+        case .client: return [.payload(source, into: NFRegister(client)), hash(size)]
+        case .flow:
+            return [
+                .payload(source, into: NFRegister(client)),
+                .payload(.sourcePort, into: NFRegister(client + UInt8(addressSlots))), hash(size + 4),
+            ]
+        }
+    }
+
     private func slotRules(_ slotClass: SlotClass) -> [NFRule] {
         let chainName = ChainName.slots(slotClass)
         return [
+            stripToList(chainName),
             rule(
                 chainName,
-                [
-                    .meta(.priority, into: 0),
-                    .bitwise(
-                        from: 0, into: 0, mask: Dispatch.listMask.registerBytes, xor: UInt32(0).registerBytes),
-                    .setMeta(.priority, from: 0),
-                ]),
-            rule(
-                chainName,
-                [
-                    .meta(.priority, into: 0), .numgen(random: true, modulus: UInt32(slotClass.slots), into: 1),
-                    .lookup(ServiceSet.endpoints.name, key: 0, into: .register(0)),
-                    .nat(
-                        .init(.destination, family, address: 0, port: NFRegister(UInt8(addressSlots)))),
+                [.meta(.priority, into: 0)] + pick(slotClass) + [
+                    .lookup(ServiceSet.endpoints.name, key: 0, into: .register(0)), translate(0),
                 ]),
         ]
+    }
+
+    /// To the address and port that begin at a register.
+    func translate(_ register: UInt8) -> NFExpression {
+        .nat(
+            .init(
+                .destination, family, address: NFRegister(register), port: NFRegister(register + UInt8(addressSlots))))
     }
 
     private var postroutingRules: [NFRule] {

@@ -18,10 +18,13 @@ public struct EndpointSliceSpec: Hashable, Sendable {
     public struct Endpoint: Hashable, Sendable {
         public var address: IPAddress
         public var flags: Flags
+        /// Its share of new connections beside the others; 0 for none of them.
+        public var weight: UInt8
 
-        public init(_ address: IPAddress, _ flags: Flags = [.ready, .serving]) {
+        public init(_ address: IPAddress, _ flags: Flags = [.ready, .serving], weight: UInt8 = 1) {
             self.address = address
             self.flags = flags
+            self.weight = weight
         }
     }
 
@@ -77,6 +80,7 @@ extension EndpointSliceSpec {
             else { continue }
             ports.append(Port(port["name"]?.string ?? "", transport, Bytes.Port(number)))
         }
+        let weights = object.annotation(EndpointWeights.annotation).map(EndpointWeights.init)
         for endpoint in object.json["endpoints"]?.array ?? [] {
             guard let text = endpoint["addresses"]?.array?.first?.string, let address = IPAddress(sloppy: text),
                 address.family == family
@@ -97,7 +101,7 @@ extension EndpointSliceSpec {
                     flags.insert(.hintsThisZone)
                 }
             }
-            endpoints.append(Endpoint(address, flags))
+            endpoints.append(Endpoint(address, flags, weight: weights?.weight(of: endpoint) ?? 1))
         }
     }
 }

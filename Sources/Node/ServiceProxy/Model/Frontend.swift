@@ -33,10 +33,19 @@ struct PortPlan: Equatable, Sendable {
     var transport: Transport
     /// Not empty where a frontend dispatches to it.
     var lists: [ListKind: [Endpoint]] = [:]
+    /// Of endpoints of the lists, where they are not 1.
+    var weights: [Endpoint: UInt8] = [:]
+    /// For how long clients keep their endpoint; nil: they get one for each connection.
+    var affinity: SessionAffinity?
+    var balancing = Balancing.random
     /// For packets from this node and its pods, and where nothing else is said, for all.
     var frontends: [Frontend: Verdict] = [:]
     /// For packets from outside of the node, where it differs.
     var external: [Frontend: Verdict] = [:]
+    /// Frontends among these that only `admitted` sources may use; what others send there is dropped.
+    var restricted: Set<Frontend> = []
+    /// Disjoint and sorted.
+    var admitted: [AddressRange] = []
     /// UDP flows to other endpoints than these are stale.
     var serving: Set<Endpoint> = []
 }
@@ -44,6 +53,8 @@ struct PortPlan: Equatable, Sendable {
 /// What a Service means on this node, for one address family.
 struct ServicePlan: Equatable, Sendable {
     var ports: [PortPlan] = []
+    /// Seconds since 1970, of the Service.
+    var created: Int64 = 0
     /// Addresses on which ports that no Service has are refused.
     var clusterIPs: [IPAddress] = []
     /// Addresses of local endpoints: packets to themselves need another source.

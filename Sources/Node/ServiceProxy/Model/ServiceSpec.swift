@@ -30,6 +30,14 @@ public struct ServiceSpec: Hashable, Sendable {
     public var isInternalLocal = false
     /// `externalTrafficPolicy: Local`
     public var isExternalLocal = false
+    /// `sessionAffinity: ClientIP`: for how long after its last new connection a client keeps its endpoint.
+    public var affinity: SessionAffinity?
+    /// `loadBalancerSourceRanges`: who may come in by the load balancer's addresses; empty for everybody.
+    public var sourceRanges: [CIDR] = []
+    /// How an endpoint is picked for a client that has none.
+    public var balancing = Balancing.random
+    /// Seconds since 1970: of two Services that claim one address and port, the older one has it.
+    public var created: Int64 = 0
 
     public init(_ key: ObjectKey, clusterIPs: [IPAddress], ports: [Port]) {
         self.key = key
@@ -70,6 +78,10 @@ extension ServiceSpec {
         }
         isInternalLocal = spec["internalTrafficPolicy"]?.string == "Local"
         isExternalLocal = spec["externalTrafficPolicy"]?.string == "Local"
+        affinity = SessionAffinity(spec)
+        sourceRanges = SourceRanges.parse((spec["loadBalancerSourceRanges"]?.array ?? []).compactMap(\.string))
+        balancing = object.annotation(Balancing.annotation).flatMap(Balancing.init(rawValue:)) ?? .random
+        created = object.creationTimestamp.flatMap { Timestamp(rfc3339: $0) }?.seconds ?? 0
     }
 }
 

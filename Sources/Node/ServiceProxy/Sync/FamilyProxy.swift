@@ -22,7 +22,7 @@ struct SyncReport: Equatable, Sendable {
 /// Belongs to one thread, or loop, at a time.
 final class FamilyProxy {
     let family: IPAddress.Family
-    private let planner: ServicePlanner
+    private var planner: ServicePlanner
     private(set) var desired = DesiredServices()
     let kernel: KernelTable
     private let conntrack: ConntrackConnection
@@ -54,6 +54,21 @@ final class FamilyProxy {
     func setNodeAddresses(_ addresses: Set<IPAddress>) {
         desired.setNodeAddresses(addresses.filter { $0.family == family && !$0.isLoopback })
     }
+
+    /// Prefixes of addresses that Services may get: what no Service has of them is dropped.
+    func setServiceCIDRs(_ prefixes: some Sequence<CIDR>) {
+        desired.setServiceRanges(prefixes.filter { $0.address.family == family }.map { AddressRange($0) })
+    }
+
+    /// The node's own addresses; whether Services have to be planned anew for them.
+    func setNodeIPs(_ addresses: [IPAddress]) -> Bool {
+        let mine = addresses.filter { $0.family == family }
+        defer { planner.nodeIPs = mine }
+        return planner.nodeIPs != mine
+    }
+
+    /// Conflicts between Services that came up since the last call.
+    func takeConflicts() -> [FrontendConflict] { desired.takeConflicts() }
 
     /// Plans these Services anew. Nothing is written yet.
     func plan(_ keys: Set<ObjectKey>, _ model: ServiceModel) {

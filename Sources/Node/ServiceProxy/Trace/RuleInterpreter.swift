@@ -190,7 +190,9 @@ struct RuleInterpreter: Sendable {
                 node.isLocal(address) ? .local : address.isMulticast ? .multicast : .unicast
             try walk.registers.store(type.rawValue.registerBytes, at: register)
         case .immediate(let bytes, let register): try walk.registers.store(bytes, at: register)
-        case .numgen(true, let modulus, let offset, let register):
+        // Hashes spread clients as evenly as chance does: which client gets which number is not told here.
+        case .numgen(true, let modulus, let offset, let register),
+            .jhash(_, _, let modulus, _, let offset, let register):
             // Every number is a way of its own, from here on.
             walk.share = walk.share / Int(modulus)
             for number in stride(from: modulus, to: 1, by: -1) {
@@ -217,7 +219,8 @@ struct RuleInterpreter: Sendable {
             walk.isMasqueraded = true
             return .decides(.accept)
         case .reject: return .rejects
-        case .counter: break
+        // What the kernel remembers of a client concerns the next packets.
+        case .counter, .dynamicSet: break
         default: throw .init(description: "the tracer does not know \(expression)")
         }
         return .goesOn
@@ -284,6 +287,8 @@ extension NFExpression.Payload {
         case .ipv4Source where isV4, .ipv6Source where !isV4: return packet.source.bytes
         case .ipv4Destination where isV4, .ipv6Destination where !isV4:
             return (endpoint?.address ?? packet.destination).bytes
+        // Not told of a packet that is asked about, and nothing but a hash looks at it.
+        case .sourcePort: return [0, 0]
         case .destinationPort: return (endpoint?.port ?? packet.port).rawValue.networkBytes
         default: return nil
         }

@@ -43,6 +43,11 @@ struct RuleText {
             let mode = isRandom ? "random" : "inc"
             let text = "numgen \(mode) mod \(modulus)" + (offset == 0 ? "" : " offset \(offset)")
             set(register, Loaded(text: text, type: .mark))
+        case .jhash(let from, let length, let modulus, let seed, let offset, let register):
+            let mode = "jhash \(hashed(from, Int(length))) mod \(modulus)"
+            let text = mode + (seed.map { " seed 0x\(String($0, radix: 16))" } ?? "")
+            set(register, Loaded(text: text + (offset == 0 ? "" : " offset \(offset)"), type: .mark))
+        case .dynamicSet(let change): parts.append(dynamicSet(change))
         case .bitwise(let from, let into, let mask, let xor): bitwise(from, into, mask, xor)
         case .compare(let register, let comparison, let bytes): compare(register, comparison, bytes)
         case .lookup(let set, let key, let destination, let isInverted): lookup(set, key, destination, isInverted)
@@ -82,6 +87,36 @@ struct RuleText {
             defer { slot += type.slots }
             return slot < 16 ? words(NFRegister(UInt8(slot)), type) : "?"
         }.joined(separator: " . ")
+    }
+
+    /// The words of so many bytes that begin in a register, whatever they are.
+    private func hashed(_ register: NFRegister, _ length: Int) -> String {
+        var words: [String] = []
+        var slot = Int(register.slot)
+        let end = slot + length / 4
+        while slot < end, let loaded = registers[UInt8(slot)] {
+            words.append(loaded.text)
+            slot += loaded.type.slots
+        }
+        return words.joined(separator: " . ")
+    }
+
+    private func dynamicSet(_ change: NFExpression.DynamicSet) -> String {
+        guard let set = table.sets[change.set] else { return "\(change.operation) @\(change.set)" }
+        var text = "\(change.operation) @\(change.set) { \(key(change.key, set.key))"
+        if let timeout = change.timeout { text += " timeout \(Self.time(timeout))" }
+        if let data = change.data, case .data(let types) = set.mapped { text += " : \(key(data, types))" }
+        return text + " }"
+    }
+
+    /// `1d2h3m4s5ms`, without what is 0.
+    private static func time(_ milliseconds: UInt64) -> String {
+        let seconds = milliseconds / 1000
+        let parts = [
+            (seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"),
+            (milliseconds % 1000, "ms"),
+        ]
+        return parts.filter { $0.0 > 0 }.map { "\($0.0)\($0.1)" }.joined()
     }
 
     private func payload(_ field: NFExpression.Payload) -> Loaded {

@@ -19,11 +19,11 @@ struct TableSnapshot: Sendable {
         for element in shape.classElements { insert(element, in: shape.classes.id.name) }
         let codec = ServiceElementCodec(family: shape.name.family == .ip ? .v4 : .v6)
         for (key, value) in elements {
-            var (keyBytes, valueBytes): ([UInt8], [UInt8]) = ([], [])
-            codec.encode(key, into: &keyBytes)
-            codec.encode(value, into: &valueBytes)
-            let data: NFElementData = valueBytes.isEmpty ? .none : .value(valueBytes)
-            insert(NFElement(key: keyBytes, data: data), in: ServiceElementCodec.set(of: key).name)
+            if case (.stickyClass(let slotClass), .sticky(let sticky)) = (key, value) {
+                take(chains: [shape.chain(sticky)], rules: shape.rules(sticky), sets: [])
+                insert(shape.element(sticky, as: slotClass), in: shape.classes.id.name)
+            }
+            if let set = ServiceElementCodec.set(of: key) { insert(codec.element(key, value), in: set.name) }
         }
     }
 
@@ -55,5 +55,28 @@ struct TableSnapshot: Sendable {
     }
 
     /// The set's element that holds for a key.
-    func element(_ set: String, _ key: [UInt8]) -> NFElement? { elements[set]?[key] }
+    func element(_ set: String, _ key: [UInt8]) -> NFElement? {
+        guard let definition = sets[set], definition.flags.contains(.interval) else { return elements[set]?[key] }
+        let all = elements[set].map { Array($0.values) } ?? []
+        if definition.key.count > 1 { return all.first { $0.contains(key, definition.key) } }
+        // The nearest boundary below: the beginning of a range, or the first behind one.
+        let below = all.filter { !key.lexicographicallyPrecedes($0.key) }
+        let nearest = below.max { $0.key.lexicographicallyPrecedes($1.key) }
+        return nearest?.isIntervalEnd == false ? nearest : nil
+    }
+}
+
+extension NFElement {
+    /// Whether each field of a key is in this element's range.
+    fileprivate func contains(_ wanted: [UInt8], _ types: [NFDataType]) -> Bool {
+        guard let keyEnd, wanted.count == key.count, keyEnd.count == key.count else { return wanted == key }
+        var start = 0
+        for type in types {
+            let field = start..<start + type.size
+            if wanted[field].lexicographicallyPrecedes(key[field]) { return false }
+            if keyEnd[field].lexicographicallyPrecedes(wanted[field]) { return false }
+            start += type.slots * 4
+        }
+        return true
+    }
 }

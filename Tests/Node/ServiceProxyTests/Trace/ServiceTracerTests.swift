@@ -80,13 +80,13 @@ struct ServiceTracerTests {
                 how, in table ip weft-services:
                   prerouting 1: ip saddr 10.244.1.0/24 goto services
                   services 1: meta priority set ip daddr . meta l4proto . th dport map @services goto dispatch
-                      services: 10.96.0.10 . tcp . 80 : 480:1
-                  dispatch 3: meta priority & fe00:0 vmap @classes
-                      classes: 400:0 : goto lb-2
-                  lb-2 1: meta priority set meta priority & 7f:ffff
+                      services: 10.96.0.10 . tcp . 80 : 0:2402
+                  dispatch 4: meta priority & 0:3ff vmap @classes
+                      classes: 0:2 : goto lb-2
+                  lb-2 1: meta priority set meta priority & ffff:e000
                   lb-2 2: dnat ip to meta priority . numgen random mod 2 map @endpoints
-                      endpoints: 0:1 . 0x00000000 : 10.244.1.5 . 8080
-                      endpoints: 0:1 . 0x00000001 : 10.244.2.5 . 8080
+                      endpoints: 0:2000 . 0x00000000 : 10.244.1.5 . 8080
+                      endpoints: 0:2000 . 0x00000001 : 10.244.2.5 . 8080
                   postrouting 1: ct status dnat meta priority set none
                 """)
     }
