@@ -196,7 +196,9 @@ let targets: [Target] = [
     // Benchmarks: one program a subject, one table out.
     benchmark("bench-http", ["HTTP", "Reactor", "Bytes"]),
     benchmark("bench-api", ["Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes"]),
-    benchmark("bench-service-proxy", ["ServiceProxy", "ClusterAPI", "Netlink", "JSON", "Bytes"]),
+    benchmark(
+        "bench-service-proxy",
+        ["ServiceProxy", "ClusterAPI", "Netlink", "HTTP", "Reactor", "JSON", "Bytes", "CLinux"]),
     benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-json", ["ClusterAPI", "JSON"]),
 ]
