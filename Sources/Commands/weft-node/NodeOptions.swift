@@ -159,7 +159,7 @@ struct NodeOptions: Sendable {
     /// The address that this machine would use to reach a URL's host, which has to be an address itself.
     private static func addressTowards(_ server: String) throws -> IPAddress {
         let missing = Invalid(description: "--node-ip is missing, and cannot be told from server \"\(server)\"")
-        guard let scheme = server.range(of: "://") else { throw missing }
+        guard let scheme = server.firstRange(of: "://") else { throw missing }
         let authority = server[scheme.upperBound...].prefix { $0 != "/" }
         let host =
             authority.hasPrefix("[") ? authority.dropFirst().prefix { $0 != "]" } : authority.prefix { $0 != ":" }

@@ -33,6 +33,60 @@ import YAML
         #expect { try YAML.parse("a: 1\nb: 2\na: 3\n") } throws: { "\($0)".contains("a") }
     }
 
+    @Test(
+        "what is wrong is said with its line",
+        arguments: [
+            ("a: 1\nb: [1, 2\n", 3), ("a: 1\nb: 2\na: 3\n", 3), ("a: 1\n  b: 2\n", 2), ("a: *b\n", 1),
+            ("a:\n? [x]\n: 1\n", 2),
+            ("a: \u{7}\n", 1), ("\na: @x\n", 2), ("a: &a [*a]\n", 1), ("a: \"x\n", 2),
+        ])
+    func lines(text: String, line: Int) {
+        let error = #expect(throws: YAMLError.self) { try YAML.parse(text) }
+        #expect(error?.line == line, "\(String(describing: error))")
+    }
+
+    @Test("each value has the line that it is on, in the order of the value") func located() throws {
+        let (value, lines) = try YAML.parseLocated(
+            "z: 1\na:\n- x\n- k: |\n    text\n  b: *c\n".replacing("*c", with: "2"))
+        #expect(value == ["z": 1, "a": ["x", ["k": "text\n", "b": 2]]])
+        #expect(lines.children.map(\.line) == [2, 1])
+        #expect(lines.children[0].children.map(\.line) == [3, 4])
+        #expect(lines.children[0].children[1].children.map(\.line) == [6, 4])
+    }
+
+    @Test("aliases are what their anchors name, keys also") func aliases() throws {
+        #expect(
+            try YAML.parse("a: &x [1, {b: &y 2}]\nc: *x\nd: *y\n&k e: 1\nf: {*k : 3}\n") == [
+                "a": [1, ["b": 2]], "c": [1, ["b": 2]], "d": 2, "e": 1, "f": ["e": 3],
+            ])
+    }
+
+    @Test("a tag decides instead of the style") func tags() throws {
+        #expect(try YAML.parse("[!!str 12, !!int '12', ! true, !!bool \"true\"]") == ["12", 12, "true", true])
+    }
+
+    @Test("a text longer, deeper or bigger than its limits is refused") func limits() throws {
+        #expect(throws: YAMLError.self) { try YAML.parse("a: 1", limits: YAMLLimits(size: 3)) }
+        let deep = { (depth: Int) in String(repeating: "[", count: depth) + String(repeating: "]", count: depth) }
+        #expect(throws: Never.self) { try YAML.parse(deep(128)) }
+        #expect(throws: YAMLError.self) { try YAML.parse(deep(129)) }
+        // The list and its nine elements.
+        #expect(throws: Never.self) { try YAML.parse("[1,2,3,4,5,6,7,8,9]", limits: YAMLLimits(nodes: 10)) }
+        #expect(throws: YAMLError.self) { try YAML.parse("[1,2,3,4,5,6,7,8,9]", limits: YAMLLimits(nodes: 9)) }
+    }
+
+    @Test("neither prefixes of a text nor flipped bits in it do harm") func mutations() {
+        let text = Array("a: &x {b: [1, 'two', \"t\\n\"], c: |\n  x\n}\nd: *x\n---\n? k\n: - 1e3\n# end\n".utf8)
+        for count in 0...text.count { _ = try? YAML.parseAll(String(decoding: text.prefix(count), as: UTF8.self)) }
+        for index in text.indices {
+            for bit in 0..<8 {
+                var changed = text
+                changed[index] ^= 1 << bit
+                _ = try? YAML.parseAll(String(decoding: changed, as: UTF8.self))
+            }
+        }
+    }
+
     @Test("a text that multiplies itself by aliases is refused") func laughs() {
         var text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
         for i in 1...9 {

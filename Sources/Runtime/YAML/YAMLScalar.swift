@@ -1,0 +1,41 @@
+import JSON
+
+/// How plain scalars become values, and which text can be written as one.
+enum YAMLScalar {
+    static func value(_ text: String) -> JSONValue {
+        guard let first = text.utf8.first else { return .null }
+        switch first {
+        case UInt8(ascii: "~"), UInt8(ascii: "n"), UInt8(ascii: "N"):
+            if ["~", "null", "Null", "NULL"].contains(text) { return .null }
+        case UInt8(ascii: "t"), UInt8(ascii: "T"): if ["true", "True", "TRUE"].contains(text) { return .bool(true) }
+        case UInt8(ascii: "f"), UInt8(ascii: "F"):
+            if ["false", "False", "FALSE"].contains(text) { return .bool(false) }
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "+"), UInt8(ascii: "."):
+            return number(text) ?? .string(text)
+        default: break
+        }
+        return .string(text)
+    }
+
+    private static func number(_ text: String) -> JSONValue? {
+        if let int = Int64(text) { return .int(int) }
+        if text.hasPrefix("0x") { return Int64(text.dropFirst(2), radix: 16).map(JSONValue.int) }
+        if text.hasPrefix("0o") { return Int64(text.dropFirst(2), radix: 8).map(JSONValue.int) }
+        guard text.utf8.allSatisfy({ "0123456789+-.eE".utf8.contains($0) }),
+            text.utf8.contains(where: { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+            let double = Double(text), double.isFinite
+        else { return nil }
+        return .double(double)
+    }
+
+    /// Whether a text that is written without quotes is read back as itself.
+    static func isPlainString(_ text: String) -> Bool {
+        guard case .string = value(text), let first = text.utf8.first, let last = text.utf8.last else { return false }
+        return !" !&*-?|>@`\"'%#{}[],:=~".utf8.contains(first) && last != UInt8(ascii: " ")
+            && last != UInt8(ascii: ":") && !text.contains(": ") && !text.contains(" #")
+            && !yaml11Words.contains(text.lowercased())
+    }
+
+    /// Words that older readers take for booleans: always quoted when written, never read as such.
+    private static let yaml11Words: Set<String> = ["y", "n", "yes", "no", "on", "off"]
+}
