@@ -6,6 +6,9 @@ extension Message {
     /// A message from its JSON form (the proto3 mapping): names as in the API or in lower camel case, enums by name or
     /// number, durations as `1.5s`, wrappers as plain values, `Any` as an object with `@type`.
     ///
+    /// Read as Envoy reads its files, so beyond the mapping enums may be in any case, one value may stand for a list of one,
+    /// and a duration may be an object.
+    ///
     /// - Parameter path: Where the value stands, for errors.
     /// - Throws: The place and the reason of the first thing that does not fit. Unknown fields are such a thing, unless
     ///   `ignoringUnknown`.
@@ -14,6 +17,17 @@ extension Message {
     {
         var reader = MessageJSONReader(schema: type.schema, path: path.steps, ignoresUnknown: ignoringUnknown)
         self = try reader.message(json, type)
+    }
+}
+
+extension FieldKind {
+    /// Whether null in JSON is one of its values.
+    fileprivate var isNullable: Bool {
+        switch self {
+        case .value: true
+        case .enumeration(let type): type.isNullValue
+        default: false
+        }
     }
 }
 
@@ -44,7 +58,7 @@ private struct MessageJSONReader {
             let field = type.fields[position]
             if value.isNull {
                 // Null is absent, but where it is a value itself.
-                guard case .value = field.kind, field.cardinality == .single else { continue }
+                guard field.cardinality == .single, field.kind.isNullable else { continue }
             }
             path.append(.field(field.name))
             if message[position] != nil { throw error("is there twice") }
@@ -63,7 +77,8 @@ private struct MessageJSONReader {
         switch field.cardinality {
         case .single: return try single(json, field.kind)
         case .list:
-            guard case .array(let elements) = json else { throw expected("a list", json) }
+            // Envoy takes one value for a list of one.
+            let elements = json.array ?? [json]
             var values: [FieldValue] = []
             values.reserveCapacity(elements.count)
             for (index, element) in elements.enumerated() {
@@ -178,12 +193,24 @@ private struct MessageJSONReader {
     }
 
     private func enumeration(_ json: JSONValue, _ type: EnumType) throws(ConfigError) -> Int64 {
-        if case .string(let name) = json, let number = type.number(named: name) { return Int64(number) }
+        if case .string(let name) = json, let number = type.number(inAnyCase: name) {
+            return Int64(number)
+        }
+        if json.isNull, type.isNullValue { return 0 }
         if let number = json.int, let number = Int32(exactly: number) { return Int64(number) }
         throw expected("one of \(type.valueNames.joined(separator: ", "))", json)
     }
 
     private func duration(_ json: JSONValue) throws(ConfigError) -> Duration {
+        // As the message that it is, which Envoy reads too.
+        if case .object(let object) = json,
+            object.keys.allSatisfy({ $0 == "seconds" || $0 == "nanos" }),
+            let duration = Duration(
+                seconds: try integer(object["seconds"] ?? 0, Int64.self),
+                nanoseconds: Int64(try integer(object["nanos"] ?? 0, Int32.self)))
+        {
+            return duration
+        }
         guard case .string(let text) = json, let duration = Duration(protobufJSON: text) else {
             throw expected("a duration such as \"1.5s\"", json)
         }

@@ -54,23 +54,11 @@ extension Message {
             return entry.value.json(type.fields[entry.position].kind)
         case .fieldMask:
             guard case .list(let elements)? = self[0] else { return "" }
-            let paths = elements.compactMap { if case .string(let path) = $0 { Self.lowerCamel(path) } else { nil } }
+            let paths = elements.compactMap {
+                if case .string(let path) = $0 { FieldType.lowerCamel(path) } else { nil }
+            }
             return .string(paths.joined(separator: ","))
         }
-    }
-
-    private static func lowerCamel(_ path: String) -> String {
-        var text = ""
-        var isRaised = false
-        for character in path {
-            if character == "_" {
-                isRaised = true
-            } else {
-                text += isRaised ? character.uppercased() : String(character)
-                isRaised = false
-            }
-        }
-        return text
     }
 }
 
@@ -94,7 +82,7 @@ extension FieldValue {
         case .int(let value):
             switch kind {
             case .enumeration(let type):
-                if type.name == "google.protobuf.NullValue" { return .null }
+                if type.isNullValue { return .null }
                 return type.name(of: value).map(JSONValue.string) ?? .int(value)
             case .scalar(.int64), .scalar(.sint64), .scalar(.sfixed64), .wrapper(.int64): return .string("\(value)")
             default: return .int(value)

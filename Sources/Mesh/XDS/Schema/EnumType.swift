@@ -12,8 +12,17 @@ public final class EnumType: Sendable {
         }
     }
 
+    /// `google.protobuf.NullValue`, whose one value is null in JSON.
+    var isNullValue: Bool { name == "google.protobuf.NullValue" }
+
     public var valueNames: [String] { values.map(\.name) }
 
     func number(named name: String) -> Int32? { values.first { $0.name == name }?.number }
+
+    /// As `number(named:)`, in whatever case: Envoy reads its files so.
+    func number(inAnyCase name: String) -> Int32? {
+        number(named: name) ?? values.first { $0.name.lowercased() == name.lowercased() }?.number
+    }
+
     func name(of number: Int64) -> String? { values.first { Int64($0.number) == number }?.name }
 }

@@ -50,7 +50,7 @@ struct FieldType: Sendable {
         rules = FieldRules(line.text(4))
     }
 
-    private static func lowerCamel(_ name: String) -> String {
+    static func lowerCamel(_ name: String) -> String {
         var camel = ""
         var isRaised = false
         for character in name {

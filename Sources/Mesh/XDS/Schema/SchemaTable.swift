@@ -69,8 +69,11 @@ struct SchemaTable: Sendable {
 
     private func line(at offset: UInt32) -> UnsafeBufferPointer<UInt8> {
         let start = text.utf8Start + Int(offset)
-        let end = memchr(start, 10, text.utf8CodeUnitCount - Int(offset))
-        return UnsafeBufferPointer(start: start, count: end.map { $0 - UnsafeMutableRawPointer(mutating: start) } ?? 0)
+        // The last line has no end of its own.
+        let rest = text.utf8CodeUnitCount - Int(offset)
+        let end = memchr(start, 10, rest)
+        return UnsafeBufferPointer(
+            start: start, count: end.map { $0 - UnsafeMutableRawPointer(mutating: start) } ?? rest)
     }
 
     /// The columns of a line; those at the end that are not there are empty.

@@ -2,12 +2,14 @@
 ///
 /// From the wire it stays bytes until somebody asks, because most of a big resource is asked for once or never; from
 /// JSON it is a message at once, because its text cannot be read without its type.
-struct PackedMessage: Hashable, Sendable {
+///
+/// Two are equal when their bytes are, however they came.
+struct PackedMessage: Sendable {
     /// As it came: `type.googleapis.com/envoy.config.cluster.v3.Cluster`.
     let typeURL: String
     let contents: Contents
 
-    enum Contents: Hashable, Sendable {
+    enum Contents: Sendable {
         case bytes([UInt8])
         // The array keeps the value finite in size.
         indirect case message(Message)
@@ -34,5 +36,14 @@ struct PackedMessage: Hashable, Sendable {
             }
             return try Message(binary: bytes, type: type, at: path())
         }
+    }
+}
+
+extension PackedMessage: Hashable {
+    static func == (a: PackedMessage, b: PackedMessage) -> Bool { a.typeURL == b.typeURL && a.binary() == b.binary() }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(typeURL)
+        hasher.combine(binary())
     }
 }
