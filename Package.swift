@@ -149,7 +149,7 @@ let targets: [Target] = [
     tests("ClusterAPITests", "Cluster/APITests", ["ClusterAPI", "JSON", "Bytes"]),
     tests(
         "ClusterClientTests", "Cluster/ClientTests",
-        ["ClusterClient", "ClusterAPI", "HTTP", "JSON", "Reactor", "Bytes", "TestSupport"]),
+        ["ClusterClient", "ClusterAPI", "HTTP", "JSON", "Reactor", "Telemetry", "Bytes", "TestSupport"]),
     tests("StoreTests", "Cluster/StoreTests", ["Store", "CSQLite"]),
     tests(
         "APIServerTests", "Cluster/APIServerTests",
