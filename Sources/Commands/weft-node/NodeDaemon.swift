@@ -20,7 +20,7 @@ struct NodeDaemon: Sendable {
     /// Runs until SIGTERM or SIGINT. Pods, addresses and rules stay as they are: whoever starts next finds and keeps them.
     func run() async throws {
         let log = Log.shared
-        log.configure(level: options.logLevel, format: .text)
+        log.configure(level: options.logLevel, format: options.logFormat)
         let metrics = MetricsRegistry()
         let loop = group.next
         let client = KubeClient(try HTTPTransport(options.kubeConfig, on: loop, userAgent: "weft-node/\(Self.version)"))
@@ -46,7 +46,8 @@ struct NodeDaemon: Sendable {
                 roles.addTask { try await role.run() }
             }
             if options.roles.contains(.serviceProxy) {
-                let role = ServiceProxyRole(options: options, client: client, metrics: metrics, log: log)
+                let role = ServiceProxyRole(
+                    options: options, client: client, loop: loop, metrics: metrics, log: log)
                 roles.addTask { try await role.run() }
             }
             roles.addTask { try await releaseStartupCode(daemon) }

@@ -2,7 +2,7 @@ import ArgumentParser
 
 /// The flags. Each can stand in the config file, too, under its own name without the dashes; the command line wins.
 struct NodeFlags: ParsableArguments {
-    @Option(help: "YAML file with any of these settings, by flag name.")
+    @Option(help: "YAML file with any of these settings, by flag name; or a KubeProxyConfiguration.")
     var config: String?
     @Option(help: "How to reach the API server.")
     var kubeconfig: String?
@@ -31,7 +31,8 @@ struct NodeFlags: ParsableArguments {
     var clusterDomain: String?
     @Option(help: "Port of the node's own server, on the node's address. Default: 10250.")
     var port: Int?
-    @Option(help: "Plain HTTP for /healthz and /readyz. Default: 127.0.0.1:10248.")
+    @Option(
+        help: "Plain HTTP for /healthz and /readyz. Default: 127.0.0.1:10248; of service-proxy alone 0.0.0.0:10256.")
     var healthzBindAddress: String?
     @Option(help: "Certificate of the node's server (PEM). Default: one that it signs itself.")
     var tlsCertFile: String?
@@ -47,4 +48,6 @@ struct NodeFlags: ParsableArguments {
     var hiddenPaths: String?
     @Option(help: "error, warning, info or debug. Default: info.")
     var logLevel: String?
+    @OptionGroup(title: "As a kube-proxy")
+    var kubeProxy: KubeProxyFlags
 }

@@ -4,7 +4,6 @@ import Glibc
 import JSON
 import PodNetwork
 import Reactor
-import ServiceProxy
 import Telemetry
 import YAML
 
@@ -17,7 +16,6 @@ struct NodeOptions: Sendable {
     }
 
     var kubeConfig: KubeConfig
-    var kubeConfigPath: String
     var nodeName: String
     var nodeAddress: IPAddress
     var roles: Set<Role>
@@ -38,35 +36,32 @@ struct NodeOptions: Sendable {
     var cgroupRoot: String
     var hiddenPaths: [String]
     var logLevel: Log.Level
-    /// Set when `--config` is a KubeProxyConfiguration instead of a mapping of our flags.
-    var kubeProxy: KubeProxyConfiguration?
+    var logFormat: Log.Format
+    var serviceProxy: ServiceProxyOptions
+
+    /// All pods of the cluster, unless somebody says otherwise.
+    static let standardClusterCIDR = "10.244.0.0/16"
 
     /// A setting that cannot be used, named as the user wrote it.
     struct Invalid: Error, CustomStringConvertible {
         var description: String
     }
 
-    init(_ flags: NodeFlags) throws {
-        let settings = try Settings(flags.config)
+    init(_ flags: NodeFlags, _ settings: NodeSettings, _ serviceProxy: ServiceProxyOptions) throws {
         func text(_ flag: String?, _ name: String) throws -> String? { try flag ?? settings.text(name) }
         func list(_ flag: String?, _ name: String) throws -> [String]? {
             try text(flag, name)?.split(separator: ",").map { String($0) }
         }
-        kubeProxy = settings.kubeProxy
-        guard let path = try text(flags.kubeconfig, "kubeconfig") ?? kubeProxy?.kubeconfig else {
-            throw Invalid(description: "--kubeconfig is missing: the file that says where the API server is")
-        }
-        kubeConfigPath = path
-        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        let document: JSONValue
-        do {
-            document = try YAML.parse(try Files.readText(path, limit: 1 << 20))
-        } catch {
-            throw Invalid(description: "--kubeconfig \(path): \(error)")
-        }
-        kubeConfig = try KubeConfig(document: document, directory: folder)
-        nodeName = try text(flags.nodeName, "node-name") ?? Self.hostName()
-        roles = try Self.roles(list(flags.roles, "roles") ?? ["all"])
+        self.serviceProxy = serviceProxy
+        let configured = serviceProxy.configuration
+        let path = try text(flags.kubeconfig, "kubeconfig") ?? configured.clientConnection.kubeconfig
+        kubeConfig = try Self.kubeConfig(path, master: serviceProxy.master)
+        nodeName =
+            try text(flags.nodeName, "node-name")
+            ?? (configured.hostnameOverride.isEmpty ? Self.hostName() : configured.hostnameOverride)
+        // A KubeProxyConfiguration tells of nothing but a kube-proxy.
+        let standardRole = serviceProxy.isFromFile ? Role.serviceProxy.rawValue : "all"
+        roles = try Self.roles(list(flags.roles, "roles") ?? [standardRole])
         stateDirectory = try text(flags.stateDir, "state-dir") ?? "/var/lib/weft/node"
         runDirectory = try text(flags.runDir, "run-dir") ?? "/run/weft/node"
         logDirectory = try text(flags.logDir, "log-dir") ?? "/var/log"
@@ -76,7 +71,7 @@ struct NodeOptions: Sendable {
             }
         }
         podCIDR = try text(flags.podCidr, "pod-cidr").map { try Self.cidr($0, "pod-cidr") }
-        clusterCIDRs = try (list(flags.clusterCidr, "cluster-cidr") ?? ["10.244.0.0/16"]).map {
+        clusterCIDRs = try (list(flags.clusterCidr, "cluster-cidr") ?? [Self.standardClusterCIDR]).map {
             try Self.cidr($0, "cluster-cidr")
         }
         let backendName = try text(flags.backend, "backend") ?? Backend.vxlan.rawValue
@@ -116,7 +111,10 @@ struct NodeOptions: Sendable {
         self.labels = labels
         cgroupRoot = try text(flags.cgroupRoot, "cgroup-root") ?? "/"
         hiddenPaths = try list(flags.hiddenPaths, "hidden-paths") ?? []
-        let levelName = try text(flags.logLevel, "log-level") ?? "info"
+        logFormat = configured.logging.format == .json ? .json : .text
+        let levelName =
+            try text(flags.logLevel, "log-level")
+            ?? (configured.logging.verbosity >= Self.detailedVerbosity ? "debug" : "info")
         guard let level = Log.Level.allCases.first(where: { "\($0)" == levelName }) else {
             throw Invalid(description: "--log-level must be error, warning, info or debug, not \"\(levelName)\"")
         }
@@ -126,9 +124,45 @@ struct NodeOptions: Sendable {
                 throw Invalid(description: "--node-ip must be an IP address, not \"\(address)\"")
             }
             nodeAddress = parsed
+        } else if roles == [.serviceProxy] {
+            // Only for want of one in the Node object; kube-proxy takes loopback then, too.
+            nodeAddress = (try? Self.addressTowards(kubeConfig.server)) ?? .loopbackV4
         } else {
             nodeAddress = try Self.addressTowards(kubeConfig.server)
         }
+    }
+
+    /// What tells a process in a pod where the API server is.
+    private static var podEnvironment: [String: String] {
+        var environment: [String: String] = [:]
+        for name in ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
+            if let value = getenv(name) { environment[name] = String(cString: value) }
+        }
+        return environment
+    }
+
+    /// klog's level of "what happens, for those who look for a reason".
+    private static let detailedVerbosity = 4
+
+    /// From a file, from `--master` alone, or from the pod that we run in.
+    private static func kubeConfig(_ path: String, master: String?) throws -> KubeConfig {
+        var config: KubeConfig
+        if path.isEmpty {
+            if let master { return KubeConfig(server: master) }
+            guard let own = try KubeConfig.inCluster(environment: podEnvironment) else {
+                throw Invalid(description: "--kubeconfig is missing: the file that says where the API server is")
+            }
+            return own
+        }
+        do {
+            let document = try YAML.parse(try Files.readText(path, limit: 1 << 20))
+            let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+            config = try KubeConfig(document: document, directory: folder)
+        } catch {
+            throw Invalid(description: "--kubeconfig \(path): \(error)")
+        }
+        if let master { config.server = master }
+        return config
     }
 
     private static func roles(_ names: [String]) throws -> Set<Role> {
@@ -182,64 +216,5 @@ struct NodeOptions: Sendable {
         }
         guard found == 0, named == 0 else { throw missing }
         return IPAddress(v4: UInt32(bigEndian: own.sin_addr.s_addr))
-    }
-}
-
-/// The config file: a YAML mapping from flag names to values. Unknown names are errors, so that a typing mistake is found.
-private struct Settings {
-    private let values: JSONObject
-    private let path: String
-    let kubeProxy: KubeProxyConfiguration?
-
-    private static let names: Set<String> = [
-        "kubeconfig", "node-name", "node-ip", "roles", "state-dir", "run-dir", "log-dir", "pod-cidr", "cluster-cidr",
-        "backend", "cluster-dns", "cluster-domain", "port", "healthz-bind-address", "tls-cert-file",
-        "tls-private-key-file",
-        "client-ca-file", "node-labels", "cgroup-root", "hidden-paths", "log-level",
-    ]
-
-    init(_ path: String?) throws {
-        self.path = path ?? ""
-        guard let path else {
-            (values, kubeProxy) = ([:], nil)
-            return
-        }
-        do {
-            let document = try YAML.parse(try Files.readText(path, limit: 1 << 20))
-            if document["kind"]?.string == KubeProxyConfiguration.kind {
-                (values, kubeProxy) = ([:], try KubeProxyConfiguration(document, file: path))
-                return
-            }
-            kubeProxy = nil
-            if case .null = document {
-                values = [:]
-                return
-            }
-            guard let object = document.object else {
-                throw NodeOptions.Invalid(description: "must be a mapping from settings to values")
-            }
-            values = object
-        } catch {
-            throw NodeOptions.Invalid(description: "--config \(path): \(error)")
-        }
-        for name in values.keys where !Self.names.contains(name) {
-            throw NodeOptions.Invalid(description: "--config \(path): there is no setting \"\(name)\"")
-        }
-    }
-
-    /// A setting as the flag would give it; lists are joined with commas.
-    func text(_ name: String) throws -> String? {
-        switch values[name] {
-        case nil, .null: return nil
-        case .string(let text): return text
-        case .int(let number): return String(number)
-        case .array(let items):
-            let texts = items.compactMap(\.string)
-            guard texts.count == items.count else { break }
-            return texts.joined(separator: ",")
-        default: break
-        }
-        throw NodeOptions.Invalid(
-            description: "--config \(path): setting \"\(name)\" must be text, a number, or a list of texts")
     }
 }

@@ -1,7 +1,5 @@
 import Bytes
-import ClusterAPI
 import ClusterClient
-import JSON
 import Reactor
 import ServiceProxy
 import Telemetry
@@ -10,31 +8,33 @@ import Telemetry
 struct ServiceProxyRole: Sendable {
     let options: NodeOptions
     let client: KubeClient
+    let loop: EventLoop
     let metrics: MetricsRegistry
     let log: Log
 
     /// Keeps the rules until cancelled; they stay as they are then.
     func run() async throws {
-        let configuration = try await configuration()
-        try await ServiceProxyRunner(configuration, client: client, registry: metrics, log: log).run()
+        let wish = options.serviceProxy.configuration
+        for remark in options.serviceProxy.remarks { log.warning(remark) }
+        ServiceProxyErrands.setUpKernel(wish, log)
+        // With other roles beside, pods would inherit it.
+        if options.roles == [.serviceProxy] { adjustScore(wish.oomScoreAdj) }
+        ProcessMetrics.register(in: metrics)
+
+        var configuration = wish.proxyConfiguration(
+            NodeIdentity(name: options.nodeName), address: options.nodeAddress)
+        configuration.removesKubeProxyTables = options.serviceProxy.removesKubeProxyTables
+        let paced = PacedTransport(
+            client.transport, on: loop, qps: wish.clientConnection.qps, burst: wish.clientConnection.burst,
+            host: options.kubeConfig.server.replacing("https://", with: ""), registry: metrics)
+        try await ServiceProxyRunner(configuration, client: KubeClient(paced), registry: metrics, log: log).run()
     }
 
-    private func configuration() async throws -> ServiceProxyConfiguration {
-        let name = options.kubeProxy?.nodeName ?? options.nodeName
-        let node = NodeIdentity(name: name)
-        if let file = options.kubeProxy {
-            return file.configuration(
-                node, nodePrefixes: try await podPrefixes(of: name), primary: [options.nodeAddress])
+    private func adjustScore(_ score: Int) {
+        do {
+            try Files.writeInPlace("/proc/self/oom_score_adj", String(score))
+        } catch {
+            log.info("oomScoreAdj is not set", ["error": "\(error)"])
         }
-        var configuration = ServiceProxyConfiguration(node: node)
-        // All pods of the cluster: what one sends keeps its source, on whichever node it is.
-        configuration.localDetector = options.clusterCIDRs.isEmpty ? .none : .prefixes(options.clusterCIDRs)
-        return configuration
-    }
-
-    /// The pod prefixes of our Node object, once it has some.
-    private func podPrefixes(of name: String) async throws -> [CIDR] {
-        guard let object = try await client.find(.nodes, ObjectKey(name: name)) else { return [] }
-        return (object.spec["podCIDRs"]?.array ?? []).compactMap { $0.string.flatMap { CIDR($0) } }
     }
 }

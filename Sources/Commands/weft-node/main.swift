@@ -15,7 +15,10 @@ struct WeftNode: ParsableCommand {
     @OptionGroup var flags: NodeFlags
 
     func run() throws {
-        let options = try NodeOptions(flags)
+        let settings = try NodeSettings(flags.config)
+        let serviceProxy = try ServiceProxyOptions(flags, settings)
+        if try ServiceProxyErrands.run(flags.kubeProxy, serviceProxy) { return }
+        let options = try NodeOptions(flags, settings, serviceProxy)
         // One loop for what is cool; the pod network has its own.
         let status = runOnLoops(threads: 1) { group in
             try await NodeDaemon(options, group: group).run()
@@ -24,4 +27,8 @@ struct WeftNode: ParsableCommand {
     }
 }
 
-WeftNode.main()
+do {
+    WeftNode.main(try GoCommandLine.normalized(Array(CommandLine.arguments.dropFirst())))
+} catch {
+    WeftNode.exit(withError: ValidationError("\(error)"))
+}

@@ -3,6 +3,7 @@
 public import Bytes
 public import ClusterAPI
 import Netlink
+import Reactor
 
 /// The service proxy of one node without its surroundings: objects in, `sync` writes what changed. Knows no API server,
 /// no clock and no loop.
@@ -38,8 +39,10 @@ public final class ServiceProxy {
     public func removeSlice(_ key: ObjectKey) { model.removeSlice(key) }
 
     /// The node's addresses, as they are now: which of them node ports use follows from the configuration.
-    public func setNodeAddresses(_ addresses: Set<IPAddress>) {
-        let used = configuration.nodePortAddresses.listed(among: addresses)
+    ///
+    /// - Parameter primary: one of each family at most.
+    public func setNodeAddresses(_ addresses: Set<IPAddress>, primary: [IPAddress] = []) {
+        let used = configuration.listedNodePortAddresses(among: addresses, primary: primary)
         for family in families { family.setNodeAddresses(used) }
     }
 
@@ -62,9 +65,30 @@ public final class ServiceProxy {
         (families.flatMap { $0.takeConflicts() }, families.reduce(0) { $0 + $1.desired.claims.contested })
     }
 
+    /// Gives back what is held of the kernel; the tables stay. Nothing may be asked of it after.
+    func close() { families = [] }
+
+    func localDrops(_ family: IPAddress.Family) -> LocalDrops {
+        families.first { $0.family == family }?.localDrops ?? .none
+    }
+
     public var serviceCount: Int { model.services.count }
     /// Whether a `sync` has something to plan.
     public var hasChanges: Bool { !model.dirty.isEmpty || families.contains { !$0.desired.tracker.isSettled } }
+    /// The Services that the next `sync` plans anew.
+    var changedServices: Set<ObjectKey> { model.dirty }
+
+    /// How many addresses here are ready for a Service: what load balancers ask for.
+    func readyHere(_ service: ObjectKey) -> LocalEndpoints {
+        var addresses: Set<IPAddress> = []
+        for slice in model.slices(of: service) {
+            for endpoint in slice.endpoints where endpoint.flags.isSuperset(of: [.ready, .local]) {
+                addresses.insert(endpoint.address)
+            }
+        }
+        let v4 = addresses.count { $0.family == .v4 }
+        return LocalEndpoints(v4: v4, v6: addresses.count - v4)
+    }
 
     // MARK: What the kernel gets
 
@@ -75,19 +99,39 @@ public final class ServiceProxy {
         public var deletedFlows: Int
     }
 
+    /// What one `sync` did for one family.
+    struct FamilyReport {
+        var family: IPAddress.Family
+        var outcome: Result<SyncReport, any Error>
+        var took: Duration
+    }
+
     /// Makes the kernel's tables what the objects want; cost is proportional to what changed. When it throws, what is
     /// missing stays to be done by the next `sync`.
     @discardableResult
     public func sync() throws -> Report {
-        let dirty = model.takeDirty()
-        for family in families { family.plan(dirty, model) }
+        var sum = SyncReport()
         var failure: (any Error)?
-        var report = SyncReport()
-        for family in families {
-            do { report = report + (try family.commit()) } catch { failure = error }
+        for report in syncFamilies() {
+            switch report.outcome {
+            case .success(let done): sum = sum + done
+            case .failure(let error): failure = error
+            }
         }
         if let failure { throw failure }
-        return Report(elementWrites: report.elementWrites, deletedFlows: report.deletedFlows)
+        return Report(elementWrites: sum.elementWrites, deletedFlows: sum.deletedFlows)
+    }
+
+    /// As `sync`; a family that fails does not keep the other one from its changes.
+    func syncFamilies() -> [FamilyReport] {
+        let dirty = model.takeDirty()
+        return families.map { family in
+            let start = MonotonicTime.now()
+            family.plan(dirty, model)
+            let outcome = Result { try family.commit() }
+            return FamilyReport(
+                family: family.family, outcome: outcome, took: MonotonicTime.now().duration(since: start))
+        }
     }
 
     /// Reads the tables before the next `sync`: somebody may have changed them.
@@ -102,6 +146,6 @@ public final class ServiceProxy {
     /// Whether nobody else can change the tables, so that nobody needs to listen.
     var isProtected: Bool { families.allSatisfy(\.kernel.isOwner) }
 
-    /// Removes the tables and everything in them, for good: what `--cleanup` does.
+    /// Removes the tables and everything in them, for good.
     public func removeTables() throws { for family in families { try family.kernel.remove() } }
 }

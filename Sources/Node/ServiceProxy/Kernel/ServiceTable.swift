@@ -312,7 +312,7 @@ extension ServiceTable {
         self.init(
             name: NFTableName(family == .v4 ? .ip : .ip6, configuration.tableName),
             masqueradeMark: configuration.masqueradeMark, podDetector: configuration.detector(family),
-            nodePortScope: configuration.nodePortAddresses == .all ? .allLocal : .listed)
+            nodePortScope: configuration.nodePortScope(family))
     }
 }
 

@@ -38,6 +38,8 @@ public struct ServiceSpec: Hashable, Sendable {
     public var balancing = Balancing.random
     /// Seconds since 1970: of two Services that claim one address and port, the older one has it.
     public var created: Int64 = 0
+    /// Where load balancers ask whether this node has endpoints; 0 for nowhere.
+    public var healthCheckNodePort: Bytes.Port = 0
 
     public init(_ key: ObjectKey, clusterIPs: [IPAddress], ports: [Port]) {
         self.key = key
@@ -82,6 +84,9 @@ extension ServiceSpec {
         sourceRanges = SourceRanges.parse((spec["loadBalancerSourceRanges"]?.array ?? []).compactMap(\.string))
         balancing = object.annotation(Balancing.annotation).flatMap(Balancing.init(rawValue:)) ?? .random
         created = object.creationTimestamp.flatMap { Timestamp(rfc3339: $0) }?.seconds ?? 0
+        if type == "LoadBalancer", isExternalLocal, let port = spec["healthCheckNodePort"]?.int {
+            healthCheckNodePort = Bytes.Port(UInt16(exactly: port) ?? 0)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 import Bytes
 import ClusterAPI
 import Netlink
+import Reactor
 
 /// What one apply did.
 struct SyncReport: Equatable, Sendable {
@@ -9,11 +10,15 @@ struct SyncReport: Equatable, Sendable {
     var deletedFlows = 0
     /// Batches that the kernel refused and that fitted after the table was read again.
     var retries = 0
+    /// The whole table was compared, not only what changed.
+    var isFull = false
+    /// Looking for stale flows, of all of it.
+    var conntrack: Duration = .zero
 
     static func + (a: Self, b: Self) -> Self {
         SyncReport(
             elementWrites: a.elementWrites + b.elementWrites, deletedFlows: a.deletedFlows + b.deletedFlows,
-            retries: a.retries + b.retries)
+            retries: a.retries + b.retries, isFull: a.isFull || b.isFull, conntrack: a.conntrack + b.conntrack)
     }
 }
 
@@ -28,6 +33,12 @@ final class FamilyProxy {
     private let conntrack: ConntrackConnection
     private var udpTargets: [StaleFlows.Target] = []
     private var isPrepared = false
+    /// Nothing was written since the table was read.
+    private var isFresh = true
+    /// Service ports that drop, for a Local policy without an endpoint here. Services without such are not in it.
+    private var withoutLocal: [ObjectKey: LocalDrops] = [:]
+    /// Of all Services together.
+    private(set) var localDrops = LocalDrops.none
     private var hasSettled = false
 
     init(_ family: IPAddress.Family, _ configuration: ServiceProxyConfiguration, namespace: CInt?) throws(NetlinkError)
@@ -45,6 +56,7 @@ final class FamilyProxy {
         desired.tracker.observeAll(found == .created ? [] : try kernel.readElements())
         desired.adoptIdentifiers()
         isPrepared = true
+        isFresh = true
     }
 
     /// Something else than we changed the table, or we do not know what it holds: everything is read again before the
@@ -79,6 +91,12 @@ final class FamilyProxy {
             var woken: Set<ObjectKey> = []
             for key in open {
                 let plan = planner.plan(model.services[key], model.slices(of: key))
+                let drops = LocalDrops(plan)
+                if let former = withoutLocal.removeValue(forKey: key) { localDrops = localDrops - former }
+                if drops != .none {
+                    withoutLocal[key] = drops
+                    localDrops = localDrops + drops
+                }
                 for port in plan.ports where port.transport == .udp {
                     for frontend in Set(port.frontends.keys).union(port.external.keys) {
                         udpTargets.append(.init(frontend: frontend, serving: port.serving))
@@ -94,11 +112,13 @@ final class FamilyProxy {
     /// Writes the difference. After a failure everything is read again and tried once more.
     func commit() throws -> SyncReport {
         var report = SyncReport()
+        report.isFull = isFresh || !isPrepared
         do {
             report.elementWrites = try commitOnce()
         } catch let error as NFBatchError where !error.isForbidden {
             distrust()
             report.retries = 1
+            report.isFull = true
             report.elementWrites = try commitOnce()
         }
         if !hasSettled {
@@ -107,7 +127,10 @@ final class FamilyProxy {
         }
         let targets = udpTargets
         udpTargets = []
-        if report.elementWrites > 0 {
+        isFresh = false
+        if report.elementWrites > 0, !targets.isEmpty {
+            let start = MonotonicTime.now()
+            defer { report.conntrack = MonotonicTime.now().duration(since: start) }
             report.deletedFlows = try StaleFlows(family: family).forget(targets, through: conntrack)
         }
         return report
@@ -131,5 +154,38 @@ final class FamilyProxy {
     func audit() throws -> Int {
         try prepare()
         return desired.tracker.pendingCount
+    }
+}
+
+/// How many service ports have endpoints but, for a policy that wants local ones, none to use.
+struct LocalDrops: Equatable, Sendable {
+    var byInternalPolicy = 0
+    var byExternalPolicy = 0
+
+    static let none = LocalDrops()
+
+    static func + (a: Self, b: Self) -> Self {
+        LocalDrops(
+            byInternalPolicy: a.byInternalPolicy + b.byInternalPolicy,
+            byExternalPolicy: a.byExternalPolicy + b.byExternalPolicy)
+    }
+
+    static func - (a: Self, b: Self) -> Self {
+        LocalDrops(
+            byInternalPolicy: a.byInternalPolicy - b.byInternalPolicy,
+            byExternalPolicy: a.byExternalPolicy - b.byExternalPolicy)
+    }
+}
+
+extension LocalDrops {
+    init(_ plan: ServicePlan) {
+        for port in plan.ports {
+            if port.external.values.contains(.drop) { byExternalPolicy += 1 }
+            if plan.clusterIPs.contains(where: { address in
+                port.frontends.contains { $0.key.address == address && $0.value == .drop }
+            }) {
+                byInternalPolicy += 1
+            }
+        }
     }
 }

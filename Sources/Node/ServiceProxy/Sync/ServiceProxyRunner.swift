@@ -4,11 +4,10 @@ public import Telemetry
 import Bytes
 import ClusterAPI
 import HTTP
-import JSON
 import Reactor
 
-/// The service proxy in its surroundings: follows Services and EndpointSlices of an API server, writes on a loop of its
-/// own, and serves health and metrics.
+/// The service proxy in its surroundings: follows its Node, Services and EndpointSlices of an API server, writes on a loop of
+/// its own, and serves health and metrics.
 public struct ServiceProxyRunner: Sendable {
     private let configuration: ServiceProxyConfiguration
     private let client: KubeClient
@@ -16,8 +15,12 @@ public struct ServiceProxyRunner: Sendable {
     private let registry: MetricsRegistry
     private let log: Log
 
+    /// How long the start waits to be told of its own Node, for its zone and addresses.
+    static let nodePatience: Duration = .seconds(10)
+
     /// - Parameters:
-    ///   - namespace: a descriptor of the node's network namespace, borrowed; nil is the process' own.
+    ///   - namespace: a descriptor of the node's network namespace, borrowed; nil is the process' own. Ports are always the
+    ///     process' own.
     ///   - registry: where the metrics go; nil keeps them for `metricsAddress` alone.
     public init(
         _ configuration: ServiceProxyConfiguration, client: KubeClient, namespace: CInt? = nil,
@@ -30,132 +33,243 @@ public struct ServiceProxyRunner: Sendable {
         self.log = log
     }
 
-    /// Runs until cancelled. The tables stay as they are then. Throws when they cannot be made at all.
+    /// Runs until cancelled. The tables stay as they are then. Throws when they cannot be made at all, and for a port that
+    /// cannot be had if the configuration wants that.
     public func run() async throws {
-        var configuration = configuration
-        configuration.node.zone = await zone()
-        let node = configuration.node
         let group = try EventLoopGroup(count: 1, name: "services")
         let loop = group.next
+        let state = ProxyState(patience: configuration.patience)
         let metrics = ServiceProxyMetrics(registry)
-        let (settled, namespace, log) = (configuration, namespace, log)
+        let recorder = EventRecorder(
+            client, component: "kube-proxy", host: configuration.node.name, loop: loop, log: log)
+        let watch = OwnNodeWatch(client, name: configuration.node.name, log: log)
+        let ports = HealthCheckPorts(group, client, recorder, state: state, configuration: configuration, log: log)
+        recorder.normal(ownNode, "Starting", "")
+
+        let outcome: Result<Void, any Error>
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask { try await servePages(group, state, metrics, recorder) }
+                tasks.addTask { await watch.run() }
+                tasks.addTask {
+                    guard (try? await loop.sleep(for: Self.nodePatience)) != nil, watch.stopWaiting() else { return }
+                    log.warning("the Node object is not told of; zone and addresses are unknown until it is")
+                }
+                tasks.addTask { try await runSessions(watch, on: loop, state, metrics, ports) }
+                // Whoever ends with an error ends the others.
+                while let () = try await tasks.next() {}
+            }
+            outcome = .success(())
+        } catch {
+            outcome = .failure(error)
+        }
+        try? await loop.perform { ports.close() }
+        await group.shutdown()
+        try outcome.get()
+    }
+
+    private var ownNode: KubeObject {
+        var node = KubeObject(apiVersion: "v1", kind: "Node", name: configuration.node.name)
+        // As kubelets do: `kubectl describe node` looks for its name as the uid, too.
+        node.json["metadata"]?["uid"] = .string(configuration.node.name)
+        return node
+    }
+
+    // MARK: Following the cluster
+
+    /// One session after the other: what a session was made for (zone, pod prefixes) changed, so the next one adopts the
+    /// tables and reads everything with other eyes. Packets notice nothing.
+    private func runSessions(
+        _ watch: OwnNodeWatch, on loop: EventLoop, _ state: ProxyState, _ metrics: ServiceProxyMetrics,
+        _ ports: HealthCheckPorts
+    ) async throws {
+        while !Task.isCancelled {
+            let configuration = configuration
+            if case .nodePrefixes = configuration.localDetector, watch.node?.podPrefixes.isEmpty != false {
+                log.info("waiting for spec.podCIDRs of the Node", ["node": configuration.node.name])
+            }
+            let wanted = await watch.first { node -> ServiceProxyConfiguration? in
+                if case .nodePrefixes = configuration.localDetector, node?.podPrefixes.isEmpty != false { return nil }
+                return configuration.resolved(by: node)
+            }
+            guard let wanted else { return }
+            try await runSession(wanted, watch, on: loop, state, metrics, ports)
+        }
+    }
+
+    /// Returns when the Node has changed so that another session must follow, or when cancelled.
+    private func runSession(
+        _ configuration: ServiceProxyConfiguration, _ watch: OwnNodeWatch, on loop: EventLoop, _ state: ProxyState,
+        _ metrics: ServiceProxyMetrics, _ ports: HealthCheckPorts
+    ) async throws {
+        let (namespace, log) = (namespace, log)
+        let primary = primaryAddresses(watch.node)
         let sync = try await loop.perform {
             try SyncLoop(
-                ServiceProxy(settled, namespace: namespace), on: loop, namespace: namespace, metrics: metrics, log: log)
+                ServiceProxy(configuration, namespace: namespace), on: loop, primary: primary, namespace: namespace,
+                state: state, healthPorts: ports, metrics: metrics, log: log)
         }
-        await serve(settled, sync, metrics, on: group)
+        let services = followServices(sync, on: loop)
+        let slices = followSlices(sync, on: loop)
+        let ranges = followServiceCIDRs(sync, on: loop)
+        await withTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await services.run() }
+            tasks.addTask {
+                if await hasServiceCIDRs(loop) {
+                    await ranges.run()
+                } else {
+                    loop.submit { sync.synced(.serviceCIDRs) }
+                }
+                // A session ends with its Node, not with this.
+                while (try? await loop.sleep(for: .seconds(3600))) != nil {}
+            }
+            tasks.addTask { await EndpointSliceEntry.$node.withValue(configuration.node) { await slices.run() } }
+            tasks.addTask {
+                while (try? await loop.sleep(for: configuration.auditPeriod)) != nil { loop.submit { sync.audit() } }
+            }
+            tasks.addTask { await followNode(watch, sync, on: loop, configuration, state) }
+            await tasks.next()
+            tasks.cancelAll()
+        }
+        try? await loop.perform { sync.close() }
+    }
 
+    /// Takes over what can be taken over in a session; returns for what cannot.
+    private func followNode(
+        _ watch: OwnNodeWatch, _ sync: SyncLoop, on loop: EventLoop, _ current: ServiceProxyConfiguration,
+        _ state: ProxyState
+    ) async {
+        let configuration = configuration
+        let log = log
+        _ = await watch.first { node -> Bool? in
+            let isEligible = watch.isEligible
+            state.health.withLock { $0.isNodeEligible = isEligible }
+            let primary = primaryAddresses(node)
+            loop.submit { sync.setPrimary(primary) }
+            // A Node that is gone takes nothing with it; the next one will say what it is.
+            guard let node else { return nil }
+            var wanted = configuration.resolved(by: node)
+            if case .prefixes(let prefixes) = wanted.localDetector, prefixes.isEmpty {
+                wanted.localDetector = current.localDetector
+            }
+            guard wanted != current else { return nil }
+            log.info(
+                "the Node changed, services are read anew",
+                ["zone": wanted.node.zone ?? "none", "podCIDRs": "\(node.podPrefixes)"])
+            return true
+        }
+    }
+
+    private func primaryAddresses(_ node: OwnNode?) -> [IPAddress] {
+        OwnNode.primaryAddresses(
+            node, override: configuration.nodeAddressOverride, fallback: configuration.nodeAddress)
+    }
+
+    private func followServices(_ sync: SyncLoop, on loop: EventLoop) -> Informer<ServiceEntry> {
         let services = Informer<ServiceEntry>(
             client, .services, selection: Selection(labels: "!\(ServiceSpec.otherProxyLabel)"), log: log)
-        let slices = Informer<EndpointSliceEntry>(
-            client, .endpointSlices, selection: Selection(labels: "!\(EndpointSliceSpec.headlessLabel)"), log: log)
+        let allowsExternalIPs = configuration.allowsExternalIPs
         services.onEvent { event in
             loop.submit {
                 switch event {
-                case .added(let key, let entry), .updated(let key, _, let entry): sync.set(entry.spec, key)
+                case .added(let key, let entry), .updated(let key, _, let entry):
+                    var spec = entry.spec
+                    if !allowsExternalIPs { spec?.externalIPs = [] }
+                    sync.set(spec, key)
                 case .deleted(let key, _): sync.set(ServiceSpec?.none, key)
                 case .synced: sync.synced(.services)
                 }
             }
         }
+        return services
+    }
+
+    private func followSlices(_ sync: SyncLoop, on loop: EventLoop) -> Informer<EndpointSliceEntry> {
+        let slices = Informer<EndpointSliceEntry>(
+            client, .endpointSlices, selection: Selection(labels: "!\(EndpointSliceSpec.headlessLabel)"), log: log)
         slices.onEvent { event in
             loop.submit {
                 switch event {
-                case .added(let key, let entry), .updated(let key, _, let entry): sync.set(entry.spec, key)
+                case .added(let key, let entry): sync.set(entry.spec, key, trigger: entry.trigger)
+                case .updated(let key, let old, let entry):
+                    sync.set(entry.spec, key, trigger: old.trigger == entry.trigger ? nil : entry.trigger)
                 case .deleted(let key, _): sync.set(EndpointSliceSpec?.none, key)
                 case .synced: sync.synced(.slices)
                 }
             }
         }
-        await withTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await services.run() }
-            tasks.addTask { await EndpointSliceEntry.$node.withValue(node) { await slices.run() } }
-            tasks.addTask {
-                while (try? await loop.sleep(for: settled.auditPeriod)) != nil { loop.submit { sync.audit() } }
-            }
-            await tasks.waitForAll()
-        }
-        try? await loop.perform { sync.close() }
-        await group.shutdown()
+        return slices
     }
 
-    /// The zone of our Node, for hints; nil when it has none, or nobody says within a few tries.
-    private func zone() async -> String? {
-        guard configuration.node.zone == nil else { return configuration.node.zone }
-        let key = ObjectKey(name: configuration.node.name)
-        let object = try? await client.find(.nodes, key)
-        return object?.label("topology.kubernetes.io/zone")
+    /// Servers before 1.33 have none, and may not let us see them.
+    private func hasServiceCIDRs(_ loop: EventLoop) async -> Bool {
+        var backoff = Backoff.reconnect
+        while !Task.isCancelled {
+            do {
+                _ = try await client.list(.serviceCIDRs)
+                return true
+            } catch let error as StatusError where [403, 404].contains(error.code) {
+                log.info("addresses that no Service has are not dropped", ["reason": "\(error)"])
+                return false
+            } catch {
+                try? await loop.sleep(for: backoff.next())
+            }
+        }
+        return false
+    }
+
+    private func followServiceCIDRs(_ sync: SyncLoop, on loop: EventLoop) -> Informer<ServiceCIDREntry> {
+        let ranges = Informer<ServiceCIDREntry>(client, .serviceCIDRs, log: log)
+        ranges.onEvent { [weak ranges] _ in
+            guard let ranges, ranges.hasSynced else { return }
+            let prefixes = Set(ranges.list().flatMap(\.prefixes))
+            loop.submit {
+                sync.setServiceCIDRs(prefixes)
+                sync.synced(.serviceCIDRs)
+            }
+        }
+        return ranges
     }
 
     // MARK: Health and metrics
 
-    private func serve(
-        _ configuration: ServiceProxyConfiguration, _ sync: SyncLoop, _ metrics: ServiceProxyMetrics,
-        on group: EventLoopGroup
-    ) async {
-        let health = ServiceProxyHealth(loop: group.next, sync: sync, metrics: metrics)
-        let registry = registry
-        await start(configuration.healthzAddress, "health", group) { request, response in
-            switch request.path {
-            case "/healthz": await health.answer(response, counting: metrics.healthz)
-            case "/livez": await health.answer(response, counting: metrics.livez)
-            default: await response.send(status: 404, text: "not found\n")
+    private func servePages(
+        _ group: EventLoopGroup, _ state: ProxyState, _ metrics: ServiceProxyMetrics, _ recorder: EventRecorder
+    ) async throws {
+        let pages = MetricsPages(
+            configuration: configuration.configz, registry: registry, slis: HealthIndicators.registry())
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask {
+                try await keep(
+                    configuration.healthzAddress, HealthPages(state: state, metrics: metrics), on: group,
+                    "FailedToStartProxierHealthcheck", recorder)
             }
-        }
-        await start(configuration.metricsAddress, "metrics", group) { request, response in
-            switch request.path {
-            case "/metrics":
-                await response.send(
-                    status: 200, headers: ["content-type": MetricsRegistry.contentType], body: registry.render())
-            case "/healthz": await response.send(status: 200, text: "ok")
-            case "/proxyMode": await response.send(status: 200, text: "nftables")
-            default: await response.send(status: 404, text: "not found\n")
+            tasks.addTask {
+                try await keep(configuration.metricsAddress, pages, on: group, "FailedToStartMetricServer", recorder)
             }
+            while let () = try await tasks.next() {}
         }
     }
 
-    /// A port that is taken is told and lived without, as kube-proxy does by default.
-    private func start(
-        _ address: SocketAddress?, _ what: String, _ group: EventLoopGroup,
-        _ answer: @escaping @Sendable (HTTPRequest, HTTPResponseWriter) async -> Void
-    ) async {
+    private func keep(
+        _ address: SocketAddress?, _ handler: any HTTPHandler, on group: EventLoopGroup, _ reason: String,
+        _ recorder: EventRecorder
+    ) async throws {
         guard let address else { return }
-        do {
-            _ = try await HTTPServer(group: group, address: address, handler: HTTPClosureHandler(answer)).start()
-        } catch {
-            log.error("service proxy does not serve \(what)", ["address": "\(address)", "error": "\(error)"])
-        }
-    }
-}
-
-/// Whether what the cluster wants is what the kernel does: kube-proxy's `/healthz` and `/livez`.
-private struct ServiceProxyHealth: Sendable {
-    /// A change that waits longer to be written makes us unhealthy.
-    static let patience: Int64 = 60
-
-    let loop: EventLoop
-    let sync: SyncLoop
-    let metrics: ServiceProxyMetrics
-
-    func answer(_ response: HTTPResponseWriter, counting: MetricFamily<Counter>) async {
-        let sync = sync
-        let state = try? await loop.perform { (sync.lastSuccess, sync.waitingSince) }
-        let now = Timestamp.now()
-        let isHealthy =
-            if let (last, waiting) = state {
-                waiting.map { now.seconds - $0.seconds <= Self.patience } ?? (last != nil)
-            } else {
-                false
+        var hasTold = false
+        try await PortKeeper(group: group, address: address, handler: handler).serve(
+            retrying: configuration.bindRetryPeriod
+        ) { error in
+            if !hasTold {
+                log.error("service proxy does not serve", ["address": "\(address)", "error": "\(error)"])
+                if configuration.bindFailureIsFatal { recorder.warning(ownNode, reason, "\(error)") }
             }
-        let code = isHealthy ? 200 : 503
-        counting["\(code)"].increment()
-        let body: JSONValue = [
-            "lastUpdated": .string((state?.0 ?? Timestamp(seconds: 0, nanoseconds: 0)).rfc3339Nano),
-            "currentTime": .string(now.rfc3339Nano), "nodeEligible": true, "healthy": .bool(isHealthy),
-        ]
-        await response.send(
-            status: code, headers: ["content-type": "application/json", "x-content-type-options": "nosniff"],
-            body: body.encoded())
+            hasTold = true
+            guard configuration.bindFailureIsFatal else { return }
+            // What waits to be told needs a moment.
+            try? await group.next.sleep(for: .milliseconds(200))
+            throw error
+        }
     }
 }
 
@@ -171,7 +285,23 @@ struct EndpointSliceEntry: APIDecodable {
     /// Whose view it is. The informer decodes in the task that runs it, and knows nothing of nodes.
     @TaskLocal static var node = NodeIdentity(name: "")
 
-    var spec: EndpointSliceSpec?
+    /// Written by the controller that makes slices: when the pod or Service changed because of which it wrote this one.
+    static let triggerAnnotation = "endpoints.kubernetes.io/last-change-trigger-time"
 
-    init(_ object: KubeObject) { spec = EndpointSliceSpec(object, on: Self.node) }
+    var spec: EndpointSliceSpec?
+    var trigger: Timestamp?
+
+    init(_ object: KubeObject) {
+        spec = EndpointSliceSpec(object, on: Self.node)
+        trigger = object.annotation(Self.triggerAnnotation).flatMap { Timestamp(rfc3339: $0) }
+    }
+}
+
+/// A ServiceCIDR as the informer keeps it.
+struct ServiceCIDREntry: APIDecodable {
+    var prefixes: [CIDR]
+
+    init(_ object: KubeObject) {
+        prefixes = (object.spec["cidrs"]?.array ?? []).compactMap { $0.string.flatMap { CIDR($0) } }
+    }
 }

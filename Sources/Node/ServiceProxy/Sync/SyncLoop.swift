@@ -15,34 +15,50 @@ final class SyncLoop: @unchecked Sendable {
     private let metrics: ServiceProxyMetrics
     private let log: Log
     private let namespace: CInt?
-    private var missing: Set<Source> = [.services, .slices]
+    private let state: ProxyState
+    private let healthPorts: HealthCheckPorts
+    private var missing: Set<Source> = [.services, .slices, .serviceCIDRs]
     private var timer: TimerHandle?
     private var monitors: [NetlinkMonitor] = []
     private var lastEnd: MonotonicTime?
-    /// When the oldest change that is not written yet came; nil when all is written.
-    private(set) var waitingSince: Timestamp?
-    private(set) var lastSuccess: Timestamp?
+    private var isInStep = false
+    /// The tables will be read before the next apply.
+    private var isDistrusted = false
+    /// The node's addresses, where node ports follow them.
+    private var addresses: Set<IPAddress> = []
+    private var primary: [IPAddress]
+    /// Services that load balancers ask for, and where.
+    private var healthChecked: [ObjectKey: Port] = [:]
+    /// Services of whom that may have changed since the last apply.
+    private var healthTouched: Set<ObjectKey> = []
+    /// When what changed since the last apply was caused, as its slices say.
+    private var triggers: [IPAddress.Family: [Timestamp]] = [:]
+
+    /// Causes that are remembered until the next apply; more are not measured.
+    static let triggerLimit = 4096
 
     /// Nothing is written before all of these were read once: a half-read cluster looks like a deleted one.
-    enum Source: Sendable { case services, slices }
+    enum Source: Sendable { case services, slices, serviceCIDRs }
 
+    /// - Parameter primary: the node's primary addresses, as far as they are known.
     init(
-        _ proxy: ServiceProxy, on loop: EventLoop, namespace: CInt?, metrics: ServiceProxyMetrics, log: Log
+        _ proxy: ServiceProxy, on loop: EventLoop, primary: [IPAddress], namespace: CInt?, state: ProxyState,
+        healthPorts: HealthCheckPorts,
+        metrics: ServiceProxyMetrics, log: Log
     ) throws {
         self.loop = loop
         self.proxy = proxy
+        self.primary = primary
         self.namespace = namespace
+        self.state = state
+        self.healthPorts = healthPorts
         self.metrics = metrics
         self.log = log
         for (family, error) in proxy.unavailable {
             log.warning("services of one address family are not served", ["family": "\(family)", "error": "\(error)"])
         }
         if !proxy.isProtected { try watchTables() }
-        if case .prefixes = proxy.configuration.nodePortAddresses {
-            try watchAddresses()
-        } else {
-            proxy.setNodeAddresses([])
-        }
+        if case .prefixes = proxy.configuration.nodePortAddresses { try watchAddresses() } else { useAddresses() }
     }
 
     func close() {
@@ -50,25 +66,68 @@ final class SyncLoop: @unchecked Sendable {
         monitors = []
         if let timer { loop.cancel(timer) }
         timer = nil
+        // What we own in the kernel must be free before another takes it over.
+        proxy.close()
     }
 
     // MARK: What changes
 
     func set(_ service: ServiceSpec?, _ key: ObjectKey) {
         metrics.serviceChanges.increment()
+        metrics.servicesPending.add(1)
+        let port = service?.healthCheckNodePort ?? 0
+        if healthChecked[key] != nil || port != 0 {
+            healthChecked[key] = port == 0 ? nil : port
+            healthTouched.insert(key)
+        }
         if let service { proxy.set(service) } else { proxy.removeService(key) }
         ask()
     }
 
-    func set(_ slice: EndpointSliceSpec?, _ key: ObjectKey) {
+    /// - Parameter trigger: when the change was caused; nil where nobody says.
+    func set(_ slice: EndpointSliceSpec?, _ key: ObjectKey, trigger: Timestamp? = nil) {
         metrics.endpointChanges.increment()
-        if let slice { proxy.set(slice) } else { proxy.removeSlice(key) }
+        metrics.endpointsPending.add(1)
+        if let slice {
+            // What was caused before we could see it says nothing of us.
+            if let trigger, missing.isEmpty, triggers[slice.family, default: []].count < Self.triggerLimit {
+                triggers[slice.family, default: []].append(trigger)
+            }
+            proxy.set(slice)
+        } else {
+            proxy.removeSlice(key)
+        }
         ask()
     }
 
     func synced(_ source: Source) {
-        missing.remove(source)
+        guard missing.remove(source) != nil else { return }
+        if missing.isEmpty { healthPorts.keepOnly(healthChecked.keys) }
         ask()
+    }
+
+    /// The cluster's ServiceCIDRs, once they are known.
+    func setServiceCIDRs(_ prefixes: Set<CIDR>) {
+        proxy.setServiceCIDRs(prefixes)
+        ask()
+    }
+
+    /// The node's primary addresses, as its object says now.
+    func setPrimary(_ addresses: [IPAddress]) {
+        guard primary != addresses else { return }
+        primary = addresses
+        useAddresses()
+        ask()
+    }
+
+    private func useAddresses() {
+        proxy.setNodeAddresses(addresses, primary: primary)
+        proxy.setNodeIPs(primary)
+        let configuration = proxy.configuration
+        healthPorts.setAddresses(
+            configuration.nodePortAddresses == .all
+                ? nil : configuration.listedNodePortAddresses(among: addresses, primary: primary))
+        healthPorts.settle()
     }
 
     private func watchTables() throws {
@@ -98,7 +157,8 @@ final class SyncLoop: @unchecked Sendable {
         let read = { [weak self] in
             guard let self else { return }
             do {
-                proxy.setNodeAddresses(Set(try route.addresses().map(\.address.address)))
+                addresses = Set(try route.addresses().map(\.address.address))
+                useAddresses()
                 ask()
             } catch {
                 log.error("the node's addresses cannot be read", ["error": "\(error)"])
@@ -114,6 +174,9 @@ final class SyncLoop: @unchecked Sendable {
     }
 
     private func repair(_ reason: String) {
+        // A foreign transaction is told of change by change.
+        guard !isDistrusted else { return }
+        isDistrusted = true
         proxy.distrust()
         metrics.repairs.increment()
         log.warning("service tables are read again", ["reason": reason])
@@ -123,9 +186,14 @@ final class SyncLoop: @unchecked Sendable {
     // MARK: When to write
 
     private func ask() {
-        if waitingSince == nil { waitingSince = .now() }
-        metrics.lastQueued.set(Timestamp.now().secondsSinceEpoch)
-        guard missing.isEmpty, timer == nil else { return }
+        guard missing.isEmpty else { return }
+        let now = Timestamp.now().secondsSinceEpoch
+        let time = loop.now
+        for family in proxy.families.map(\.family) {
+            metrics[family].lastQueued.set(now)
+            state.health.withLock { $0.queued(family, at: time) }
+        }
+        guard timer == nil else { return }
         var delay = Duration.zero
         if let lastEnd {
             let since = loop.now.duration(since: lastEnd)
@@ -143,28 +211,78 @@ final class SyncLoop: @unchecked Sendable {
     }
 
     private func sync() {
-        let start = MonotonicTime.now()
-        do {
-            let report = try proxy.sync()
-            let took = MonotonicTime.now().duration(since: start)
-            metrics.syncDuration.observe(took)
-            metrics.elementWrites.increment(by: UInt64(report.elementWrites))
-            metrics.deletedFlows.increment(by: UInt64(report.deletedFlows))
-            metrics.lastSync.set(Timestamp.now().secondsSinceEpoch)
-            log.debug("services written", ["elements": "\(report.elementWrites)", "took": "\(took)"])
-            if lastSuccess == nil {
-                log.info(
-                    "service proxy is in step",
-                    ["services": "\(proxy.serviceCount)", "elements": "\(report.elementWrites)", "took": "\(took)"])
+        isDistrusted = false
+        let touched = healthTouched.union(
+            healthChecked.isEmpty ? [] : proxy.changedServices.filter { healthChecked[$0] != nil })
+        var writes = 0
+        var hasFailed = false
+        for report in proxy.syncFamilies() {
+            let family = metrics[report.family]
+            switch report.outcome {
+            case .success(let done):
+                family.observe(done, took: report.took, drops: proxy.localDrops(report.family))
+                writes += done.elementWrites
+                let time = Timestamp.now()
+                state.health.withLock { $0.updated(report.family, at: time) }
+                for trigger in triggers.removeValue(forKey: report.family) ?? [] {
+                    family.programming.observe(max(.zero, time.duration(since: trigger)))
+                }
+                log.debug(
+                    "services written",
+                    ["family": "\(report.family)", "elements": "\(done.elementWrites)", "took": "\(report.took)"])
+            case .failure(let error):
+                hasFailed = true
+                family.failures.increment()
+                log.error(
+                    "services could not be written; trying again", ["family": "\(report.family)", "error": "\(error)"])
             }
-            lastSuccess = .now()
-            waitingSince = nil
-        } catch {
-            metrics.failures.increment()
-            log.error("services could not be written; trying again", ["error": "\(error)"])
-            schedule(after: proxy.configuration.retryPeriod)
         }
+        metrics.elementWrites.increment(by: UInt64(writes))
         lastEnd = .now()
+        serveHealth(touched)
+        tellConflicts()
+        guard !hasFailed else { return schedule(after: proxy.configuration.retryPeriod) }
+        metrics.servicesPending.set(0)
+        metrics.endpointsPending.set(0)
+        if !isInStep { isNowInStep(writes) }
+    }
+
+    private func serveHealth(_ touched: Set<ObjectKey>) {
+        healthTouched = []
+        guard !touched.isEmpty else { return }
+        for key in touched { healthPorts.set(key, port: healthChecked[key], proxy.readyHere(key)) }
+        healthPorts.settle()
+    }
+
+    private func tellConflicts() {
+        let (new, contested) = proxy.takeConflicts()
+        metrics.contested.set(Double(contested))
+        for conflict in new {
+            log.warning(
+                "two Services claim one address and port",
+                ["frontend": conflict.frontend, "owner": "\(conflict.owner)", "loser": "\(conflict.loser)"])
+        }
+    }
+
+    private func isNowInStep(_ writes: Int) {
+        isInStep = true
+        log.info("service proxy is in step", ["services": "\(proxy.serviceCount)", "elements": "\(writes)"])
+        do {
+            if proxy.configuration.removesKubeProxyTables {
+                for name in try KubeProxyTables.remove(namespace: namespace) {
+                    log.info("kube-proxy's table is removed", ["table": name])
+                }
+            } else {
+                for name in try KubeProxyTables.present(namespace: namespace) {
+                    log.warning(
+                        "kube-proxy's table is there, too; --remove-kube-proxy-tables or --cleanup takes it away",
+                        ["table": name])
+                }
+            }
+        } catch {
+            for family in proxy.families { metrics[family.family].cleanupFailures.increment() }
+            log.error("kube-proxy's tables cannot be seen to", ["error": "\(error)"])
+        }
     }
 
     /// Reads the tables and writes what nobody told us; on the loop, each `auditPeriod`.
@@ -172,11 +290,4 @@ final class SyncLoop: @unchecked Sendable {
         proxy.distrust()
         ask()
     }
-
-    /// Takes the tables away: for `--cleanup`, and for tests.
-    func removeTables() throws { try proxy.removeTables() }
-}
-
-extension Timestamp {
-    fileprivate var secondsSinceEpoch: Double { Double(seconds) + Double(nanoseconds) / 1e9 }
 }

@@ -62,7 +62,7 @@ public struct ServiceTracer: Sendable {
         for service in services {
             _ = desired.apply(planner.plan(service, slices[service.key] ?? []), for: service.key)
         }
-        let listed = configuration.nodePortAddresses.listed(among: node.addresses)
+        let listed = configuration.listedNodePortAddresses(among: node.addresses)
         desired.setNodeAddresses(listed.filter { $0.family == family && !$0.isLoopback })
         return TableSnapshot(ServiceTable(family, configuration), desired.tracker.allDesired)
     }

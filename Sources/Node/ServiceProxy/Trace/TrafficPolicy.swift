@@ -137,10 +137,9 @@ struct TrafficPolicy: Sendable {
 
     private func hasNodePorts(_ address: IPAddress) -> Bool {
         if address.isLoopback { return false }
-        return switch configuration.nodePortAddresses {
-        case .all: node.isLocal(address)
-        case .addresses(let fixed): fixed.contains(address)
-        case .prefixes(let prefixes): node.isLocal(address) && prefixes.contains { $0.contains(address) }
+        switch configuration.nodePortScope(family) {
+        case .allLocal: return node.isLocal(address)
+        case .listed: return configuration.listedNodePortAddresses(among: node.addresses).contains(address)
         }
     }
 
