@@ -147,6 +147,32 @@ struct KernelTableTests {
         #expect(try bench.kernelState().count > 10)
     }
 
+    @Test("slots that no Service names do no harm: a start passes them by, a change that meets them takes them out")
+    func foreignSlots() throws {
+        var configuration = ServiceProxyConfiguration.testing
+        configuration.ownsTable = false
+        let bench = try ProxyBench(configuration)
+        bench.proxy.set(.test("cart", "10.96.0.10", .init("", .tcp, 80)))
+        bench.proxy.set(.test("cart", [Self.http], ["10.244.1.1", "10.244.1.2"]))
+        try bench.proxy.sync()
+        let state = try bench.kernelState()
+        // A third slot of a list that has two.
+        let list = try #require(
+            state.keys.compactMap { if case .endpoint(let list, 0) = $0 { list } else { nil } }.first)
+        var batch = NFBatch()
+        let codec = ServiceElementCodec(family: .v4)
+        let foreign = codec.element(.endpoint(list: list, slot: 2), .endpoint(address("192.0.2.9"), 9))
+        batch.element(.add, foreign, in: ServiceSet.endpoints.name(in: NFTableName(.ip, configuration.tableName)))
+        try bench.nftables.commit(batch)
+        try bench.restart()
+        bench.proxy.set(.test("cart", "10.96.0.10", .init("", .tcp, 80)))
+        bench.proxy.set(.test("cart", [Self.http], ["10.244.1.1", "10.244.1.2"]))
+        #expect(try bench.proxy.sync().elementWrites == 0)
+        bench.proxy.set(.test("cart", [Self.http], ["10.244.1.1", "10.244.1.2", "10.244.1.3"]))
+        try bench.proxy.sync()
+        #expect(try bench.kernelState()[.endpoint(list: list, slot: 2)] == .endpoint(address("10.244.1.3"), 8080))
+    }
+
     @Test("a second proxy on the same table is refused, and says why")
     func secondOwner() throws {
         let bench = try ProxyBench()

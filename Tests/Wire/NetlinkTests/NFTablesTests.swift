@@ -234,6 +234,20 @@ struct NFTablesTests {
         } while sum != expected && ContinuousClock.now < deadline
         #expect(seen == UInt64(count))
         #expect(sum == expected)
+        // By key, in any order and at any time.
+        func read(_ numbers: some Sequence<UInt32>) throws -> (isWhole: Bool, sum: UInt64) {
+            let keys = numbers.flatMap { $0.registerBytes + UInt32(1).registerBytes }
+            var sum: UInt64 = 0
+            let isWhole = try keys.withUnsafeBytes { keys in
+                try bench.connection.forEachElement(of: map, keys: keys, keySize: 8) { view in
+                    sum += UInt64(view.key.loadUnaligned(as: UInt32.self))
+                }
+            }
+            return (isWhole, sum)
+        }
+        #expect(try read((0..<count).reversed()) == (true, expected))
+        #expect(try read([]) == (true, 0))
+        #expect(try read([7, 90_000, count]).isWhole == false)
         var flush = NFBatch()
         flush.flush(map)
         try bench.connection.commit(flush)

@@ -42,8 +42,9 @@ public struct ServiceProxyConfiguration: Hashable, Sendable {
     public var tableName = "weft-services"
     /// Ask the kernel to keep everybody else from changing the tables while this process lives; they stay when it goes.
     public var ownsTable = true
-    /// Changes that come within this time are written together; the first one of a quiet time is not kept waiting.
-    public var minimumSyncPeriod: Duration = .milliseconds(10)
+    /// Changes that come within this time after a write are written together; the first one of a quiet time is not kept
+    /// waiting. nil: the time follows from how long writing takes, and is 50 ms at most.
+    public var minimumSyncPeriod: Duration?
     /// After a failure.
     public var retryPeriod: Duration = .seconds(1)
     /// Between readings of the whole table, which find what nobody told us.

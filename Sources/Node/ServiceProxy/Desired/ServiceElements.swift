@@ -42,21 +42,9 @@ struct ServiceElements: Sendable {
     }
 
     /// All that is there: what is not among them is gone.
-    mutating func observeAll(_ present: some Sequence<(ServiceElementKey, ServiceElementValue)>) {
-        var others: [(ServiceElementKey, ServiceElementValue)] = []
-        var slots: [UInt32: [Endpoint]] = [:]
-        for (key, value) in present {
-            guard case .endpoint(let list, let slot) = key, case .endpoint(let address, let port) = value,
-                slot < 1 << SlotClass.largestPower
-            else {
-                others.append((key, value))
-                continue
-            }
-            let index = Int(slot)
-            slots[list, default: []].withSlot(index) { $0 = Endpoint(address: address, port: port) }
-        }
-        singles.observeAll(others)
-        lists.observeAll(slots.lazy.map { ($0.key, $0.value) })
+    mutating func observeAll(_ present: PresentElements) {
+        singles.observeAll(present.singles)
+        lists.observeAll(present.lists.lazy.map { ($0.key, $0.value) })
     }
 
     mutating func confirm(_ changes: Changes) {
@@ -94,13 +82,5 @@ struct ServiceElements: Sendable {
             slots[Int(slot)] != .none
         else { return nil }
         return .endpoint(slots[Int(slot)].address, slots[Int(slot)].port)
-    }
-}
-
-extension [Endpoint] {
-    /// Reaches a slot, and makes the array long enough before.
-    fileprivate mutating func withSlot(_ index: Int, _ body: (inout Endpoint) -> Void) {
-        if index >= count { append(contentsOf: repeatElement(.none, count: index + 1 - count)) }
-        body(&self[index])
     }
 }

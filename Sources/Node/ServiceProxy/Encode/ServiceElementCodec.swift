@@ -8,6 +8,9 @@ struct ServiceElementCodec: Sendable {
     let family: IPAddress.Family
     private var addressSize: Int { family == .v4 ? 4 : 16 }
 
+    /// A list's number and a slot's.
+    static let slotKeySize = 8
+
     /// Which set or map an element is in.
     ///
     /// nil for what is more than an element.

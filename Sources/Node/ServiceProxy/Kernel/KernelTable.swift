@@ -12,6 +12,8 @@ final class KernelTable {
     /// Nobody else may write to the table while we live, and it stays when we go (Linux 6.9).
     private(set) var isOwner: Bool
 
+    private var hasRead = false
+
     /// Who we are in notifications.
     var portID: UInt32 { connection.portID }
 
@@ -139,23 +141,56 @@ final class KernelTable {
     }
 
     /// Every element that is there.
-    func readElements() throws(NetlinkError) -> [(ServiceElementKey, ServiceElementValue)] {
-        var elements: [(ServiceElementKey, ServiceElementValue)] = []
-        for set in ServiceSet.allCases {
-            let start = elements.count
-            try connection.forEachElement(
-                of: set.name(in: shape.name), restart: { elements.removeSubrange(start...) }
-            ) { view in
-                let element = codec.decode(
-                    set, key: view.key, keyEnd: view.keyEnd, isEnd: view.isIntervalEnd, value: view.value)
-                if let element { elements.append(element) }
-            }
-        }
+    ///
+    /// The first time slots are read by their keys, which the frontends' numbers name. Slots that no number names stay unseen
+    /// then, but it takes a foreign hand to make such, and who reads once more, because a change did not fit or for an audit,
+    /// sees everything.
+    func readElements() throws(NetlinkError) -> PresentElements {
+        defer { hasRead = true }
+        var present = PresentElements()
+        for set in ServiceSet.allCases where set != .endpoints { present.insert(try dump(set)) }
         for element in try connection.elements(of: shape.classes.id) {
             guard let (slotClass, sticky) = shape.sticky(element) else { continue }
-            elements.append((.stickyClass(slotClass), .sticky(sticky)))
+            present.insert(.stickyClass(slotClass), .sticky(sticky))
         }
-        return elements
+        if !hasRead, let slots = try readSlots(present.namedLists) {
+            present.insert(slots)
+        } else {
+            present.insert(try dump(.endpoints))
+        }
+        return present
+    }
+
+    private func dump(_ set: ServiceSet) throws(NetlinkError) -> PresentElements {
+        var present = PresentElements()
+        try connection.forEachElement(of: set.name(in: shape.name), restart: { present = PresentElements() }) {
+            insert($0, of: set, into: &present)
+        }
+        return present
+    }
+
+    /// nil when one is missing: then the table is not as any of us left it.
+    private func readSlots(_ lists: [UInt32: Int]) throws(NetlinkError) -> PresentElements? {
+        var keys: [UInt8] = []
+        for (list, count) in lists {
+            for slot in 0..<UInt32(count) { codec.encode(.endpoint(list: list, slot: slot), into: &keys) }
+        }
+        var present = PresentElements()
+        let name = ServiceSet.endpoints.name(in: shape.name)
+        let outcome = keys.withUnsafeBytes { keys in
+            Result { () throws(NetlinkError) -> Bool in
+                try connection.forEachElement(of: name, keys: keys, keySize: ServiceElementCodec.slotKeySize) {
+                    insert($0, of: .endpoints, into: &present)
+                }
+            }
+        }
+        return try outcome.get() ? present : nil
+    }
+
+    private func insert(_ view: NFElementView, of set: ServiceSet, into present: inout PresentElements) {
+        let element = codec.decode(
+            set, key: view.key, keyEnd: view.keyEnd, isEnd: view.isIntervalEnd, value: view.value)
+        if let element { present.insert(element.0, element.1) }
     }
 
     /// Carries out the changes in one transaction; how many element operations that took.

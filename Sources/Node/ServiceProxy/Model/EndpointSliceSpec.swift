@@ -81,7 +81,10 @@ extension EndpointSliceSpec {
             ports.append(Port(port["name"]?.string ?? "", transport, Bytes.Port(number)))
         }
         let weights = object.annotation(EndpointWeights.annotation).map(EndpointWeights.init)
-        for endpoint in object.json["endpoints"]?.array ?? [] {
+        let candidates = object.json["endpoints"]?.array ?? []
+        // These are most of what the proxy remembers: no room to grow.
+        endpoints.reserveCapacity(candidates.count)
+        for endpoint in candidates {
             guard let text = endpoint["addresses"]?.array?.first?.string, let address = IPAddress(sloppy: text),
                 address.family == family
             else { continue }

@@ -53,7 +53,7 @@ final class FamilyProxy {
     /// Makes or adopts the table and reads what is in it.
     func prepare() throws {
         let found = try kernel.prepare()
-        desired.tracker.observeAll(found == .created ? [] : try kernel.readElements())
+        desired.tracker.observeAll(found == .created ? PresentElements() : try kernel.readElements())
         desired.adoptIdentifiers()
         isPrepared = true
         isFresh = true

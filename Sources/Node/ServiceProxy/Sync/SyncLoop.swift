@@ -4,8 +4,8 @@ import Netlink
 import Reactor
 import Telemetry
 
-/// When the proxy writes: at the first change of a quiet time at once, then at most once in `minimumSyncPeriod`, after a
-/// failure again in `retryPeriod`, and after a foreign change to the tables at once.
+/// When the proxy writes: at the first change of a quiet time at once, then as `SyncPace` says, after a failure again in
+/// `retryPeriod`, and after a foreign change to the tables at once.
 ///
 /// Everything here runs on its loop, which is therefore free to call a kernel that takes its time.
 final class SyncLoop: @unchecked Sendable {
@@ -20,7 +20,7 @@ final class SyncLoop: @unchecked Sendable {
     private var missing: Set<Source> = [.services, .slices, .serviceCIDRs]
     private var timer: TimerHandle?
     private var monitors: [NetlinkMonitor] = []
-    private var lastEnd: MonotonicTime?
+    private var pace: SyncPace
     private var isInStep = false
     /// The tables will be read before the next apply.
     private var isDistrusted = false
@@ -49,6 +49,7 @@ final class SyncLoop: @unchecked Sendable {
         self.loop = loop
         self.proxy = proxy
         self.primary = primary
+        pace = SyncPace(fixed: proxy.configuration.minimumSyncPeriod)
         self.namespace = namespace
         self.state = state
         self.healthPorts = healthPorts
@@ -194,12 +195,7 @@ final class SyncLoop: @unchecked Sendable {
             state.health.withLock { $0.queued(family, at: time) }
         }
         guard timer == nil else { return }
-        var delay = Duration.zero
-        if let lastEnd {
-            let since = loop.now.duration(since: lastEnd)
-            if since < proxy.configuration.minimumSyncPeriod { delay = proxy.configuration.minimumSyncPeriod - since }
-        }
-        schedule(after: delay)
+        schedule(after: pace.delay(at: loop.now))
     }
 
     private func schedule(after delay: Duration) {
@@ -212,6 +208,7 @@ final class SyncLoop: @unchecked Sendable {
 
     private func sync() {
         isDistrusted = false
+        let start = MonotonicTime.now()
         let touched = healthTouched.union(
             healthChecked.isEmpty ? [] : proxy.changedServices.filter { healthChecked[$0] != nil })
         var writes = 0
@@ -238,7 +235,10 @@ final class SyncLoop: @unchecked Sendable {
             }
         }
         metrics.elementWrites.increment(by: UInt64(writes))
-        lastEnd = .now()
+        if writes > 0 || hasFailed {
+            let end = MonotonicTime.now()
+            pace.wrote(until: end, taking: end.duration(since: start))
+        }
         serveHealth(touched)
         tellConflicts()
         guard !hasFailed else { return schedule(after: proxy.configuration.retryPeriod) }
@@ -266,6 +266,8 @@ final class SyncLoop: @unchecked Sendable {
 
     private func isNowInStep(_ writes: Int) {
         isInStep = true
+        // Reading a whole cluster needs much that following it does not.
+        Heap.giveBack()
         log.info("service proxy is in step", ["services": "\(proxy.serviceCount)", "elements": "\(writes)"])
         do {
             if proxy.configuration.removesKubeProxyTables {

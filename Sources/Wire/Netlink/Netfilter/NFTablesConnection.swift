@@ -153,6 +153,57 @@ public final class NFTablesConnection {
         throw NetlinkError(errno: EINTR, subject: request.subject, text: "it changes faster than it can be read")
     }
 
+    /// Elements of one set are asked for by key in messages of so many: their answers fit into any receive buffer.
+    private static let keysPerRequest = 128
+
+    /// Shows, in place, the elements of a hash set that have these keys: each is found by its hash, so that the cost grows with their
+    /// number, where a dump's grows with its square (each part of a dump walks the table from its beginning).
+    ///
+    /// - Parameter keys: register bytes, one key after the other, each of `keySize` bytes.
+    /// - Returns: false when one of them is not there; then not all others were shown.
+    public func forEachElement(
+        of set: NFSetName, keys: UnsafeRawBufferPointer, keySize: Int, _ visit: (NFElementView) -> Void
+    ) throws(NetlinkError) -> Bool {
+        let subject = "elements of \(set) by key"
+        for first in stride(from: 0, to: keys.count, by: keySize * Self.keysPerRequest) {
+            let part = UnsafeRawBufferPointer(rebasing: keys[first...].prefix(keySize * Self.keysPerRequest))
+            let sequence = connection.takeSequences(1)
+            try connection.send(Self.get(part, keySize, of: set, sequence), subject: subject)
+            var verdict: NetlinkAcknowledgement?
+            while verdict == nil {
+                for message in try connection.receive(subject: subject) where message.sequence == sequence {
+                    if message.type == NFNL.nftables | NFTMessage.newElement {
+                        message.attributes(after: NFNL.headerSize).forEachElement(visit)
+                    } else {
+                        verdict = NetlinkAcknowledgement(message) ?? verdict
+                    }
+                }
+            }
+            if verdict?.errno == ENOENT { return false }
+            if let error = verdict?.error(subject) { throw error }
+        }
+        return true
+    }
+
+    private static func get(_ keys: UnsafeRawBufferPointer, _ keySize: Int, of set: NFSetName, _ sequence: UInt32)
+        -> NetlinkWriter
+    {
+        var writer = NetlinkWriter()
+        let start = writer.beginMessage(
+            type: NFNL.nftables | NFTMessage.getElement, flags: [.request, .ack], sequence: sequence)
+        writer.netfilterHeader(set.table.family.rawValue)
+        writer.attribute(NFTA.Elements.table, set.table.name)
+        writer.attribute(NFTA.Elements.set, set.name)
+        let list = writer.beginNest(NFTA.Elements.list)
+        for offset in stride(from: 0, to: keys.count, by: keySize) {
+            let key = UnsafeRawBufferPointer(rebasing: keys[offset..<offset + keySize])
+            writer.nest(NFTA.listElement) { $0.nest(NFTA.Element.key) { $0.attribute(NFTA.Data.value, key) } }
+        }
+        writer.endNest(list)
+        writer.endMessage(start)
+        return writer
+    }
+
     // MARK: -
 
     private static func request(
