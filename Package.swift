@@ -128,6 +128,7 @@ let targets: [Target] = [
         ]),
     program("weft-cni", ["PodNetwork", "JSON", "Reactor", "Bytes"]),
     program("weft-dns", ["ClusterDNS", "ClusterClient", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes"]),
+    program("weft-proxy", ["Proxy", "XDS", "Reactor", "Bytes"]),
     program("shop", ["HTTP", "JSON", "Reactor", "Bytes"]),
 
     // Tests: the same tree again.
@@ -144,7 +145,7 @@ let targets: [Target] = [
     tests("ProtobufTests", "Wire/ProtobufTests", ["Protobuf"]),
     tests("DNSMessageTests", "Wire/DNSMessageTests", ["DNSMessage", "Bytes"]),
     tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "CNetlink", "TestSupport"]),
-    tests("TLSTests", "Wire/TLSTests", ["TLS", "JSON", "Bytes"]),
+    tests("TLSTests", "Wire/TLSTests", ["TLS", "Reactor", "JSON", "Bytes"]),
     tests("HTTPTests", "Wire/HTTPTests", ["HTTP", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests("ClusterAPITests", "Cluster/APITests", ["ClusterAPI", "JSON", "Bytes"]),
     tests(

@@ -22,6 +22,12 @@ public struct TLSError: Error, Hashable, Sendable, CustomStringConvertible {
 
     public var kind: Kind
     public var message: String
+    /// Which check a peer did not pass; nil for all other failures.
+    public var refusal: PeerRefusal?
+    /// The failure as Envoy words it in access logs and local replies (`%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`), e.g.
+    /// `TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end`; empty for failures of
+    /// our own making.
+    public var transportReason = ""
 
     public init(_ kind: Kind, _ message: String) {
         self.kind = kind
@@ -38,7 +44,9 @@ public struct TLSError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 /// The reasons in this thread's OpenSSL error queue, innermost first; leaves the queue empty.
-func takeErrorQueue() -> String {
+func takeErrorQueue() -> String { takeErrorReasons().joined(separator: "; ") }
+
+func takeErrorReasons() -> [String] {
     var reasons: [String] = []
     while case let code = ERR_get_error(), code != 0 {
         guard reasons.count < 4 else { continue }
@@ -48,7 +56,7 @@ func takeErrorQueue() -> String {
             reasons.append("error \(String(code, radix: 16))")
         }
     }
-    return reasons.joined(separator: "; ")
+    return reasons
 }
 
 /// A small integer as `Int32`, for lengths handed to OpenSSL; longer inputs are refused before any call.

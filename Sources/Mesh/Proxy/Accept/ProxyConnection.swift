@@ -56,6 +56,12 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         worker.flush()
     }
 
+    /// Another terminal takes over; the old one may still be on the stack.
+    func replaceTerminal(_ terminal: ConnectionTerminal) {
+        if let old = self.terminal { worker.keepUntilFlush(old) }
+        self.terminal = terminal
+    }
+
     /// Closes at once, what is queued is lost.
     func abort() { socket?.close() }
 }

@@ -1,4 +1,5 @@
 import Bytes
+import HTTP
 import TLS
 
 /// A cluster as configuration and discovery have it now. Immutable; shared by all workers.
@@ -27,6 +28,7 @@ package final class ClusterSnapshot: Sendable {
     package let hosts: [Upstream]
     package let tls: TLSContext?
     package let serverName: String
+    let http2Limits: HTTPLimits
 
     package init(
         name: String, options: Options = Options(), hosts: [Upstream], tls: TLSContext? = nil, serverName: String = ""
@@ -37,5 +39,9 @@ package final class ClusterSnapshot: Sendable {
         self.hosts = hosts
         self.tls = tls
         self.serverName = serverName
+        var limits = HTTPLimits()
+        limits.streamWindow = 16 << 20
+        limits.connectionWindow = 24 << 20
+        http2Limits = limits
     }
 }

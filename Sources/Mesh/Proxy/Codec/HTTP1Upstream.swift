@@ -21,6 +21,7 @@ final class HTTP1Upstream: UpstreamCodec {
     private var keepsAlive = true
     private var isPaused = false
     private var isProcessing = false
+    private var isRetired = false
     private var restsSince: UInt64 = 0
     private var requests: UInt32 = 0
     private var timer: LazyTimer?
@@ -31,12 +32,20 @@ final class HTTP1Upstream: UpstreamCodec {
     }
 
     /// Whether the upstream has said nothing, not even goodbye, since the last answer.
-    var isUsable: Bool {
+    override var isUsable: Bool {
         guard phase == .idle, !connection.isClosed, let socket = connection.socket else { return false }
         guard worker.now &- restsSince > Self.trustedRest else { return true }
         var byte: UInt8 = 0
         let count = recv(socket.descriptor, &byte, 1, CInt(MSG_PEEK) | CInt(MSG_DONTWAIT))
         return count < 0 && errno == EAGAIN
+    }
+
+    override var room: Int { phase == .idle && !isRetired ? 1 : 0 }
+    override var isIdle: Bool { phase == .idle }
+
+    override func retire() {
+        isRetired = true
+        if phase == .idle { connection.closeAfterWrite() }
     }
 
     // MARK: The connection
@@ -267,7 +276,7 @@ final class HTTP1Upstream: UpstreamCodec {
             timer?.set(worker.now &+ options.idleTimeout)
         }
         connection.resumeReading()
-        pool.release(self)
+        pool.hasRoom(self)
     }
 
     private func broken(_ violation: HTTP1Violation) {

@@ -23,6 +23,12 @@ package class UpstreamCodec: ConnectionTerminal {
     /// Bytes of the response's body were passed on or dropped.
     func consumed(_ attempt: UpstreamAttempt, _ count: Int) {}
     func isWritable(_ attempt: UpstreamAttempt) -> Bool { connection.isWritable }
+    /// Carries more than one attempt at once.
+    var isMultiplexed: Bool { false }
+    /// Whether the upstream has not left since the last attempt, as far as can be seen.
+    var isUsable: Bool { !connection.isClosed }
+    /// It carries nothing.
+    var isIdle: Bool { false }
     /// Takes no new attempt and closes when it has none.
     func retire() {}
 }

@@ -81,6 +81,7 @@ package final class ConnectionManager: Sendable {
     package let filters: [HTTPFilter]
     package let routes: RouteSource
     let http1Limits: HTTPLimits
+    let http2Limits: HTTPLimits
     /// Where its counters stand in each worker.
     let statsID: Int
 
@@ -93,6 +94,10 @@ package final class ConnectionManager: Sendable {
         limits.headerBytes = options.maximumHeadKilobytes << 10
         limits.headerCount = options.maximumHeaders
         http1Limits = limits
+        limits.concurrentStreams = options.http2.maximumStreams
+        limits.streamWindow = options.http2.streamWindow
+        limits.connectionWindow = options.http2.connectionWindow
+        http2Limits = limits
         let phases = filters.map(\.phases)
         requestDataFilters = filters.indices.filter { phases[$0].contains(.requestData) }
         responseFilters = filters.indices.reversed().filter { phases[$0].contains(.responseHead) }

@@ -98,6 +98,36 @@ package final class HeaderBlock {
         status = other.status
     }
 
+    /// Takes over fields from elsewhere, as trailers are.
+    func load(_ headers: HTTPHeaders) {
+        clear()
+        headers.withText { text in
+            for field in headers.fields {
+                let name = UnsafeRawBufferPointer(
+                    rebasing: text[Int(field.nameOffset)..<Int(field.nameOffset) + Int(field.nameLength)])
+                let value = UnsafeRawBufferPointer(
+                    rebasing: text[Int(field.valueOffset)..<Int(field.valueOffset) + Int(field.valueLength)])
+                add(field.name, name: name, value: value)
+            }
+        }
+    }
+
+    /// The protocol of an extended CONNECT, whose text `load` has copied.
+    func adoptProtocol(_ head: MessageHead) {
+        protocolRange = TextRange(head.protocolSlice.offset, head.protocolSlice.count)
+    }
+
+    /// The fields as a value of their own.
+    func copied() -> HTTPHeaders {
+        var headers = HTTPHeaders()
+        for index in 0..<count {
+            headers.add(
+                String(decoding: name(fields[index]), as: UTF8.self),
+                String(decoding: value(fields[index]), as: UTF8.self))
+        }
+        return headers
+    }
+
     // MARK: Reading
 
     /// Valid until the next change of the block.

@@ -2,13 +2,13 @@ import Bytes
 import Reactor
 import TLS
 
-/// The connections of one worker to one host. An attempt gets an idle one, the last that was used first, or a new one; while
+/// The connections of one worker to one host. An attempt gets one with room, the last that was used first, or a new one; while
 /// that connects it waits, and takes whatever becomes free first.
 final class HostPool {
     unowned let cluster: ClusterState
     let address: SocketAddress
-    private var idle: [HTTP1Upstream] = []
-    private var busy: [ObjectIdentifier: UpstreamCodec] = [:]
+    /// Those that can take an attempt now.
+    private var ready: [UpstreamCodec] = []
     private var connecting = 0
     /// Attempts that wait, in order; `next` is the first.
     private var waiting: [UpstreamAttempt?] = []
@@ -22,21 +22,30 @@ final class HostPool {
     }
 
     private var worker: ProxyWorker { cluster.worker }
+    private var isMultiplexed: Bool { cluster.snapshot.options.usesHTTP2 }
 
     func acquire(_ attempt: UpstreamAttempt) {
-        while let codec = idle.popLast() {
+        while let codec = ready.last {
             guard codec.isUsable else {
+                ready.removeLast()
                 codec.connection.abort()
                 continue
             }
-            return attempt.connected(codec, isReused: true)
+            return give(codec, to: attempt, isReused: true)
         }
         attempt.pool = self
         waiting.append(attempt)
         waitingCount += 1
         cluster.stats.pending &+= 1
         cluster.stats.activePending &+= 1
-        if connecting < waitingCount { connect() }
+        if isMultiplexed ? connecting == 0 : connecting < waitingCount { connect() }
+    }
+
+    /// `codec` is the last of those that are ready.
+    private func give(_ codec: UpstreamCodec, to attempt: UpstreamAttempt, isReused: Bool) {
+        if !codec.isMultiplexed { ready.removeLast() }
+        attempt.connected(codec, isReused: isReused)
+        if codec.isMultiplexed, codec.room == 0 { leaves(codec) }
     }
 
     func cancel(_ attempt: UpstreamAttempt) {
@@ -72,7 +81,8 @@ final class HostPool {
                 try TLSSession(context, serverName: snapshot.serverName.isEmpty ? nil : snapshot.serverName)
             }
             let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
-            connection.terminal = HTTP1Upstream(connection, self)
+            connection.terminal =
+                isMultiplexed ? HTTP2Upstream(connection, self) : HTTP1Upstream(connection, self)
             let socket = try StreamSocket.connect(
                 to: address, on: worker.loop, timeout: .nanoseconds(Int64(clamping: snapshot.options.connectTimeout)),
                 options: worker.upstreamStreamOptions, handler: connection)
@@ -84,10 +94,10 @@ final class HostPool {
 
     // MARK: From its connections
 
-    func connected(_ codec: HTTP1Upstream) {
+    func connected(_ codec: UpstreamCodec) {
         connecting -= 1
         cluster.stats.activeConnections &+= 1
-        release(codec, isFresh: true)
+        serve(codec, isFresh: true)
     }
 
     /// A connection never came to be.
@@ -101,23 +111,33 @@ final class HostPool {
         for attempt in doomed { attempt.failed(reason) }
     }
 
-    /// The codec can take an attempt.
-    func release(_ codec: HTTP1Upstream, isFresh: Bool = false) {
-        if let attempt = takeWaiting() { return attempt.connected(codec, isReused: !isFresh) }
-        guard !isRetired else { return codec.connection.closeAfterWrite() }
-        idle.append(codec)
+    /// The codec can take an attempt again.
+    func hasRoom(_ codec: UpstreamCodec) { serve(codec, isFresh: false) }
+
+    private func serve(_ codec: UpstreamCodec, isFresh: Bool) {
+        var isFresh = isFresh
+        while codec.room > 0, let attempt = takeWaiting() {
+            attempt.connected(codec, isReused: !isFresh)
+            isFresh = false
+        }
+        guard !isRetired else { return codec.retire() }
+        if codec.room > 0, !(codec.isMultiplexed && ready.contains { $0 === codec }) { ready.append(codec) }
     }
 
-    func closed(_ codec: HTTP1Upstream) {
+    /// It takes no more attempts.
+    func leaves(_ codec: UpstreamCodec) { ready.removeAll { $0 === codec } }
+
+    func closed(_ codec: UpstreamCodec) {
         cluster.stats.activeConnections &-= 1
-        if let index = idle.lastIndex(where: { $0 === codec }) { idle.remove(at: index) }
+        leaves(codec)
+        if waitingCount > 0, connecting == 0, !isRetired { connect() }
     }
 
     /// The host has left the cluster.
     func retire() {
         isRetired = true
-        let codecs = idle
-        idle = []
-        for codec in codecs { codec.connection.closeAfterWrite() }
+        let codecs = ready
+        ready = []
+        for codec in codecs { codec.retire() }
     }
 }

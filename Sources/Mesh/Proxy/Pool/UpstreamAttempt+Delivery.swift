@@ -24,5 +24,11 @@ extension UpstreamAttempt {
         stream.attemptTrailers(self, block)
     }
 
+    func deliverTrailers(_ headers: HTTPHeaders) {
+        let block = stream.trailerBlock()
+        block.load(headers)
+        stream.attemptTrailers(self, block)
+    }
+
     func drained() { stream.upstreamDrained() }
 }

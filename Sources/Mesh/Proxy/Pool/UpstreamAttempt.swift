@@ -18,6 +18,10 @@ final class UpstreamAttempt {
     /// Both directions are complete: the codec has let go.
     private(set) var isDone = false
     var answersHead = false
+    /// The response waits with the upstream, as far as the codec can make it.
+    var isPaused = false
+    /// Bytes of the response for which the upstream was not given window again.
+    var unconsumed = 0
 
     init(_ stream: HTTPStream) { self.stream = stream }
 
@@ -28,6 +32,8 @@ final class UpstreamAttempt {
         handle = nil
         (hasSentHead, hasSentBody, hasHead, isReused, isDone) = (false, false, false, false, false)
         answersHead = stream.request.method == .head
+        isPaused = false
+        unconsumed = 0
     }
 
     /// Lets go of what it refers to, before it waits for the next stream.

@@ -27,6 +27,11 @@ package final class HTTPStream {
     /// By name: what filters say about the request, for access logs and later filters. nil while there is none.
     package var metadata: StreamMetadata?
 
+    /// What the codec knows the stream by (HTTP/2's stream).
+    var codecHandle: AnyObject?
+    /// Bytes of the request's body for which the client was not given window again.
+    var unconsumed = 0
+
     var flags = Flags()
     package var responseFlags = ResponseFlags()
     /// `%RESPONSE_CODE_DETAILS%`
@@ -165,6 +170,8 @@ package final class HTTPStream {
         responseFlags = []
         details = ""
         detailText = nil
+        codecHandle = nil
+        unconsumed = 0
         requestSlot = 0
         responseSlot = .max
         responseStep = 0

@@ -26,12 +26,18 @@ package final class ProxyWorker: @unchecked Sendable {
     private var buffers: [GrowingBytes] = []
     private var date = DateHeader()
     private var isFlushing = false
+    /// Terminals that send at the end of the loop's turn, when all streams of the turn have had their say.
+    private var late: [ConnectionTerminal] = []
+    private let turnEnd = TurnEnd()
+    private var kept: [AnyObject] = []
+    /// Scratch for a header block on its way to HPACK.
+    var fields = HTTP2Fields()
 
     let downstreamStreamOptions: StreamOptions
     let upstreamStreamOptions: StreamOptions
 
     /// Streams, attempts and buffers that wait for use again, of each at most.
-    static let kept = 1024
+    static let keptObjects = 1024
     private static let connectionIDs = Atomic<UInt64>(0)
     private var streamIDs: UInt64
 
@@ -45,11 +51,13 @@ package final class ProxyWorker: @unchecked Sendable {
         options.lowWaterMark = bufferLimit / 2
         downstreamStreamOptions = options
         upstreamStreamOptions = options
+        turnEnd.worker = self
     }
 
     deinit {
         for stats in managerStats { stats.deallocate() }
         for index in buffers.indices { buffers[index].deallocate() }
+        fields.deallocate()
     }
 
     /// Nanoseconds of the monotonic clock when this turn of the loop began.
@@ -61,6 +69,17 @@ package final class ProxyWorker: @unchecked Sendable {
     func nextStreamID() -> UInt64 {
         streamIDs &+= 1
         return streamIDs
+    }
+
+    /// Drops everything that lives on the loop, on the loop, before that ends.
+    package func close() {
+        for cluster in clusters { cluster?.retire() }
+        clusters = []
+        tables = [:]
+        streams = []
+        attempts = []
+        finishedStreams = []
+        finishedAttempts = []
     }
 
     // MARK: Snapshots
@@ -157,6 +176,25 @@ package final class ProxyWorker: @unchecked Sendable {
         dirty.append(terminal)
     }
 
+    /// As `flushLater`, once more is gathered: for connections that many streams write to.
+    func flushAtTurnEnd(_ terminal: ConnectionTerminal) {
+        guard !terminal.isDirty else { return }
+        terminal.isDirty = true
+        late.append(terminal)
+        loop.again(turnEnd)
+    }
+
+    fileprivate func endTurn() {
+        while let terminal = late.popLast() {
+            terminal.isDirty = false
+            terminal.flush()
+        }
+        flush()
+    }
+
+    /// Keeps what may still be on the stack.
+    func keepUntilFlush(_ object: AnyObject) { kept.append(object) }
+
     /// Sends what was gathered, and takes back what has ended. Every entry from outside ends with it.
     package func flush() {
         guard !isFlushing else { return }
@@ -168,11 +206,12 @@ package final class ProxyWorker: @unchecked Sendable {
         isFlushing = false
         while let stream = finishedStreams.popLast() {
             stream.reset()
-            if streams.count < Self.kept { streams.append(stream) }
+            if streams.count < Self.keptObjects { streams.append(stream) }
         }
+        if !kept.isEmpty { kept.removeAll() }
         while let attempt = finishedAttempts.popLast() {
             attempt.forget()
-            if attempts.count < Self.kept { attempts.append(attempt) }
+            if attempts.count < Self.keptObjects { attempts.append(attempt) }
         }
     }
 
@@ -182,4 +221,11 @@ package final class ProxyWorker: @unchecked Sendable {
     }
 
     func logAccess(_ stream: HTTPStream) {}
+}
+
+/// Called by the loop at the end of a turn in which somebody asked for it.
+private final class TurnEnd: PollHandler, @unchecked Sendable {
+    // `@unchecked Sendable` is inherited from PollHandler; only the loop's thread calls it.
+    unowned(unsafe) var worker: ProxyWorker?
+    override func ready(_ events: PollEvents) { worker?.endTurn() }
 }

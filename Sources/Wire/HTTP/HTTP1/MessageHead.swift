@@ -65,7 +65,9 @@ public final class MessageHead {
     package internal(set) var methodSlice = Slice.empty
     package internal(set) var targetSlice = Slice.empty
     package internal(set) var authoritySlice = Slice.empty
-    var schemeIsHTTPS = false
+    package internal(set) var schemeIsHTTPS = false
+    /// Of an extended CONNECT (RFC 8441 §4).
+    package internal(set) var protocolSlice = Slice.empty
     public internal(set) var framing = BodyFraming.none
     /// The connection may carry another message after this one.
     public internal(set) var keepsAlive = true
@@ -94,6 +96,7 @@ public final class MessageHead {
         methodSlice = .empty
         targetSlice = .empty
         authoritySlice = .empty
+        protocolSlice = .empty
         framing = .none
         keepsAlive = true
         expectsContinue = false

@@ -2,10 +2,30 @@ import CNghttp2
 import TLS
 
 /// A header block in the shape nghttp2 takes: lower-case names, no connection-specific fields (RFC 9113 §8.2.2).
-struct HTTP2Fields {
+package struct HTTP2Fields {
     /// Text of all fields one after another; offsets until it stops growing, pointers only in `withValues`.
     private var text = GrowingBytes()
     private var parts: [(name: Int, nameLength: Int, value: Int, valueLength: Int)] = []
+
+    package init() {}
+
+    /// Forgets the fields and keeps the memory, for the next block.
+    package mutating func clear() {
+        text.clear()
+        parts.removeAll(keepingCapacity: true)
+    }
+
+    /// A name in lower case and a value from elsewhere, both copied.
+    package mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        let start = text.count
+        text.append(name)
+        text.append(value)
+        parts.append((start, name.count, start + name.count, value.count))
+    }
+
+    package mutating func add(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
+        add(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value)
+    }
 
     mutating func add(_ name: StaticString, _ value: String) {
         let start = text.count
@@ -15,7 +35,7 @@ struct HTTP2Fields {
         parts.append((start, middle - start, middle, text.count - middle))
     }
 
-    mutating func add(_ name: StaticString, _ value: StaticString) {
+    package mutating func add(_ name: StaticString, _ value: StaticString) {
         let start = text.count
         text.append(name)
         let middle = text.count
@@ -58,7 +78,7 @@ struct HTTP2Fields {
         }
     }
 
-    mutating func deallocate() { text.deallocate() }
+    package mutating func deallocate() { text.deallocate() }
 
     private func slice(_ source: UnsafeRawBufferPointer, _ offset: UInt32, _ count: Int) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: source[Int(offset)..<Int(offset) + count])

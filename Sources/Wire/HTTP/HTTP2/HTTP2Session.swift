@@ -2,7 +2,7 @@ import CNghttp2
 import TLS
 
 /// What a session tells the connection that drives it. Called from within `receive`, on the connection's loop.
-protocol HTTP2SessionDelegate: AnyObject {
+package protocol HTTP2SessionDelegate: AnyObject {
     /// A head is complete; it is valid during the call. A server sees requests, a client responses (also 1xx).
     func http2(head: MessageHead, of stream: HTTP2Stream, endsStream: Bool)
     func http2(data: UnsafeRawBufferPointer, of stream: HTTP2Stream)
@@ -17,8 +17,8 @@ protocol HTTP2SessionDelegate: AnyObject {
 }
 
 /// One request and its response on an HTTP/2 connection.
-final class HTTP2Stream {
-    let id: Int32
+package final class HTTP2Stream {
+    package let id: Int32
     /// Bytes that wait for the peer's window.
     fileprivate(set) var output = GrowingBytes()
     fileprivate var isFinished = false
@@ -26,11 +26,11 @@ final class HTTP2Stream {
     fileprivate var trailers = HTTPHeaders()
     fileprivate var incomingTrailers: HTTPHeaders?
     fileprivate var hasHead = false
-    fileprivate(set) var isAboveHighWater = false
+    package fileprivate(set) var isAboveHighWater = false
     /// Body bytes that came when nobody wanted them any more.
     var discarded = 0
     /// What the connection attaches: the exchange or the request in flight.
-    var owner: AnyObject?
+    package var owner: AnyObject?
 
     fileprivate init(id: Int32) { self.id = id }
     deinit { output.deallocate() }
@@ -40,16 +40,16 @@ final class HTTP2Stream {
 /// from `sendOutput`. Belongs to one loop.
 ///
 /// Windows are opened only by `consumed`, so a slow consumer stops the peer, not our memory.
-final class HTTP2Session {
-    enum Role { case client, server }
+package final class HTTP2Session {
+    package enum Role { case client, server }
 
-    let role: Role
+    package let role: Role
     private let limits: HTTPLimits
     private unowned(unsafe) let delegate: any HTTP2SessionDelegate
     private var raw: OpaquePointer?
     /// The peer has told its limits; until then a client does not know how many streams it may open.
-    fileprivate(set) var hasPeerSettings = false
-    private(set) var streams: [Int32: HTTP2Stream] = [:]
+    package fileprivate(set) var hasPeerSettings = false
+    package private(set) var streams: [Int32: HTTP2Stream] = [:]
     /// The head being received; header blocks of one connection never interleave, so one place suffices. Empty between heads.
     private var block = GrowingBytes()
     private var head: MessageHead?
@@ -62,9 +62,11 @@ final class HTTP2Session {
     private let makeHead: () -> MessageHead
 
     /// - Parameter scratchHead: where heads are parsed into; may be shared by all connections of a loop.
-    init(_ role: Role, limits: HTTPLimits, scratchHead: @escaping () -> MessageHead, delegate: any HTTP2SessionDelegate)
-        throws(HTTPError)
-    {
+    /// - Parameter allowsConnect: takes extended CONNECT (RFC 8441); servers only.
+    package init(
+        _ role: Role, limits: HTTPLimits, allowsConnect: Bool = false, scratchHead: @escaping () -> MessageHead,
+        delegate: any HTTP2SessionDelegate
+    ) throws(HTTPError) {
         self.role = role
         self.limits = limits
         self.delegate = delegate
@@ -84,7 +86,7 @@ final class HTTP2Session {
             case .client: nghttp2_session_client_new2(&raw, SessionCallbacks.shared.raw, user, option)
             }
         guard made == 0 else { throw HTTPError(.limit, "no memory for HTTP/2") }
-        try sendPreface()
+        try sendPreface(allowsConnect: allowsConnect)
     }
 
     deinit {
@@ -92,7 +94,7 @@ final class HTTP2Session {
         block.deallocate()
     }
 
-    private func sendPreface() throws(HTTPError) {
+    private func sendPreface(allowsConnect: Bool) throws(HTTPError) {
         func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
             nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(clamping: value))
         }
@@ -101,7 +103,9 @@ final class HTTP2Session {
             entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.headerBytes),
         ]
         switch role {
-        case .server: settings.append(entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.concurrentStreams))
+        case .server:
+            settings.append(entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.concurrentStreams))
+            if allowsConnect { settings.append(entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1)) }
         case .client: settings.append(entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
         }
         let submitted = nghttp2_submit_settings(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), settings, settings.count)
@@ -116,7 +120,7 @@ final class HTTP2Session {
     /// Takes bytes from the peer. `now` in seconds is the clock of the flood limits.
     ///
     /// - Throws: the connection is beyond repair; send the output (a GOAWAY says why) and close.
-    func receive(_ bytes: UnsafeRawBufferPointer, now: Int64) throws(HTTPError) {
+    package func receive(_ bytes: UnsafeRawBufferPointer, now: Int64) throws(HTTPError) {
         self.now = now
         guard let base = bytes.baseAddress else { return }
         let taken = nghttp2_session_mem_recv(raw, base.assumingMemoryBound(to: UInt8.self), bytes.count)
@@ -128,7 +132,7 @@ final class HTTP2Session {
     }
 
     /// Hands the bytes that are ready for the peer to `sink`, until there are none or `sink` returns false (enough for now).
-    func sendOutput(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(HTTPError) {
+    package func sendOutput(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(HTTPError) {
         while true {
             var bytes: UnsafePointer<UInt8>?
             let count = nghttp2_session_mem_send(raw, &bytes)
@@ -139,19 +143,19 @@ final class HTTP2Session {
     }
 
     /// Nothing more will be read or written: both sides are done, or GOAWAY went either way and no stream is left.
-    var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
+    package var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
 
     /// A new stream of ours would be taken by the peer.
-    var canOpenStream: Bool {
+    package var canOpenStream: Bool {
         nghttp2_session_check_request_allowed(raw) != 0
             && streams.count < Int(nghttp2_session_get_remote_settings(raw, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
     }
 
     /// The consumer is done with `count` bytes of body: opens the peer's windows again.
-    func consumed(_ count: Int, of stream: HTTP2Stream) { nghttp2_session_consume(raw, stream.id, count) }
+    package func consumed(_ count: Int, of stream: HTTP2Stream) { nghttp2_session_consume(raw, stream.id, count) }
 
     /// As `consumed`, for bytes of a stream that is closed already: only the connection's window opens.
-    func consumedAfterClose(_ count: Int) { nghttp2_session_consume_connection(raw, count) }
+    package func consumedAfterClose(_ count: Int) { nghttp2_session_consume_connection(raw, count) }
 
     // MARK: Messages
 
@@ -198,19 +202,60 @@ final class HTTP2Session {
         }
     }
 
+    /// Opens a stream with these fields, pseudo-header fields first. `finished` says that no body follows.
+    package func open(_ fields: borrowing HTTP2Fields, finished: Bool) throws(HTTPError) -> HTTP2Stream {
+        let id = fields.withValues { values, count in
+            guard !finished else { return nghttp2_submit_request(raw, nil, values, count, nil, nil) }
+            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
+            return nghttp2_submit_request(raw, nil, values, count, &provider, nil)
+        }
+        guard id > 0 else { throw failure(id, "cannot open a stream", retrySafe: true) }
+        let stream = HTTP2Stream(id: id)
+        stream.isFinished = finished
+        streams[id] = stream
+        return stream
+    }
+
+    /// Answers with these fields, `:status` first; below 200 another head follows.
+    package func respond(_ stream: HTTP2Stream, _ fields: borrowing HTTP2Fields, isFinal: Bool, finished: Bool) {
+        stream.isFinished = stream.isFinished || finished
+        _ = fields.withValues { values, count in
+            guard isFinal else {
+                return nghttp2_submit_headers(
+                    raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
+            }
+            guard !finished else { return nghttp2_submit_response(raw, stream.id, values, count, nil) }
+            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
+            return nghttp2_submit_response(raw, stream.id, values, count, &provider)
+        }
+    }
+
     /// Queues body bytes.
-    func write(_ bytes: UnsafeRawBufferPointer, to stream: HTTP2Stream) {
+    package func write(_ bytes: UnsafeRawBufferPointer, to stream: HTTP2Stream) {
         stream.output.append(bytes)
         if stream.output.count >= limits.writeHighWater { stream.isAboveHighWater = true }
         resume(stream)
     }
 
     /// Ends our side of the stream once the queue is sent.
-    func finish(_ stream: HTTP2Stream, trailers: HTTPHeaders = HTTPHeaders()) {
+    package func finish(_ stream: HTTP2Stream, trailers: HTTPHeaders = HTTPHeaders()) {
         guard !stream.isFinished else { return }
         stream.isFinished = true
         stream.trailers = trailers
         resume(stream)
+    }
+
+    /// Why a stream is reset, for those who do not see nghttp2 (RFC 9113 §7).
+    package enum ResetCode: UInt32 {
+        case noError = 0
+        case protocolError = 1
+        case internalError = 2
+        case refusedStream = 7
+        case cancel = 8
+    }
+
+    package func reset(_ stream: HTTP2Stream, code: ResetCode) {
+        nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, code.rawValue)
     }
 
     func reset(_ stream: HTTP2Stream, code: nghttp2_error_code = NGHTTP2_CANCEL) {
@@ -218,16 +263,16 @@ final class HTTP2Session {
     }
 
     /// Says that a GOAWAY will come, so that requests on their way are still answered (RFC 9113 §6.8).
-    func announceShutdown() { nghttp2_submit_shutdown_notice(raw) }
+    package func announceShutdown() { nghttp2_submit_shutdown_notice(raw) }
 
     /// Takes no further stream; those there are go on.
-    func refuseNewStreams() {
+    package func refuseNewStreams() {
         let last = nghttp2_session_get_last_proc_stream_id(raw)
         nghttp2_submit_goaway(
             raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), last, NGHTTP2_NO_ERROR.rawValue, nil, 0)
     }
 
-    func ping() { nghttp2_submit_ping(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
+    package func ping() { nghttp2_submit_ping(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
 
     private func resume(_ stream: HTTP2Stream) {
         guard stream.isDeferred else { return }
@@ -276,6 +321,8 @@ final class HTTP2Session {
                 head.authoritySlice = slice
             } else if name.elementsEqual(":status".utf8) {
                 head.status = value.reduce(0) { $0 * 10 + Int($1 &- 48) }
+            } else if name.elementsEqual(":protocol".utf8) {
+                head.protocolSlice = slice
             } else if name.elementsEqual(":scheme".utf8) {
                 head.schemeIsHTTPS = equalsIgnoringCase(value, "https")
             }

@@ -25,9 +25,19 @@ public struct PrivateKey: Sendable {
         return PrivateKey(handle: KeyHandle(owning: key))
     }
 
-    /// Reads the first unencrypted private key (PKCS#8, SEC 1 or PKCS#1) in PEM text.
-    public init(pem: String) throws(TLSError) {
-        let key = withMemoryBIO(reading: pem) { PEM_read_bio_PrivateKey($0, nil, refusePassphrase, nil) }
+    /// Reads the first private key (PKCS#8, SEC 1 or PKCS#1) in PEM text; an encrypted one needs its password.
+    public init(pem: String, password: String? = nil) throws(TLSError) {
+        let key: OpaquePointer?
+        if let password {
+            // Without a callback OpenSSL takes the argument for the password itself.
+            key = password.withCString { password in
+                withMemoryBIO(reading: pem) {
+                    PEM_read_bio_PrivateKey($0, nil, nil, UnsafeMutableRawPointer(mutating: password))
+                }
+            }
+        } else {
+            key = withMemoryBIO(reading: pem) { PEM_read_bio_PrivateKey($0, nil, refusePassphrase, nil) }
+        }
         guard let key else { throw .fromQueue(.configuration, "no usable private key in the PEM text") }
         handle = KeyHandle(owning: key)
     }

@@ -59,6 +59,12 @@ package struct GrowingBytes {
         }
     }
 
+    /// Makes room for `more` bytes at once, and for no more than that: for those who know what comes.
+    @inlinable
+    package mutating func reserve(_ more: Int) {
+        if start &+ count &+ more > capacity { move(to: count &+ more) }
+    }
+
     /// Takes bytes from the front; the memory goes when the last is taken.
     @inlinable
     package mutating func removeFirst(_ taken: Int) {
@@ -94,7 +100,11 @@ package struct GrowingBytes {
 
     @usableFromInline
     mutating func grow(by more: Int) {
-        let size = max(1024, (count + more) * 2)
+        move(to: max(1024, (count + more) * 2))
+    }
+
+    @usableFromInline
+    mutating func move(to size: Int) {
         let next = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
         if let base {
             next.copyMemory(from: base + start, byteCount: count)

@@ -8,8 +8,10 @@ import COpenSSL
 public final class TLSSession {
     /// What the other side showed of itself, once the handshake is done.
     public struct Peer: Sendable {
-        /// Leaf first, as sent; empty if no certificate was asked for or shown. Trusted if not empty.
+        /// Leaf first, as sent; empty if no certificate was asked for or shown.
         public var chain: [Certificate]
+        /// The chain passed all checks. Always so where there is one, unless the context accepts untrusted peers.
+        public var isTrusted: Bool
         /// The name the client asked for.
         public var serverName: String?
         public var negotiatedProtocol: String?
@@ -20,7 +22,7 @@ public final class TLSSession {
     }
 
     private let context: TLSContext
-    private let raw: OpaquePointer
+    let raw: OpaquePointer
     /// Where the BIO finds input and leaves output; on the heap because OpenSSL keeps its address.
     private let ends: UnsafeMutablePointer<Ends>
     public private(set) var isEstablished = false
@@ -30,8 +32,12 @@ public final class TLSSession {
 
     /// - Parameters:
     ///   - serverName: for a client: the name to ask for and to check, or an address in text form, which is checked only.
-    ///   - resuming: a ticket from `takeTicket` of an earlier session with the same server.
-    public init(_ context: TLSContext, serverName: String? = nil, resuming: TLSTicket? = nil) throws(TLSError) {
+    ///   - resuming: a ticket from `takeTicket` of an earlier session with the same server; a context that stores tickets
+    ///     needs none.
+    ///   - logsKeys: the context's key log, if it has one, is told this session's secrets.
+    public init(
+        _ context: TLSContext, serverName: String? = nil, resuming: TLSTicket? = nil, logsKeys: Bool = true
+    ) throws(TLSError) {
         guard let raw = SSL_new(context.raw) else { throw .fromQueue(.library, "cannot start a TLS session") }
         guard let bio = BIO_new(bufferBIO) else {
             SSL_free(raw)
@@ -40,7 +46,8 @@ public final class TLSSession {
         self.context = context
         self.raw = raw
         ends = .allocate(capacity: 1)
-        ends.initialize(to: Ends())
+        ends.initialize(to: Ends(logsKeys: logsKeys))
+        weft_ssl_set_object(raw, ends)
         BIO_set_data(bio, ends)
         BIO_set_init(bio, 1)
         SSL_set_bio(raw, bio, bio)
@@ -49,11 +56,15 @@ public final class TLSSession {
         case .client:
             SSL_set_connect_state(raw)
             if let serverName { try expect(serverName) }
-            if let resuming { SSL_set_session(raw, resuming.raw) }
+            if let ticket = resuming ?? context.tickets?.take(server: serverName ?? "") {
+                SSL_set_session(raw, ticket.raw)
+            }
         }
     }
 
     deinit {
+        // A connection that ends without close_notify ends no session (RFC 8446 §6.1), but OpenSSL would let nobody resume it.
+        if isEstablished, failure == nil { SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
         SSL_free(raw)
         ends.pointee.output.deallocate()
         ends.deinitialize(count: 1)
@@ -92,7 +103,7 @@ public final class TLSSession {
             try handshake()
             guard isEstablished else { return ends.pointee.taken }
         }
-        try withUnsafeTemporaryBuffer(of: Self.readSize) { (scratch) throws(TLSError) in
+        try withUnsafeTemporaryBuffer(of: Self.recordSize) { (scratch) throws(TLSError) in
             while true {
                 var count = 0
                 guard SSL_read_ex(raw, scratch.baseAddress, scratch.count, &count) == 1 else {
@@ -116,6 +127,8 @@ public final class TLSSession {
     public func send(_ bytes: UnsafeRawBufferPointer) throws(TLSError) -> Int {
         if let failure { throw failure }
         guard isEstablished, !bytes.isEmpty else { return 0 }
+        // One allocation, whatever the number of records.
+        ends.pointee.output.reserve(bytes.count + (bytes.count / Self.recordSize + 1) * Self.recordOverhead)
         var sent = 0
         while sent < bytes.count {
             var count = 0
@@ -144,32 +157,6 @@ public final class TLSSession {
         ends.pointee.output.removeFirst(body(ends.pointee.output.bytes))
     }
 
-    /// Who the peer is. Meaningful once `isEstablished`.
-    public var peer: Peer {
-        var chain: [Certificate] = []
-        if let leaf = SSL_get1_peer_certificate(raw) {
-            chain.append(Certificate(handle: CertificateHandle(owning: leaf)))
-            if let sent = SSL_get_peer_cert_chain(raw) {
-                for index in 0..<weft_stack_count_x509(sent) {
-                    guard let next = weft_stack_x509(sent, index), X509_cmp(next, leaf) != 0, X509_up_ref(next) == 1
-                    else { continue }
-                    chain.append(Certificate(handle: CertificateHandle(owning: next)))
-                }
-            }
-        }
-        return Peer(
-            chain: chain, serverName: SSL_get_servername(raw, TLSEXT_NAMETYPE_host_name).map { String(cString: $0) },
-            negotiatedProtocol: negotiatedProtocol,
-            version: String(cString: weft_ssl_version(raw)), isResumed: SSL_session_reused(raw) == 1)
-    }
-
-    public var negotiatedProtocol: String? {
-        var name: UnsafePointer<UInt8>?
-        var count: UInt32 = 0
-        SSL_get0_alpn_selected(raw, &name, &count)
-        return name.map { String(decoding: UnsafeBufferPointer(start: $0, count: Int(count)), as: UTF8.self) }
-    }
-
     /// What a client needs to resume; nil until the server has sent a ticket (with TLS 1.3: after the first data).
     public func takeTicket() -> TLSTicket? {
         guard context.role == .client, isEstablished, let session = SSL_get1_session(raw) else { return nil }
@@ -189,39 +176,49 @@ public final class TLSSession {
         switch SSL_get_error(raw, result) {
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return
         default:
-            let verdict = SSL_get_verify_result(raw)
-            if verdict != Int(X509_V_OK) {
-                throw fail(.untrustedPeer, "the peer's certificate is not accepted", because: verifyText(verdict))
+            if let refusal = ends.pointee.refusal {
+                throw fail(.untrustedPeer, "the peer's certificate is not accepted", refusal)
             }
             throw fail(.handshake, "the TLS handshake failed")
         }
     }
 
-    private func verifyText(_ verdict: Int) -> String {
-        var text = String(cString: X509_verify_cert_error_string(verdict))
-        if let leaf = SSL_get1_peer_certificate(raw) {
-            let certificate = Certificate(handle: CertificateHandle(owning: leaf))
+    private func fail(_ kind: TLSError.Kind, _ what: String, _ refusal: Refusal? = nil) -> TLSError {
+        let reasons = takeErrorReasons()
+        let reason = refusal.map(explain) ?? reasons.joined(separator: "; ")
+        var error = TLSError(kind, reason.isEmpty ? what : "\(what): \(reason)")
+        error.refusal = refusal?.kind
+        let names = reasons.map(TransportFailure.nameOfReason)
+        error.transportReason = TransportFailure.text(names, detail: refusal?.reason ?? "")
+        if names.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") {
+            error.kind = .untrustedPeer
+            error.refusal = .noCertificate
+        }
+        failure = error
+        return error
+    }
+
+    private func explain(_ refusal: Refusal) -> String {
+        let verdict = SSL_get_verify_result(raw)
+        let isOurs = verdict == Int(X509_V_ERR_CERT_REJECTED) || verdict == Int(X509_V_ERR_APPLICATION_VERIFICATION)
+        var text = isOurs ? refusal.reason : String(cString: X509_verify_cert_error_string(verdict))
+        if let certificate = peerCertificate {
             text += " (subject \(certificate.subject), issuer \(certificate.issuer)"
             text += ", valid until \(certificate.notAfter.rfc3339)"
-            if verdict == Int(X509_V_ERR_HOSTNAME_MISMATCH) || verdict == Int(X509_V_ERR_IP_ADDRESS_MISMATCH) {
+            if refusal.kind == .name {
                 let names = certificate.alternativeNames
-                text += ", names \((names.dns + names.addresses.map(\.description)).joined(separator: " "))"
+                let all = names.dns + names.addresses.map(\.description) + names.uris + names.emails
+                text += ", names \(all.joined(separator: " "))"
             }
             text += ")"
         }
         return text
     }
 
-    private func fail(_ kind: TLSError.Kind, _ what: String, because: String? = nil) -> TLSError {
-        let queue = takeErrorQueue()
-        let reason = because ?? queue
-        let error = TLSError(kind, reason.isEmpty ? what : "\(what): \(reason)")
-        failure = error
-        return error
-    }
-
-    /// Plaintext is opened in pieces of at most one record.
-    private static let readSize = 16 << 10
+    /// Plaintext of a record (RFC 8446 §5.1): it is opened and sealed in such pieces.
+    private static let recordSize = 16 << 10
+    /// What a record adds to its plaintext, at most: header, type, tag, and an explicit nonce before TLS 1.3.
+    private static let recordOverhead = 5 + 1 + 16 + 8
 
     private func withUnsafeTemporaryBuffer(
         of size: Int, _ body: (UnsafeMutableRawBufferPointer) throws(TLSError) -> Void
@@ -233,45 +230,3 @@ public final class TLSSession {
         if let failure { throw failure }
     }
 }
-
-/// What a client keeps to shorten its next handshake with the same server. Immutable; shared freely.
-public final class TLSTicket: @unchecked Sendable {
-    let raw: OpaquePointer
-    init(owning raw: OpaquePointer) { self.raw = raw }
-    deinit { SSL_SESSION_free(raw) }
-}
-
-/// The two ends of a session's BIO: the caller's input, shown while `receive` runs, and a growing output.
-struct Ends {
-    var input = UnsafeRawBufferPointer(start: nil, count: 0)
-    var taken = 0
-    var output = GrowingBytes()
-}
-
-/// A BIO over `Ends`: no copy between a socket's buffer and OpenSSL's but the one that OpenSSL makes.
-/// Made once and never freed; OpenSSL only reads it.
-private nonisolated(unsafe) let bufferBIO: OpaquePointer? = {
-    let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weft buffers")
-    BIO_meth_set_read(method) { bio, buffer, count in
-        guard let bio, let buffer, count > 0 else { return 0 }
-        weft_bio_clear_retry(bio)
-        let ends = BIO_get_data(bio).assumingMemoryBound(to: Ends.self)
-        let left = ends.pointee.input.count - ends.pointee.taken
-        guard left > 0, let input = ends.pointee.input.baseAddress else {
-            weft_bio_set_retry_read(bio)
-            return -1
-        }
-        let take = min(left, Int(count))
-        UnsafeMutableRawPointer(buffer).copyMemory(from: input + ends.pointee.taken, byteCount: take)
-        ends.pointee.taken += take
-        return CInt(take)
-    }
-    BIO_meth_set_write(method) { bio, buffer, count in
-        guard let bio, let buffer, count > 0 else { return 0 }
-        let ends = BIO_get_data(bio).assumingMemoryBound(to: Ends.self)
-        ends.pointee.output.append(UnsafeRawBufferPointer(start: buffer, count: Int(count)))
-        return count
-    }
-    BIO_meth_set_ctrl(method) { _, command, _, _ in command == BIO_CTRL_FLUSH ? 1 : 0 }
-    return method
-}()

@@ -1,0 +1,115 @@
+import Bytes
+import Reactor
+
+/// A connection whose first bytes are looked at before its chain is chosen: they stay in the socket's buffer, but for a PROXY
+/// header, which is taken. Replaced as the socket's handler when all listener filters have had their say.
+final class InspectedConnection: StreamHandler, @unchecked Sendable {
+    // `@unchecked Sendable` is inherited from StreamHandler; only the loop's thread calls any of this.
+    private unowned let listener: ProxyListener
+    private let snapshot: ListenerSnapshot
+    private var origin: ConnectionOrigin
+    private var next = 0
+    private var helloInspector: ClientHelloInspector?
+    private var httpInspector: HTTPInspector?
+    private var hello: ClientHello?
+    private var http: HTTPInspector.Version?
+    private var timer = TimerHandle.none
+
+    init(_ listener: ProxyListener, _ snapshot: ListenerSnapshot, _ socket: StreamSocket, _ origin: ConnectionOrigin) {
+        self.listener = listener
+        self.snapshot = snapshot
+        self.origin = origin
+        super.init()
+        guard snapshot.filterTimeout > 0 else { return }
+        timer = socket.loop.schedule(after: .nanoseconds(Int64(clamping: snapshot.filterTimeout))) {
+            [weak self, weak socket] in
+            guard let self, let socket, !socket.isClosed else { return }
+            guard snapshot.continuesOnTimeout else { return socket.close() }
+            finish(socket)
+        }
+    }
+
+    override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
+        var taken = 0
+        while next < snapshot.filters.count {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+            switch step(snapshot.filters[next], rest) {
+            case .proceed(let count):
+                taken += count
+                next += 1
+            case .needsMore:
+                if taken > 0 { stream.offerAgain() }
+                return taken
+            case .refused:
+                stream.close()
+                return bytes.count
+            }
+        }
+        finish(stream)
+        return taken
+    }
+
+    private enum Step { case proceed(taking: Int), needsMore, refused }
+
+    private func step(_ filter: ListenerFilter, _ bytes: UnsafeRawBufferPointer) -> Step {
+        switch filter {
+        case .originalDestination: return .proceed(taking: 0)
+        case .tlsInspector(let limits, let fingerprints):
+            if helloInspector == nil { helloInspector = ClientHelloInspector(limits, fingerprints: fingerprints) }
+            switch helloInspector?.inspect(bytes) {
+            case .needsMore: return .needsMore
+            case .tooLarge: return .refused
+            case .found(let hello):
+                self.hello = hello
+                return .proceed(taking: 0)
+            case .notTLS, .malformed, nil: return .proceed(taking: 0)
+            }
+        case .httpInspector:
+            guard hello == nil else { return .proceed(taking: 0) }
+            if httpInspector == nil { httpInspector = HTTPInspector() }
+            switch httpInspector?.inspect(bytes) {
+            case .needsMore: return .needsMore
+            case .found(let version):
+                http = version
+                return .proceed(taking: 0)
+            case .notHTTP, nil: return .proceed(taking: 0)
+            }
+        case .proxyProtocol(let decoder):
+            switch decoder.decode(bytes) {
+            case .needsMore: return .needsMore
+            case .absent: return .proceed(taking: 0)
+            case .refused: return .refused
+            case .found(let header, let length):
+                if let source = header.source { origin.remote = source }
+                if let destination = header.destination {
+                    origin.local = destination
+                    origin.isRestored = true
+                }
+                return .proceed(taking: length)
+            }
+        }
+    }
+
+    private func finish(_ socket: StreamSocket) {
+        socket.loop.cancel(timer)
+        if let hello {
+            origin.serverName = hello.serverName
+            origin.applicationProtocols = hello.applicationProtocols
+            hello.withServerName { name in
+                hello.withApplicationProtocols { protocols in
+                    listener.begin(
+                        socket, snapshot, origin, name, .tls, protocols)
+                }
+            }
+        } else {
+            listener.begin(
+                socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer,
+                http?.applicationProtocol ?? ProtocolNames())
+        }
+        socket.offerAgain()
+    }
+
+    override func streamDidEnd(_ stream: StreamSocket) { stream.close() }
+
+    override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) { stream.loop.cancel(timer) }
+}

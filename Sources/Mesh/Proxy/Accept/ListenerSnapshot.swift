@@ -1,0 +1,58 @@
+import Bytes
+
+/// A listener as configuration has it now. Immutable; shared by all workers. A connection keeps the chain it was given.
+package final class ListenerSnapshot: Sendable {
+    package let name: String
+    package let addresses: [SocketAddress]
+    package let filters: [ListenerFilter]
+    /// Nanoseconds; 0 waits for ever.
+    package let filterTimeout: UInt64
+    package let continuesOnTimeout: Bool
+    package let chains: [FilterChain]
+    private let index: FilterChainIndex
+    package let bindsToPort: Bool
+    package let backlog: Int32
+    package let bufferLimit: Int
+    package let statPrefix: String
+
+    package struct Options {
+        package var filters: [ListenerFilter] = []
+        package var filterTimeout: UInt64 = 15_000_000_000
+        package var continuesOnTimeout = false
+        package var bindsToPort = true
+        package var backlog: Int32 = 128
+        package var bufferLimit = 1 << 20
+        package var statPrefix = ""
+        package init() {}
+    }
+
+    /// - Throws: When two chains would serve the same connections.
+    package init(
+        name: String, addresses: [SocketAddress], chains: [FilterChain], defaultChain: FilterChain? = nil,
+        _ options: Options = Options()
+    ) throws(FilterChainIndex.Conflict) {
+        self.name = name
+        self.addresses = addresses
+        self.chains = chains + (defaultChain.map { [$0] } ?? [])
+        index = try FilterChainIndex(
+            chains.map { ($0.name, $0.match) }, defaultChain: defaultChain == nil ? nil : chains.count)
+        filters = options.filters
+        filterTimeout = options.filterTimeout
+        continuesOnTimeout = options.continuesOnTimeout
+        bindsToPort = options.bindsToPort
+        backlog = options.backlog
+        bufferLimit = options.bufferLimit
+        statPrefix = options.statPrefix
+    }
+
+    /// The chain that serves such a connection; nil closes it.
+    func chain(for connection: ConnectionFacts) -> FilterChain? { index.chain(for: connection).map { chains[$0] } }
+}
+
+/// What looks at a connection before its chain is chosen. A closed set.
+package enum ListenerFilter: Sendable {
+    case tlsInspector(ClientHelloInspector.Limits, ClientHelloInspector.Fingerprints)
+    case httpInspector
+    case proxyProtocol(ProxyProtocolDecoder)
+    case originalDestination
+}

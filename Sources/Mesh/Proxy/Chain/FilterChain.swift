@@ -1,0 +1,34 @@
+import TLS
+
+/// A filter chain of a listener: how its connections are protected, and what is done with their bytes. Immutable.
+package final class FilterChain: Sendable {
+    package let name: String
+    package let match: FilterChainMatch
+    package let tls: TLSContext?
+    /// Before the terminal one, in the order of configuration.
+    package let filters: [NetworkFilter]
+    package let terminal: TerminalFilter
+
+    package init(
+        name: String, match: FilterChainMatch = FilterChainMatch(), tls: TLSContext? = nil,
+        filters: [NetworkFilter] = [], terminal: TerminalFilter
+    ) {
+        self.name = name
+        self.match = match
+        self.tls = tls
+        self.filters = filters
+        self.terminal = terminal
+    }
+}
+
+/// What looks at a connection, and may refuse it, before the terminal filter has it. A closed set.
+package enum NetworkFilter: Sendable {
+}
+
+/// What a chain ends with: it takes the connection's bytes. A closed set.
+package enum TerminalFilter: Sendable {
+    case connectionManager(ConnectionManager)
+    case echo
+    /// Says this and closes.
+    case directResponse([UInt8])
+}

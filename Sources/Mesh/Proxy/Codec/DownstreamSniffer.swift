@@ -1,0 +1,39 @@
+import HTTP
+import TLS
+
+/// Finds out which HTTP a client speaks: ALPN says so, or its first bytes do (RFC 9113 §3.3: HTTP/2 begins with a preface that no
+/// HTTP/1 request begins with). Then the codec takes its place.
+final class DownstreamSniffer: ConnectionTerminal {
+    private static let preface: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+    private let manager: ConnectionManager
+    private var pending = GrowingBytes()
+
+    init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
+        self.manager = manager
+        super.init(connection)
+    }
+
+    deinit { pending.deallocate() }
+
+    override func opened() {
+        guard let name = connection.negotiatedProtocol else { return }
+        replace(name == "h2")
+    }
+
+    override func received(_ bytes: UnsafeRawBufferPointer) {
+        pending.append(bytes)
+        let all = pending.bytes
+        let count = min(all.count, Self.preface.utf8CodeUnitCount)
+        let begins = UnsafeRawBufferPointer(rebasing: all[..<count])
+            .elementsEqual(UnsafeRawBufferPointer(start: Self.preface.utf8Start, count: count))
+        if begins, count < Self.preface.utf8CodeUnitCount { return }
+        replace(begins)
+        connection.terminal?.received(all)
+    }
+
+    private func replace(_ isHTTP2: Bool) {
+        connection.replaceTerminal(
+            isHTTP2 ? HTTP2Downstream(connection, manager) : HTTP1Downstream(connection, manager))
+    }
+}

@@ -1,0 +1,223 @@
+import HTTP
+import TLS
+
+/// HTTP/2 of a client: many streams at once. What they have to say in one turn of the loop leaves in one write.
+final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
+    private var session: HTTP2Session?
+    private var output = GrowingBytes()
+    private var active = 0
+    private var isDraining = false
+    private var timer: LazyTimer?
+
+    override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
+        super.init(connection, manager)
+        do throws(HTTPError) {
+            session = try HTTP2Session(
+                .server, limits: manager.http2Limits, allowsConnect: manager.options.http2.allowsConnect,
+                scratchHead: { [unowned worker = connection.worker, capacity = manager.maximumHeaders] in
+                    worker.head(capacity: capacity)
+                }, delegate: self)
+        } catch {
+            connection.abort()
+        }
+        setIdleTimer()
+        worker.flushAtTurnEnd(self)
+    }
+
+    deinit { output.deallocate() }
+
+    override var version: HTTPVersion { .http2 }
+
+    // MARK: Input
+
+    override func received(_ bytes: UnsafeRawBufferPointer) {
+        guard let session else { return }
+        do throws(HTTPError) {
+            try session.receive(bytes, now: Int64(worker.now / 1_000_000_000))
+            worker.flushAtTurnEnd(self)
+        } catch {
+            worker.stats(manager).pointee.protocolErrors &+= 1
+            flush()
+            connection.closeAfterWrite()
+        }
+    }
+
+    func http2(head: MessageHead, of stream: HTTP2Stream, endsStream: Bool) {
+        timer?.clear()
+        active += 1
+        let proxied = worker.takeStream(self)
+        proxied.codecHandle = stream
+        stream.owner = proxied
+        proxied.request.load(head, length: head.buffer.count)
+        proxied.request.setScheme(head.schemeIsHTTPS ? "https" : "http")
+        if head.protocolSlice.count > 0 { proxied.request.adoptProtocol(head) }
+        proxied.requestHead(end: endsStream, isUpgrade: head.method == .connect)
+    }
+
+    func http2(data: UnsafeRawBufferPointer, of stream: HTTP2Stream) {
+        guard let proxied = stream.owner as? HTTPStream else {
+            session?.consumed(data.count, of: stream)
+            return
+        }
+        proxied.requestData(data, end: false)
+        if proxied.flags.contains(.downstreamPaused) {
+            proxied.unconsumed += data.count
+        } else {
+            session?.consumed(data.count, of: stream)
+        }
+    }
+
+    func http2(endOf stream: HTTP2Stream, trailers: HTTPHeaders) {
+        guard let proxied = stream.owner as? HTTPStream else { return }
+        guard trailers.isEmpty else {
+            let block = proxied.trailerBlock()
+            block.load(trailers)
+            return proxied.requestTrailers(block)
+        }
+        proxied.requestData(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+    }
+
+    func http2(drained stream: HTTP2Stream) { (stream.owner as? HTTPStream)?.downstreamDrained() }
+
+    func http2(closed stream: HTTP2Stream, code: UInt32) {
+        guard let proxied = stream.owner as? HTTPStream else { return }
+        stream.owner = nil
+        ended()
+        proxied.downstreamGone()
+        func ended() { streamEnded() }
+    }
+
+    func http2(goAway last: Int32, code: UInt32) { isDraining = true }
+
+    private func streamEnded() {
+        active -= 1
+        guard active == 0 else { return }
+        if isDraining { return connection.closeAfterWrite() }
+        setIdleTimer()
+    }
+
+    override func ended() { connection.closeAfterWrite() }
+
+    override func closed(_ error: (any Error)?) {
+        timer?.clear()
+        guard let session else { return }
+        let open = session.streams.values.compactMap { $0.owner as? HTTPStream }
+        for stream in session.streams.values { stream.owner = nil }
+        self.session = nil
+        for stream in open { stream.downstreamGone() }
+    }
+
+    override func drained() { worker.flushAtTurnEnd(self) }
+
+    override func drain() {
+        isDraining = true
+        session?.announceShutdown()
+        session?.refuseNewStreams()
+        worker.flushAtTurnEnd(self)
+        if active == 0 { connection.closeAfterWrite() }
+    }
+
+    // MARK: Output
+
+    override func flush() {
+        guard let session, !connection.isClosed, connection.isWritable else { return }
+        if output.capacity == 0 { worker.lend(&output) }
+        do throws(HTTPError) {
+            try session.sendOutput { bytes in
+                output.append(bytes)
+                guard output.count >= 64 << 10 else { return true }
+                sendGathered()
+                return connection.isWritable
+            }
+        } catch {
+            connection.closeAfterWrite()
+        }
+        sendGathered()
+        worker.giveBack(&output)
+        if session.isFinished { connection.closeAfterWrite() }
+    }
+
+    private func sendGathered() {
+        guard !output.isEmpty else { return }
+        connection.bytesSent &+= UInt64(output.count)
+        connection.send(output.bytes)
+        output.clear()
+    }
+
+    private func handle(_ stream: HTTPStream) -> HTTP2Stream? { stream.codecHandle as? HTTP2Stream }
+
+    override func sendHead(_ stream: HTTPStream, _ head: HeaderBlock, end: Bool) {
+        guard let session, let handle = handle(stream) else { return }
+        // RFC 8441 §5: what HTTP/1 says by 101, HTTP/2 says by 200.
+        if head.status == 101 { head.status = 200 }
+        worker.fields.addResponse(head)
+        session.respond(handle, worker.fields, isFinal: head.status >= 200, finished: end)
+        worker.flushAtTurnEnd(self)
+    }
+
+    override func sendData(_ stream: HTTPStream, _ bytes: UnsafeRawBufferPointer, end: Bool) {
+        guard let session, let handle = handle(stream) else { return }
+        if !bytes.isEmpty { session.write(bytes, to: handle) }
+        if end { session.finish(handle) }
+        worker.flushAtTurnEnd(self)
+    }
+
+    override func sendTrailers(_ stream: HTTPStream, _ trailers: HeaderBlock) {
+        guard let session, let handle = handle(stream) else { return }
+        session.finish(handle, trailers: trailers.copied())
+        worker.flushAtTurnEnd(self)
+    }
+
+    override func reset(_ stream: HTTPStream, _ reason: StreamReset) {
+        guard let session, let handle = handle(stream) else { return }
+        handle.owner = nil
+        session.reset(handle, code: reason.http2Code)
+        streamEnded()
+        worker.flushAtTurnEnd(self)
+    }
+
+    override func resumeRequest(_ stream: HTTPStream) {
+        guard let session, let handle = handle(stream), stream.unconsumed > 0 else { return }
+        session.consumed(stream.unconsumed, of: handle)
+        stream.unconsumed = 0
+        worker.flushAtTurnEnd(self)
+    }
+
+    override func isWritable(_ stream: HTTPStream) -> Bool { handle(stream)?.isAboveHighWater != true }
+
+    override func finished(_ stream: HTTPStream) {
+        guard let handle = handle(stream), handle.owner === stream else { return }
+        handle.owner = nil
+        if !stream.flags.contains(.requestEnded), let session {
+            // The answer is complete and the rest of the request of no use (RFC 9113 §8.1).
+            session.reset(handle, code: .noError)
+        }
+        streamEnded()
+        worker.flushAtTurnEnd(self)
+    }
+
+    // MARK: Time
+
+    private func setIdleTimer() {
+        guard manager.idleTimeout > 0 else { return }
+        if timer == nil {
+            timer = LazyTimer(worker.loop) { [unowned self] in
+                worker.stats(manager).pointee.idleTimeouts &+= 1
+                drain()
+                worker.flush()
+            }
+        }
+        timer?.set(worker.now &+ manager.idleTimeout)
+    }
+}
+
+extension StreamReset {
+    /// RFC 9113 §7.
+    var http2Code: HTTP2Session.ResetCode {
+        switch self {
+        case .protocolError: .protocolError
+        case .refused, .overflow: .refusedStream
+        default: .internalError
+        }
+    }
+}

@@ -1,0 +1,17 @@
+/// What those who build snapshots from configuration need to know besides the resource itself. On the main loop only.
+package final class BuildContext {
+    private var managers: [String: Int] = [:]
+
+    package init() {}
+
+    /// Where the counters of connection managers with this prefix stand in each worker: two managers of one prefix share
+    /// them, as in Envoy.
+    func managerStatsID(_ prefix: String) -> Int {
+        if let id = managers[prefix] { return id }
+        managers[prefix] = managers.count
+        return managers.count - 1
+    }
+
+    /// Prefixes in the order of their numbers.
+    package var managerPrefixes: [String] { managers.sorted { $0.value < $1.value }.map(\.key) }
+}

@@ -1,0 +1,123 @@
+import Bytes
+import Reactor
+import XDS
+
+/// The proxy as a whole: workers, and the resources that tell them what to do. Each resource is added, updated or removed by
+/// itself, whatever source it comes from.
+///
+/// Confined to the loop that `start` is called from; workers are reached by message.
+package final class ProxyServer {
+    package let workers: [ProxyWorker]
+    private let context = BuildContext()
+    private var resources = ResourceSet()
+    private var listeners: [String: [ProxyListenerReference]] = [:]
+
+    /// One worker a loop of the group.
+    package init(_ group: EventLoopGroup) {
+        workers = group.all.enumerated().map { ProxyWorker($0.element, index: $0.offset) }
+    }
+
+    /// Takes what the bootstrap says of itself.
+    package func load(_ bootstrap: ConfigNode) async throws {
+        let found = try bootstrap.staticResources()
+        try await apply(resources.replace(.cluster, with: found[.cluster] ?? []))
+        try await apply(resources.replace(.listener, with: found[.listener] ?? []))
+    }
+
+    /// What a bootstrap would be refused for. Changes nothing.
+    package static func validate(_ bootstrap: ConfigNode) throws(ConfigError) {
+        let found = try bootstrap.staticResources()
+        let context = BuildContext()
+        for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
+        for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
+    }
+
+    private static func cluster(_ resource: Resource, _ context: BuildContext) throws(ConfigError) -> ClusterSnapshot {
+        let node = try resource.node()
+        let cluster = try ClusterSnapshot(node, context)
+        try node.finish()
+        return cluster
+    }
+
+    private static func listener(
+        _ resource: Resource, _ context: BuildContext
+    ) throws(ConfigError) -> ListenerSnapshot {
+        let node = try resource.node()
+        let listener = try ListenerSnapshot(node, context)
+        try node.finish()
+        return listener
+    }
+
+    package func apply(_ update: ResourceUpdate) async throws {
+        for resource in update.added + update.updated {
+            switch resource.kind {
+            case .cluster:
+                let snapshot = try Self.cluster(resource, context)
+                for worker in workers { await worker.perform { $0.set(snapshot) } }
+            case .listener:
+                let snapshot = try Self.listener(resource, context)
+                try await listen(snapshot)
+            default: break
+            }
+        }
+        for name in update.removed {
+            switch update.kind {
+            case .cluster:
+                if let id = ClusterID(known: name) { for worker in workers { await worker.perform { $0.remove(id) } } }
+            case .listener:
+                for (worker, listener) in zip(workers, listeners.removeValue(forKey: name) ?? []) {
+                    await worker.perform { _ in listener.value.close() }
+                }
+            default: break
+            }
+        }
+    }
+
+    private func listen(_ snapshot: ListenerSnapshot) async throws {
+        if let present = listeners[snapshot.name] {
+            for (worker, listener) in zip(workers, present) {
+                await worker.perform { _ in listener.value.update(snapshot) }
+            }
+            return
+        }
+        var made: [ProxyListenerReference] = []
+        var ports: [SocketAddress] = []
+        for worker in workers {
+            let bound = ports
+            let listener = try await worker.loop.perform {
+                ProxyListenerReference(try ProxyListener(worker, snapshot, ports: bound))
+            }
+            ports = try await worker.loop.perform { listener.value.addresses }
+            made.append(listener)
+        }
+        listeners[snapshot.name] = made
+    }
+
+    /// Takes no more connections, and lets go of what the workers hold. Their loops may end then.
+    package func close() async {
+        for (_, made) in listeners {
+            for (worker, listener) in zip(workers, made) { await worker.perform { _ in listener.value.close() } }
+        }
+        listeners = [:]
+        for worker in workers { await worker.perform { $0.close() } }
+    }
+
+    /// What a listener is bound to.
+    package func addresses(of name: String) async -> [SocketAddress] {
+        guard let listener = listeners[name]?.first, let worker = workers.first else { return [] }
+        return (try? await worker.loop.perform { listener.value.addresses }) ?? []
+    }
+}
+
+/// A worker's listener as the main loop holds it: touched on the worker's loop only, which makes it safe to pass on.
+struct ProxyListenerReference: @unchecked Sendable {
+    let value: ProxyListener
+    init(_ value: ProxyListener) { self.value = value }
+}
+
+extension ProxyWorker {
+    /// Runs on the worker's loop.
+    fileprivate func perform(_ body: @escaping @Sendable (ProxyWorker) -> Void) async {
+        try? await loop.perform { [self] in body(self) }
+    }
+}

@@ -1,0 +1,125 @@
+import XDS
+
+extension ConnectionManager {
+    /// An `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
+    convenience init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
+        var options = Options()
+        options.statPrefix = node.string("stat_prefix")
+        options.codec =
+            switch try node.enumeration("codec_type", as: Codec.self) {
+            case .auto: .auto
+            case .http1: .http1
+            case .http2: .http2
+            }
+        if let name = node.stringIfSet("server_name"), !name.isEmpty { options.serverName = name }
+        options.serverHeader =
+            switch try node.enumeration("server_header_transformation", as: ServerHeaderKind.self) {
+            case .overwrite: .overwrite
+            case .appendIfAbsent: .appendIfAbsent
+            case .passThrough: .passThrough
+            }
+        options.via = node.string("via")
+        options.usesRemoteAddress = node.bool("use_remote_address", default: false)
+        options.trustedHops = Int(node.uint32("xff_num_trusted_hops"))
+        options.skipsXFFAppend = node.bool("skip_xff_append")
+        options.generatesRequestID = node.bool("generate_request_id", default: true)
+        options.preservesExternalRequestID = node.bool("preserve_external_request_id")
+        options.alwaysSetsRequestIDInResponse = node.bool("always_set_request_id_in_response")
+        options.normalizesPath = node.bool("normalize_path", default: false)
+        options.mergesSlashes = node.bool("merge_slashes")
+        options.escapedSlashes =
+            switch try node.enumeration("path_with_escaped_slashes_action", as: EscapedSlashesKind.self) {
+            case .keep, .implementation: .keep
+            case .reject: .reject
+            case .redirect: .unescapeAndRedirect
+            case .forward: .unescapeAndForward
+            }
+        options.stripsAnyPort = node.bool("strip_any_host_port")
+        options.stripsMatchingPort = node.bool("strip_matching_host_port")
+        options.stripsTrailingDot = node.bool("strip_trailing_host_dot")
+        options.proxies100Continue = node.bool("proxy_100_continue")
+        options.maximumHeadKilobytes = Int(node.uint32("max_request_headers_kb", default: 60))
+        options.streamIdleTimeout = node.nanoseconds("stream_idle_timeout", default: options.streamIdleTimeout)
+        options.requestTimeout = node.nanoseconds("request_timeout", default: 0)
+        options.requestHeadersTimeout = node.nanoseconds("request_headers_timeout", default: 0)
+        options.delayedCloseTimeout = node.nanoseconds("delayed_close_timeout", default: options.delayedCloseTimeout)
+        options.drainTimeout = node.nanoseconds("drain_timeout", default: options.drainTimeout)
+        node.message("common_http_protocol_options").map { options.read(common: $0) }
+        node.message("http_protocol_options").map { options.read(http1: $0) }
+        options.upgrades = node.messages("upgrade_configs").map { upgrade in
+            var found = Upgrade(upgrade.string("upgrade_type").lowercased())
+            found.isEnabled = upgrade.bool("enabled", default: true)
+            return found
+        }
+        let routes: RouteSource
+        switch node.choice("route_specifier") {
+        case "route_config":
+            guard let table = try node.message("route_config", { (table) throws(ConfigError) in try RouteTable(table) })
+            else { throw node.error("route_config", "is missing") }
+            routes = .fixed(table)
+        case let other: throw node.error("route specifier \(other ?? "") is not supported")
+        }
+        var filters: [HTTPFilter] = []
+        var hasRouter = false
+        for filter in node.messages("http_filters") {
+            guard !hasRouter else { throw filter.error("a filter behind the router") }
+            let name = filter.string("name")
+            guard let config = try filter.typed("typed_config") else {
+                throw filter.error("typed_config", "filter \"\(name)\" has no configuration")
+            }
+            if config.typeName == "envoy.extensions.filters.http.router.v3.Router" {
+                hasRouter = true
+                continue
+            }
+            filters.append(try HTTPFilter(config, name: name, context))
+        }
+        guard hasRouter else { throw node.error("http_filters", "the last filter must be the router") }
+        self.init(
+            options, filters: filters, routes: routes, statsID: context.managerStatsID(options.statPrefix))
+    }
+
+    private enum Codec: String, ConfigEnum {
+        case auto = "AUTO"
+        case http1 = "HTTP1"
+        case http2 = "HTTP2"
+    }
+
+    private enum ServerHeaderKind: String, ConfigEnum {
+        case overwrite = "OVERWRITE"
+        case appendIfAbsent = "APPEND_IF_ABSENT"
+        case passThrough = "PASS_THROUGH"
+    }
+
+    private enum EscapedSlashesKind: String, ConfigEnum {
+        case implementation = "IMPLEMENTATION_SPECIFIC_DEFAULT"
+        case keep = "KEEP_UNCHANGED"
+        case reject = "REJECT_REQUEST"
+        case redirect = "UNESCAPE_AND_REDIRECT"
+        case forward = "UNESCAPE_AND_FORWARD"
+    }
+}
+
+extension ConnectionManager.Options {
+    /// `core.v3.HttpProtocolOptions`
+    fileprivate mutating func read(common node: ConfigNode) {
+        idleTimeout = node.nanoseconds("idle_timeout", default: idleTimeout)
+        maximumConnectionDuration = node.nanoseconds("max_connection_duration", default: 0)
+        maximumStreamDuration = node.nanoseconds("max_stream_duration", default: 0)
+        maximumHeaders = Int(node.uint32("max_headers_count", default: 100))
+        maximumRequestsPerConnection = node.uint32("max_requests_per_connection", default: 0)
+    }
+
+    /// `core.v3.Http1ProtocolOptions`
+    fileprivate mutating func read(http1 node: ConfigNode) {
+        http1.acceptsHTTP10 = node.bool("accept_http_10")
+        http1.defaultHost = node.string("default_host_for_http_10")
+        http1.enablesTrailers = node.bool("enable_trailers")
+        http1.allowsAbsoluteURL = node.bool("allow_absolute_url", default: true)
+    }
+}
+
+extension HTTPFilter {
+    init(_ node: ConfigNode, name: String, _ context: BuildContext) throws(ConfigError) {
+        throw node.error("HTTP filter \(node.typeName) is not supported")
+    }
+}
