@@ -120,6 +120,7 @@ private final class HTTP1Connection: UpstreamConnection {
         let reply = early.map(\.reply) ?? upstream.nextReply()
         if early == nil {
             early = (reply, start)
+            wire.send(reply.interim)
             if reply.isEarly { answer(reply, to: head) }
             if isHanging { return false }
         }

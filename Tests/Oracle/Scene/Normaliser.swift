@@ -18,6 +18,11 @@ struct Normaliser {
         line = line.replacing(Self.time, with: "<time>")
         line = line.replacing(Self.date, with: "<date>")
         line = line.replacing(Self.milliseconds) { "\($0.output.1)<ms>" }
+        // What is left of a time-out shrinks with each retry.
+        line = line.replacing(Self.expectedTimeout) { match in
+            let left = Int(match.output.2) ?? 0
+            return "\(match.output.1)\(left > 1000 ? (left + 999) / 1000 * 1000 : left)"
+        }
         return Self.defaultLogLine(line)
     }
 
@@ -48,6 +53,7 @@ struct Normaliser {
     nonisolated(unsafe) private static let time = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/
     nonisolated(unsafe) private static let date =
         /(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z][a-z] \d{4} \d\d:\d\d:\d\d GMT/
+    nonisolated(unsafe) private static let expectedTimeout = /(x-envoy-expected-rq-timeout-ms: )(\d+)/
     /// `ms=12` in a log line that a scene writes, and the headers that carry a duration.
     nonisolated(unsafe) private static let milliseconds =
         /(\bms=|"ms":|x-envoy-upstream-service-time: )\d+/
