@@ -101,7 +101,8 @@ struct Judge {
         oracle: [String], subject: [String]
     ) {
         func lines(_ now: [String: Int], _ then: [String: Int]) -> [String] {
-            names.map { name in "stat     \(name) " + (now[name].map { "\($0 - (then[name] ?? 0))" } ?? "missing") }
+            // Envoy makes many counters at their first use: what is not there is zero.
+            names.map { "stat     \($0) \((now[$0] ?? 0) - (then[$0] ?? 0))" }
         }
         var result: (oracle: [String], subject: [String]) = ([], [])
         _ = try await holds(within: .seconds(3), on: oracle.loop) {

@@ -1,10 +1,10 @@
 /// Replaces what differs between two runs of the same thing: ports, dates, identifiers, durations.
 struct Normaliser {
-    private let ports: [(text: String, name: String)]
+    private let ports: [(UInt16, String)]
     private let texts: [(String, String)]
 
     init(ports: [(UInt16, String)], texts: [(String, String)]) {
-        self.ports = ports.map { (":\($0.0)", ":<\($0.1)>") }
+        self.ports = ports
         self.texts = texts
     }
 
@@ -13,7 +13,12 @@ struct Normaliser {
     private func apply(_ line: String) -> String {
         var line = line
         for (text, name) in texts { line = line.replacing(text, with: name) }
-        for (text, name) in ports where line.contains(text) { line = Self.replacePort(line, text, name) }
+        // A port stands behind a colon, and behind a blank in a PROXY line.
+        let isProxyLine = line.contains("PROXY TCP")
+        for (number, name) in ports {
+            line = Self.replacePort(line, ":\(number)", ":<\(name)>")
+            if isProxyLine { line = Self.replacePort(line, " \(number)", " <\(name)>") }
+        }
         line = line.replacing(Self.uuid, with: "<uuid>")
         line = line.replacing(Self.time, with: "<time>")
         line = line.replacing(Self.date, with: "<date>")
