@@ -61,5 +61,5 @@ struct Normaliser {
     nonisolated(unsafe) private static let expectedTimeout = /(x-envoy-expected-rq-timeout-ms: )(\d+)/
     /// `ms=12` in a log line that a scene writes, and the headers that carry a duration.
     nonisolated(unsafe) private static let milliseconds =
-        /(\bms=|"ms":|x-envoy-upstream-service-time: )\d+/
+        /(\bms=|"ms":|(?i)x-envoy-upstream-service-time: )\d+/
 }
