@@ -4,8 +4,15 @@ import Reactor
 struct Verdict {
     let oracle: [String]
     let subject: [String]
+    /// The subject must refuse here what the oracle lets pass.
+    var mustRefuse = false
 
-    var agrees: Bool { oracle == subject }
+    var agrees: Bool {
+        guard mustRefuse else { return oracle == subject }
+        let isRefused = subject.contains { $0.hasPrefix("client   HTTP/1.1 4") || $0.hasPrefix("client   HTTP/1.1 5") }
+        // What reached an upstream before the fault was seen must be cut short there.
+        return isRefused && subject.contains { $0.contains("connection closed") }
+    }
 
     /// Both sides line by line; what only one has is marked.
     var description: String {
@@ -64,15 +71,20 @@ struct Judge {
         func kept(_ lines: [String]) -> [String] {
             lines.filter { line in !row.ignored.contains { line.contains($0) } }
         }
-        return Verdict(oracle: kept(lines.oracle), subject: kept(lines.subject))
+        return Verdict(
+            oracle: kept(lines.oracle), subject: kept(lines.subject),
+            mustRefuse: row.stricter != nil && !Contestants.provesItself)
     }
 
     private func awaitSameEnd(_ left: Stage.Performance, _ right: Stage.Performance) async throws {
         let start = MonotonicTime.now()
         _ = try await holds(within: Self.lateness, on: oracle.loop) {
-            let ends = try await (oracle.hasEnded(left), subject.hasEnded(right))
-            guard ends.0 == ends.1 else { return false }
-            return ends.0 || MonotonicTime.now() >= start.adding(Self.quiet)
+            let standing = try await (oracle.standing(left), subject.standing(right))
+            switch standing {
+            case (.ended, .ended): return true
+            case (.open, .open): return MonotonicTime.now() >= start.adding(Self.quiet)
+            default: return false
+            }
         }
     }
 
@@ -89,7 +101,8 @@ struct Judge {
         oracle: [String], subject: [String]
     ) {
         func lines(_ now: [String: Int], _ then: [String: Int]) -> [String] {
-            names.map { name in "stat     \(name) " + (now[name].map { "\($0 - (then[name] ?? 0))" } ?? "missing") }
+            // Envoy makes many counters at their first use: what is not there is zero.
+            names.map { "stat     \($0) \((now[$0] ?? 0) - (then[$0] ?? 0))" }
         }
         var result: (oracle: [String], subject: [String]) = ([], [])
         _ = try await holds(within: .seconds(3), on: oracle.loop) {

@@ -120,6 +120,7 @@ private final class HTTP1Connection: UpstreamConnection {
         let reply = early.map(\.reply) ?? upstream.nextReply()
         if early == nil {
             early = (reply, start)
+            wire.send(reply.interim)
             if reply.isEarly { answer(reply, to: head) }
             if isHanging { return false }
         }
@@ -181,6 +182,7 @@ private final class TCPConnection: UpstreamConnection {
     private var reply = UpstreamReply()
     private var hasAnswered = false
     private var isRecorded = false
+    private var echoed = 0
 
     override func begin() {
         reply = upstream.nextReply()
@@ -193,10 +195,13 @@ private final class TCPConnection: UpstreamConnection {
         {
             answer(reply.raw ?? wire.received)
         }
+        if reply.raw == nil, reply.until == nil {
+            wire.send(Array(wire.received[echoed...]))
+            echoed = wire.received.count
+        }
         guard let end = wire.end, !isRecorded else { return }
         isRecorded = true
         upstream.record(["received \(printable(wire.received)), then it was \(end.rawValue)"], isRequest: true)
-        if reply.raw == nil, reply.until == nil { wire.send(wire.received) }
         wire.close()
     }
 

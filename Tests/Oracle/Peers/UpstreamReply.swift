@@ -10,6 +10,8 @@ struct UpstreamReply {
     var trailers: [(String, String)] = []
     /// Exact bytes instead of a composed answer.
     var raw: [UInt8]?
+    /// Exact bytes that are sent at the head, before the answer.
+    var interim: [UInt8] = []
     /// Raw TCP: answer once this text came; without it, at once.
     var until: String?
     /// What becomes of the connection after the answer.
@@ -45,6 +47,7 @@ struct UpstreamReply {
                 trailers = try fields(value)
                 isChunked = true
             case "raw": raw = Array((value.string ?? "").utf8)
+            case "interim": interim = Array((value.string ?? "").utf8)
             case "until": until = value.string
             case "after": fate = value.string.flatMap(Fate.init(rawValue:)) ?? .keep
             case "hang":

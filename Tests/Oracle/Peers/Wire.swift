@@ -80,14 +80,15 @@ final class Wire: StreamHandler, @unchecked Sendable {
     }
 }
 
-/// Looks until the condition holds; answers whether it did before the deadline.
+/// Looks until the condition holds; answers whether it did before the deadline. False when the task is cancelled.
 func holds(
     within limit: Duration, on loop: EventLoop, _ condition: () async throws -> Bool
 ) async rethrows -> Bool {
     let deadline = MonotonicTime.now().adding(limit)
     while true {
         if try await condition() { return true }
-        guard MonotonicTime.now() < deadline else { return false }
-        try? await loop.sleep(for: .milliseconds(2))
+        guard MonotonicTime.now() < deadline, (try? await loop.sleep(for: .milliseconds(2))) != nil else {
+            return false
+        }
     }
 }

@@ -2,7 +2,7 @@ import Glibc
 import Reactor
 
 /// Keys and certificates for scenes with TLS, made once a process by openssl: `ca.pem`, `server.pem` (a.test, *.b.test),
-/// `other.pem` (other.test), `client.pem` (spiffe://test/client), each with its `.key`, and `jwks.json`-independent.
+/// `other.pem` (other.test), `client.pem` (spiffe://test/client), `stranger.pem` (its own issuer), each with its `.key`.
 enum Certificates {
     private static let made = Task<String, any Error> {
         let folder = "\(temporaryFolder)/weft-oracle-certs-\(getpid())"
@@ -20,6 +20,8 @@ enum Certificates {
             leaf server DNS:a.test,DNS:*.b.test,DNS:localhost
             leaf other DNS:other.test
             leaf client URI:spiffe://test/client,DNS:client.test
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout stranger.key -out stranger.pem \
+                -days 3650 -subj /CN=stranger
             """
         let group = try EventLoopGroup(count: 1, name: "openssl")
         let output = try await ChildProcess.run(.init(["sh", "-c", script]), on: group.all[0], timeout: .seconds(60))

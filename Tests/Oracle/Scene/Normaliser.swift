@@ -1,10 +1,10 @@
 /// Replaces what differs between two runs of the same thing: ports, dates, identifiers, durations.
 struct Normaliser {
-    private let ports: [(text: String, name: String)]
+    private let ports: [(UInt16, String)]
     private let texts: [(String, String)]
 
     init(ports: [(UInt16, String)], texts: [(String, String)]) {
-        self.ports = ports.map { (":\($0.0)", ":<\($0.1)>") }
+        self.ports = ports
         self.texts = texts
     }
 
@@ -13,11 +13,21 @@ struct Normaliser {
     private func apply(_ line: String) -> String {
         var line = line
         for (text, name) in texts { line = line.replacing(text, with: name) }
-        for (text, name) in ports where line.contains(text) { line = Self.replacePort(line, text, name) }
+        // A port stands behind a colon, and behind a blank in a PROXY line.
+        let isProxyLine = line.contains("PROXY TCP")
+        for (number, name) in ports {
+            line = Self.replacePort(line, ":\(number)", ":<\(name)>")
+            if isProxyLine { line = Self.replacePort(line, " \(number)", " <\(name)>") }
+        }
         line = line.replacing(Self.uuid, with: "<uuid>")
         line = line.replacing(Self.time, with: "<time>")
         line = line.replacing(Self.date, with: "<date>")
         line = line.replacing(Self.milliseconds) { "\($0.output.1)<ms>" }
+        // What is left of a time-out shrinks with each retry.
+        line = line.replacing(Self.expectedTimeout) { match in
+            let left = Int(match.output.2) ?? 0
+            return "\(match.output.1)\(left > 1000 ? (left + 999) / 1000 * 1000 : left)"
+        }
         return Self.defaultLogLine(line)
     }
 
@@ -48,7 +58,8 @@ struct Normaliser {
     nonisolated(unsafe) private static let time = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/
     nonisolated(unsafe) private static let date =
         /(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z][a-z] \d{4} \d\d:\d\d:\d\d GMT/
+    nonisolated(unsafe) private static let expectedTimeout = /(x-envoy-expected-rq-timeout-ms: )(\d+)/
     /// `ms=12` in a log line that a scene writes, and the headers that carry a duration.
     nonisolated(unsafe) private static let milliseconds =
-        /(\bms=|"ms":|x-envoy-upstream-service-time: )\d+/
+        /(\bms=|"ms":|(?i)x-envoy-upstream-service-time: )\d+/
 }

@@ -76,7 +76,9 @@ final class ProxyProcess: @unchecked Sendable {
 
     private var lastWords: String {
         let log = (try? Files.readText("\(folder)/proxy.log")) ?? ""
-        return log.split(separator: "\n").suffix(12).joined(separator: "\n")
+        let lines = log.split(separator: "\n")
+        let grave = lines.filter { $0.contains("[critical]") || $0.contains("[error]") || $0.hasPrefix("error") }
+        return (grave.isEmpty ? lines.suffix(12) : grave.suffix(4)).joined(separator: "\n")
     }
 
     /// One request to the admin port.

@@ -15,6 +15,8 @@ struct Row: Sendable {
     var stats: [String] = []
     /// Beginnings of lines that are not compared, each a deliberate difference that the row's comment explains.
     var ignored: [String] = []
+    /// Why weft-proxy must refuse what Envoy lets pass.
+    var stricter: String?
     /// Why weft-proxy is known not to agree yet; the row fails when it begins to.
     var pending: String?
 
@@ -66,6 +68,7 @@ struct Row: Sendable {
         case "log": logLines = value.int.map(Int.init)
         case "stats": stats = (value.array ?? []).compactMap(\.string)
         case "ignore": ignored = (value.array ?? []).compactMap(\.string)
+        case "stricter": stricter = value.string
         case "pending": pending = value.string
         default: throw RowError("there is no \"\(key)\"")
         }

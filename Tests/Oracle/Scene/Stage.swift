@@ -116,8 +116,15 @@ final class Stage: @unchecked Sendable {
         }
     }
 
-    func hasEnded(_ performance: Performance) async throws -> Bool {
-        try await loop.perform { performance.wire?.end != nil }
+    /// How the client's connection stands.
+    enum Standing: Sendable { case open, ending, ended }
+
+    /// `ending`: still open, but an answer said `connection: close`.
+    func standing(_ performance: Performance) async throws -> Standing {
+        try await loop.perform {
+            guard let wire = performance.wire, wire.end == nil, !wire.hasClosedItself else { return .ended }
+            return performance.seen().contains("  connection: close") ? .ending : .open
+        }
     }
 
     /// Ends the row: all that was seen, in the words that do not differ between runs.
@@ -125,7 +132,8 @@ final class Stage: @unchecked Sendable {
         try await loop.perform { [self] in
             var lines = (performance.seen() + performance.notes).map { "client   " + $0 }
             if let wire = performance.wire {
-                lines.append("client   connection \(wire.end?.rawValue ?? "open")")
+                // Whether an end is FIN or RST is a matter of what the kernel still had to read.
+                if !wire.hasClosedItself { lines.append("client   connection \(wire.end == nil ? "open" : "closed")") }
                 wire.close()
             }
             let log = await newLogLines(row)
