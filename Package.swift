@@ -183,7 +183,7 @@ let targets: [Target] = [
             "TestSupport",
         ]),
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes", "Reactor", "TestSupport"], data: ["Oracle"]),
-    tests("ProxyTests", "Mesh/ProxyTests", ["Proxy", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
+    tests("ProxyTests", "Mesh/ProxyTests", ["Proxy", "XDS", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),

@@ -5,9 +5,9 @@ import XDS
 /// The proxy as a whole: workers, and the resources that tell them what to do. Each resource is added, updated or removed by
 /// itself, whatever source it comes from.
 ///
-/// Confined to the loop that `start` is called from; workers are reached by message.
-package final class ProxyServer {
-    package let workers: [ProxyWorker]
+/// An actor: configuration comes from several sources, and is applied one change after the other. Workers are reached by message.
+package actor ProxyServer {
+    package nonisolated let workers: [ProxyWorker]
     private let context = BuildContext()
     private var resources = ResourceSet()
     private var listeners: [String: [ProxyListenerReference]] = [:]
