@@ -58,6 +58,10 @@ let targets: [Target] = [
     library("CNetlink", "libnftnl libmnl", "libnftnl-dev libmnl-dev"),
     library("COpenSSL", "openssl", "libssl-dev"),
     library("CNghttp2", "libnghttp2", "libnghttp2-dev"),
+    // C++ behind a C face.
+    .target(
+        name: "CRE2", path: "Sources/CRE2",
+        linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]),
     library("CYAML", "yaml-0.1", "libyaml-dev"),
     library("CSQLite", "sqlite3", "libsqlite3-dev"),
 
@@ -99,7 +103,8 @@ let targets: [Target] = [
     // Mesh: the sidecar and what configures it.
     room("XDS", "Mesh/XDS", ["Bytes", "JSON", "YAML", "Protobuf"], data: ["Protos"]),
     room(
-        "Proxy", "Mesh/Proxy", ["XDS", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux"], hot: true),
+        "Proxy", "Mesh/Proxy", ["XDS", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux", "CRE2"],
+        hot: true),
 
     // DNS: zones, plugins, server.
     room(

@@ -124,6 +124,11 @@ static inline int weft_accept(int fd, struct sockaddr_storage *address, socklen_
     return accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
+/// Whether `text` holds `wanted` somewhere; memmem is a GNU extension that Swift's Glibc does not show.
+static inline int weft_contains(const void *text, size_t length, const void *wanted, size_t wanted_length) {
+    return memmem(text, length, wanted, wanted_length) != NULL;
+}
+
 static inline ssize_t weft_splice(int from, int to, size_t count, unsigned flags) {
     return splice(from, NULL, to, NULL, count, flags);
 }
