@@ -197,7 +197,8 @@ let targets: [Target] = [
         ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
 
     tests(
-        "ProxyOracleTests", "Oracle", ["YAML", "JSON", "Reactor", "Bytes", "CNghttp2", "TestSupport"], data: ["Cases"]),
+        "ProxyOracleTests", "Oracle", ["weft-proxy", "YAML", "JSON", "Reactor", "Bytes", "CNghttp2", "TestSupport"],
+        data: ["Cases"]),
 
     // Benchmarks: one program a subject, one table out.
     benchmark("bench-http", ["HTTP", "Reactor", "Bytes"]),

@@ -4,6 +4,7 @@
 //     WEFT_ENVOY=/path/to/envoy          another Envoy than the one that pip installs
 //     WEFT_ORACLE_SUBJECT=/path/to/proxy another proxy than the weft-proxy that was built; `envoy` proves the harness
 //     WEFT_ORACLE_SCENES=routing,retry   these scenes only
+//     WEFT_ORACLE_CASES=/path/to/cases   other cases than those of this folder
 //     WEFT_ORACLE_SHOW=1                 prints what was seen of every row
 
 import Glibc
@@ -17,31 +18,43 @@ struct OracleTests {
     func scene(_ name: String) async throws {
         guard let contestants = Contestants.found else { return }
         let scene = try Scene(name)
-        try await Turnstile.shared.pass {
-            async let first = Stage.start(scene, contestants.oracle)
-            async let second = Stage.start(scene, contestants.subject)
-            let oracle = try await first
-            let subject: Stage
-            do { subject = try await second } catch {
-                await oracle.stop()
-                throw error
-            }
-            let judge = Judge(oracle: oracle, subject: subject)
-            for row in scene.rows {
-                await report(row, scene) { try await judge.judge(row) }
-                if let obituary = subject.obituary ?? oracle.obituary {
-                    Issue.record("\(scene.name): \(row.name): \(obituary)")
-                    break
-                }
-            }
-            await oracle.stop()
-            await subject.stop()
+        // A scene that is asked for by name is played to its end, pending or not.
+        guard let pending = scene.pending, Scene.named == nil, !Contestants.provesItself else {
+            return try await Turnstile.shared.pass { try await play(scene, contestants, stopsEarly: false) }
+        }
+        await withKnownIssue("\(name): \(pending)") {
+            try await Turnstile.shared.pass { try await play(scene, contestants, stopsEarly: true) }
         }
     }
 
-    private func report(_ row: Row, _ scene: Scene, _ judge: () async throws -> Verdict) async {
+    /// Both proxies, and every row of the scene on them; with `stopsEarly`, up to the first that they differ in.
+    private func play(_ scene: Scene, _ contestants: Contestants, stopsEarly: Bool) async throws {
+        async let first = Stage.start(scene, contestants.oracle)
+        async let second = Stage.start(scene, contestants.subject)
+        let oracle = try await first
+        let subject: Stage
+        do { subject = try await second } catch {
+            await oracle.stop()
+            throw error
+        }
+        let judge = Judge(oracle: oracle, subject: subject)
+        for row in scene.rows {
+            let agrees = await report(row, scene) { try await judge.judge(row) }
+            if let obituary = subject.obituary ?? oracle.obituary {
+                Issue.record("\(scene.name): \(row.name): \(obituary)")
+                break
+            }
+            if stopsEarly, !agrees { break }
+        }
+        await oracle.stop()
+        await subject.stop()
+    }
+
+    private func report(_ row: Row, _ scene: Scene, _ judge: () async throws -> Verdict) async -> Bool {
+        var agrees = false
         func run() async throws {
             let verdict = try await judge()
+            agrees = verdict.agrees
             if Contestants.showsAll { print("== \(scene.name): \(row.name)\n\(verdict.description)") }
             if !verdict.agrees {
                 Issue.record("\(scene.name): \(row.name)  (- Envoy, + weft-proxy)\n\(verdict.description)")
@@ -49,18 +62,17 @@ struct OracleTests {
         }
         if let pending = row.pending, !Contestants.provesItself {
             await withKnownIssue("\(scene.name): \(row.name): \(pending)") { try await run() }
-            return
+            return true
         }
         do { try await run() } catch { Issue.record("\(scene.name): \(row.name): \(error)") }
+        return agrees
     }
 }
 
 extension Scene {
-    static var chosen: [String] {
-        guard let list = Environment["WEFT_ORACLE_SCENES"] else { return names }
-        let chosen = list.split(separator: ",").map(String.init)
-        return names.filter(chosen.contains)
-    }
+    /// The scenes that were asked for by name.
+    static var named: [String]? { Environment["WEFT_ORACLE_SCENES"]?.split(separator: ",").map(String.init) }
+    static var chosen: [String] { named.map { names.filter($0.contains) } ?? names }
 }
 
 /// Who is compared with whom.

@@ -42,8 +42,9 @@ final class ProxyProcess: @unchecked Sendable {
     }
 
     /// Starts it and waits until it is ready. An admin address is added when the config has none.
+    /// A proxy that writes no admin address is ready when it takes connections on all of `ports`.
     static func start(
-        _ program: ProxyProgram, config: String, folder: String, on loop: EventLoop
+        _ program: ProxyProgram, config: String, folder: String, ports: [UInt16], on loop: EventLoop
     ) async throws -> ProxyProcess {
         let file = "\(folder)/config.yaml"
         let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"
@@ -52,9 +53,9 @@ final class ProxyProcess: @unchecked Sendable {
         let process = ProxyProcess(child, loop, folder)
         let isReady = await holds(within: .seconds(60), on: loop) {
             if child.finishedStatus != nil { return true }
-            guard let text = try? Files.readText("\(folder)/admin"),
-                let address = IPEndpoint(text.trimmed)
-            else { return false }
+            guard let text = try? Files.readText("\(folder)/admin"), let address = IPEndpoint(text.trimmed) else {
+                return await process.accepts(ports)
+            }
             process.adminPort = address.port.rawValue
             guard let ready = try? await process.admin("GET", "/ready") else { return false }
             return ready.status == 200
@@ -65,6 +66,15 @@ final class ProxyProcess: @unchecked Sendable {
             throw RowError("\(program.name): \(words)")
         }
         return process
+    }
+
+    private func accepts(_ ports: [UInt16]) async -> Bool {
+        for port in ports {
+            guard let connection = try? await StreamConnection.connect(to: .ip(.loopbackV4, Port(port)), on: loop)
+            else { return false }
+            connection.close()
+        }
+        return true
     }
 
     func stop() async {
@@ -83,6 +93,7 @@ final class ProxyProcess: @unchecked Sendable {
 
     /// One request to the admin port.
     func admin(_ method: String, _ path: String) async throws -> HTTP1Message {
+        guard adminPort != 0 else { throw RowError("the proxy has no admin port") }
         let wire = try Wire(to: adminPort, on: loop)
         defer { wire.close() }
         wire.send(Array("\(method) \(path) HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n".utf8))

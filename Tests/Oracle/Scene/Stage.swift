@@ -60,7 +60,8 @@ final class Stage: @unchecked Sendable {
         silentQueue = try (0..<3).map { [silent, loop] _ in try Wire(to: silent.port, on: loop) }
         do {
             proxy = try await ProxyProcess.start(
-                program, config: Self.filled(scene.config, values), folder: folder, on: loop)
+                program, config: Self.filled(scene.config, values), folder: folder,
+                ports: listeners.map(\.reservation.port), on: loop)
         } catch {
             try? Files.removeTree(folder)
             throw error
