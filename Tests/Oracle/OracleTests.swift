@@ -12,11 +12,11 @@ import Reactor
 import TestSupport
 import Testing
 
-@Suite("Proxy oracle", .enabled(if: Contestants.found != nil, Contestants.absence))
+@Suite("Proxy oracle", .enabled(if: Contestants.areThere, Contestants.absence))
 struct OracleTests {
     @Test("each row of a scene: weft-proxy is seen to do what Envoy does", arguments: Scene.chosen)
     func scene(_ name: String) async throws {
-        guard let contestants = Contestants.found else { return }
+        let contestants = try await Contestants.find()
         let scene = try Scene(name)
         // A scene that is asked for by name is played to its end, pending or not.
         guard let pending = scene.pending, Scene.named == nil, !Contestants.provesItself else {
@@ -80,12 +80,21 @@ struct Contestants {
     var oracle: ProxyProgram
     var subject: ProxyProgram
 
-    static let found: Contestants? = {
-        guard let envoy = EnvoyBinary.path, let subject = subjectPath else { return nil }
-        return Contestants(
-            oracle: ProxyProgram(name: "envoy", path: envoy),
-            subject: ProxyProgram(name: provesItself ? "envoy-again" : "weft-proxy", path: subject))
-    }()
+    /// Both programs, each asked for its flags once.
+    static func find() async throws -> Contestants { try await found.value }
+
+    private static let found = Task<Contestants, any Error> {
+        guard let envoy = EnvoyBinary.path, let subject = subjectPath else { throw RowError("\(absence)") }
+        let group = try EventLoopGroup(count: 1, name: "help")
+        let contestants = try await Contestants(
+            oracle: ProxyProgram(name: "envoy", path: envoy, on: group.all[0]),
+            subject: ProxyProgram(
+                name: provesItself ? "envoy-again" : "weft-proxy", path: subject, on: group.all[0]))
+        await group.shutdown()
+        return contestants
+    }
+
+    static let areThere = EnvoyBinary.path != nil && subjectPath != nil
 
     static let showsAll = Environment["WEFT_ORACLE_SHOW"] != nil
     static let provesItself = Environment["WEFT_ORACLE_SUBJECT"] == "envoy"

@@ -10,12 +10,23 @@ struct ProxyProgram: Sendable {
     var name: String
     var path: String
 
+    /// What it says to `--help`: flags that it does not name are not given to it.
+    private let help: String
+
+    init(name: String, path: String, on loop: EventLoop) async throws {
+        (self.name, self.path) = (name, path)
+        help = try await ChildProcess.run(.init([path, "--help"]), on: loop).text
+    }
+
+    private func known(_ flags: [[String]]) -> [String] { flags.filter { help.contains($0[0]) }.flatMap(\.self) }
+
     func command(_ config: String, folder: String) -> ChildProcess.Configuration {
-        var command = ChildProcess.Configuration([
-            path, "-c", config, "--concurrency", "1", "--disable-hot-restart", "--admin-address-path",
-            "\(folder)/admin",
-            "--file-flush-interval-msec", "5", "--log-path", "\(folder)/proxy.log", "-l", "info",
-        ])
+        var command = ChildProcess.Configuration(
+            [path, "-c", config, "--concurrency", "1"]
+                + known([
+                    ["--disable-hot-restart"], ["--admin-address-path", "\(folder)/admin"],
+                    ["--file-flush-interval-msec", "5"], ["--log-level", "info"],
+                ]))
         command.deathSignal = SIGKILL
         return command
     }
@@ -23,7 +34,8 @@ struct ProxyProgram: Sendable {
     /// `--mode validate`: whether the config was accepted, and what was said.
     func validates(_ config: String, on loop: EventLoop) async throws -> (accepted: Bool, text: String) {
         let output = try await ChildProcess.run(
-            .init([path, "--mode", "validate", "-c", config, "-l", "error"]), on: loop, timeout: .seconds(60))
+            .init([path, "--mode", "validate", "-c", config] + known([["--log-level", "error"]])), on: loop,
+            timeout: .seconds(60))
         return (output.status.isSuccess, output.text + output.errorText)
     }
 }
@@ -49,7 +61,11 @@ final class ProxyProcess: @unchecked Sendable {
         let file = "\(folder)/config.yaml"
         let admin = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"
         try Files.writeAtomically(file, config.hasPrefix("admin:") ? config : admin + config)
-        let child = try ChildProcess(program.command(file, folder: folder), on: loop)
+        let log = open("\(folder)/proxy.log", O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0o600)
+        defer { close(log) }
+        var command = program.command(file, folder: folder)
+        command.descriptors = [1: log, 2: log]
+        let child = try ChildProcess(command, on: loop)
         let process = ProxyProcess(child, loop, folder)
         let isReady = await holds(within: .seconds(60), on: loop) {
             if child.finishedStatus != nil { return true }
