@@ -202,6 +202,7 @@ let targets: [Target] = [
 
     // Benchmarks: one program a subject, one table out.
     benchmark("bench-http", ["HTTP", "Reactor", "Bytes"]),
+    benchmark("bench-tls", ["TLS", "Reactor", "Bytes"]),
     benchmark("bench-api", ["Store", "HTTP", "TLS", "JSON", "Reactor", "Bytes"]),
     benchmark(
         "bench-service-proxy",
