@@ -15,8 +15,8 @@ enum Certificates {
             let certificate = try authority.issue(template, for: key.publicKey)
             try Files.writeAtomically("\(folder)/\(name).pem", certificate.pem)
             try Files.writeAtomically("\(folder)/\(name).key", key.pem)
-            // HAProxy wants both in one file, and pairs files by their endings.
-            try Files.writeAtomically("\(folder)/both.pem.\(name)", certificate.pem + key.pem)
+            // HAProxy wants both in one file.
+            try Files.writeAtomically("\(folder)/\(name).both", certificate.pem + key.pem)
         }
     }
 }

@@ -47,7 +47,7 @@ struct Comparison {
 
     private func measure(_ server: Server, _ load: Load, _ folder: String) async throws -> Double {
         let port = try freePort()
-        var configuration = try server.command(port, folder)
+        var configuration = try server.command(port, folder, key: load.key)
         configuration.deathSignal = SIGKILL
         let child = try ChildProcess(configuration, on: loop)
         do {
@@ -85,7 +85,7 @@ struct Comparison {
 enum Server: String, CaseIterable {
     case weft, nginx, haproxy
 
-    func command(_ port: UInt16, _ folder: String) throws -> ChildProcess.Configuration {
+    func command(_ port: UInt16, _ folder: String, key: String) throws -> ChildProcess.Configuration {
         switch self {
         case .weft:
             return .init(["/proc/self/exe", "serve", "--port", "\(port)", "--folder", folder])
@@ -123,7 +123,7 @@ enum Server: String, CaseIterable {
                   timeout connect 10s
                   timeout server 600s
                 frontend f
-                  bind 127.0.0.1:\(port) ssl crt \(folder)/both.pem backlog 4096
+                  bind 127.0.0.1:\(port) ssl crt \(folder)/\(key).both backlog 4096
                   http-request return status 200 content-type text/plain string "hello, world\\n"
 
                 """)
@@ -147,6 +147,11 @@ enum Load {
         case .requests: "request, kept connection"
         case .idle: "idle connection"
         }
+    }
+
+    /// HAProxy shows a client that asks for no name its first certificate only.
+    var key: String {
+        if case .handshakes(let key, _, _) = self { key } else { "ecdsa" }
     }
 
     var unit: String {
