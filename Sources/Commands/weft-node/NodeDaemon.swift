@@ -9,6 +9,9 @@ import Telemetry
 struct NodeDaemon: Sendable {
     static let version = "v1.36.0+weft"
 
+    /// How long roles may take to end after a signal.
+    private static let farewell: Duration = .seconds(3)
+
     private let options: NodeOptions
     private let group: EventLoopGroup
 
@@ -52,9 +55,14 @@ struct NodeDaemon: Sendable {
             }
             roles.addTask { try await releaseStartupCode(daemon) }
             defer { roles.cancelAll() }
-            do { try await roles.waitForAll() } catch is Ended {}
+            // Not `waitForAll`, which would wait for the others before it told of the one that failed.
+            do {
+                while try await roles.next() != nil {}
+            } catch is Ended {
+                // Watches of processes and of servers may not end by themselves; they end with this program.
+                loop.execute { loop.schedule(after: Self.farewell) { exit(0) } }
+            }
         }
-        // What still runs are watches of processes and of the server, which end with this one.
         exit(0)
     }
 
