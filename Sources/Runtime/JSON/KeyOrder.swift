@@ -2,9 +2,9 @@ import Glibc
 
 /// Order and equality of text by its UTF-8 bytes. Swift's own operators take differently composed text for equal, under
 /// which two keys of an object could be one.
-enum KeyOrder {
+public enum KeyOrder {
     /// Negative, zero or positive as `memcmp`; of two texts that begin alike the shorter comes first.
-    static func compare(_ a: String, _ b: String) -> Int {
+    public static func compare(_ a: String, _ b: String) -> Int {
         let order = a.utf8.withContiguousStorageIfAvailable { x in
             b.utf8.withContiguousStorageIfAvailable { y in compare(x, y) }
         }

@@ -117,8 +117,8 @@ struct YAMLComposer: ~Copyable {
             members.append(Member(key: key, line: keyLine, node: node))
         }
         // Stable, so that of two equal keys the second one is the one that is too much.
-        members.sort { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
-        for (first, second) in zip(members, members.dropFirst()) where first.key.utf8.elementsEqual(second.key.utf8) {
+        members.sort { KeyOrder.compare($0.key, $1.key) < 0 }
+        for (first, second) in zip(members, members.dropFirst()) where KeyOrder.compare(first.key, second.key) == 0 {
             throw YAMLError(
                 "key \"\(first.key)\" is there twice, first in line \(min(first.line, second.line))",
                 line: max(first.line, second.line))

@@ -17,8 +17,12 @@ struct YAMLParser: ~Copyable {
     }
 
     init(_ text: String) throws(YAMLError) {
-        self.text = .allocate(capacity: max(text.utf8.count, 1))
-        _ = self.text.update(from: text.utf8)
+        var text = text
+        self.text = text.withUTF8 { bytes in
+            let copy = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(bytes.count, 1))
+            _ = copy.update(fromContentsOf: bytes)
+            return copy
+        }
         parser = .allocate(capacity: 1)
         guard yaml_parser_initialize(parser) == 1 else {
             parser.deallocate()

@@ -18,13 +18,22 @@ enum YAMLScalar {
     }
 
     private static func number(_ text: String) -> JSONValue? {
-        if let int = Int64(text) { return .int(int) }
-        if text.hasPrefix("0x") { return Int64(text.dropFirst(2), radix: 16).map(JSONValue.int) }
-        if text.hasPrefix("0o") { return Int64(text.dropFirst(2), radix: 8).map(JSONValue.int) }
-        guard text.utf8.allSatisfy({ "0123456789+-.eE".utf8.contains($0) }),
-            text.utf8.contains(where: { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
-            let double = Double(text), double.isFinite
-        else { return nil }
+        // Most of what begins like a number is none: addresses, durations, versions.
+        var isWhole = true
+        for (position, byte) in text.utf8.enumerated() {
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): continue
+            case UInt8(ascii: "+"), UInt8(ascii: "-"): if position > 0 { isWhole = false }
+            case UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"): isWhole = false
+            case UInt8(ascii: "x") where text.hasPrefix("0x"):
+                return Int64(text.dropFirst(2), radix: 16).map(JSONValue.int)
+            case UInt8(ascii: "o") where text.hasPrefix("0o"):
+                return Int64(text.dropFirst(2), radix: 8).map(JSONValue.int)
+            default: return nil
+            }
+        }
+        if isWhole, let int = Int64(text) { return .int(int) }
+        guard let double = Double(text), double.isFinite else { return nil }
         return .double(double)
     }
 

@@ -196,7 +196,7 @@ import Testing
     }
 
     /// Reads everything, as a proxy does that supports all there is.
-    private static func open(_ node: ConfigNode) throws {
+    static func open(_ node: ConfigNode) throws {
         for entry in node.message.entries {
             let field = node.message.type.fields[entry.position]
             switch (field.kind, field.cardinality) {

@@ -47,6 +47,36 @@ import XDS
         for sample in samples { _ = try Self.check(sample) }
     }
 
+    @Test("no prefix of what the library wrote, and no flipped bit in it, does harm to either codec")
+    func damaged() throws {
+        let samples = try Files.readText(Self.folder + "/captured.tsv").split(separator: "\n").compactMap(Sample.init)
+        var random = SplitMix64(seed: UInt64.random(in: 0 ... .max))
+        for sample in samples {
+            let type = try #require(ProtoSchema.envoy.message(sample.name))
+            let text = sample.json.encoded()
+            for count in sample.bytes.indices {
+                _ = try? Message(binary: Array(sample.bytes.prefix(count)), type: type)
+            }
+            for (index, byte) in sample.bytes.enumerated() {
+                var changed = sample.bytes
+                changed[index] = byte ^ (1 << UInt8.random(in: 0..<8, using: &random))
+                guard let read = try? Message(binary: changed, type: type) else { continue }
+                let again = try Message(binary: read.binary(), type: type)
+                #expect(again == read, "\(sample.name) \(Hex.encode(changed))")
+                _ = read.json()
+            }
+            for (index, byte) in text.enumerated() {
+                var changed = text
+                changed[index] = byte ^ (1 << UInt8.random(in: 0..<8, using: &random))
+                guard let json = try? JSONValue.parse(changed), let read = try? Message(json: json, type: type) else {
+                    continue
+                }
+                let again = try Message(binary: read.binary(), type: type)
+                #expect(again.json() == read.json(), "\(sample.name) \(String(decoding: changed, as: UTF8.self))")
+            }
+        }
+    }
+
     private static let library = PythonPackage.folder(
         "xds-protos", "1.85.0", named: "xds-protos", probe: "envoy/config/cluster/v3/cluster_pb2.py",
         with: ["protobuf==7.36.2"])
@@ -58,7 +88,8 @@ import XDS
         let library = try #require(Self.library)
         let scratch = try ScratchFolder()
         let seed = Int.random(in: 1...1_000_000)
-        let names = ProtoSchema.envoy.messageNames
+        // The package's OpenTelemetry is of a time when that had fields that it has no more.
+        let names = ProtoSchema.envoy.messageNames.filter { !$0.hasPrefix("opentelemetry.") }
         try Files.writeAtomically("\(scratch.path)/names", names.joined(separator: "\n"))
         let python = "PYTHONDONTWRITEBYTECODE=1 PYTHONPATH='\(library)' python3 '\(Self.folder)/messages.py'"
         try #require(system("\(python) make \(seed) 3 <'\(scratch.path)/names' >'\(scratch.path)/made'") == 0)

@@ -64,9 +64,9 @@ private struct MessageBinaryReader {
                 continue
             }
             let field = message.type.fields[position]
-            let held = message.take(position)
+            var value = message.take(position)
             path.append(.field(field.name))
-            let value = try merged(held, part, field)
+            try merge(part, into: &value, field)
             path.removeLast()
             message[position] = value
         }
@@ -75,63 +75,68 @@ private struct MessageBinaryReader {
         depth -= 1
     }
 
-    /// The field's value after one more part of it; the value as it was when the part is of another wire type.
-    private mutating func merged(_ held: FieldValue?, _ part: Reader.Field, _ field: FieldType) throws(ConfigError)
-        -> FieldValue?
+    /// Puts one more part of a field to what there is of it; a part of another wire type is passed over.
+    private mutating func merge(_ part: Reader.Field, into value: inout FieldValue?, _ field: FieldType)
+        throws(ConfigError)
     {
         switch field.cardinality {
         case .single:
-            guard let value = try single(held, part, field.kind) else { return skip(held) }
-            return value
+            if let new = try single(value, part, field.kind) { value = new } else { unknown += 1 }
         case .list:
             var elements: [FieldValue] = []
-            if case .list(let held)? = held { elements = held }
-            let before = elements.count
-            if part.wire == .bytes, let wire = field.kind.packedWire {
-                var reader = Reader(part.bytes)
-                while !reader.isAtEnd {
-                    var element = Reader.Field(number: part.number, wire: wire)
-                    element.scalar =
-                        switch wire {
-                        case .fixed32:
-                            UInt64(try located(&reader) { reader throws(ConfigError) in try reader.fixed32() })
-                        case .fixed64: try located(&reader) { reader throws(ConfigError) in try reader.fixed64() }
-                        default: try located(&reader) { reader throws(ConfigError) in try reader.varint() }
-                        }
-                    if let value = try single(nil, element, field.kind) { elements.append(value) }
-                }
-            } else {
-                path.append(.element(before))
-                guard let value = try single(nil, part, field.kind) else {
-                    path.removeLast()
-                    return skip(held)
-                }
-                path.removeLast()
-                elements.append(value)
-            }
-            return .list(elements)
+            if case .list(let held)? = value { elements = held }
+            // Lets go, so that appending does not copy.
+            value = nil
+            try append(part, to: &elements, field)
+            value = .list(elements)
         case .map(let keyType):
-            guard part.wire == .bytes else { return skip(held) }
+            guard part.wire == .bytes else { return unknown += 1 }
             var entries: [MapEntry] = []
-            if case .map(let held)? = held { entries = held }
-            var key: FieldValue?
-            var value: FieldValue?
-            var reader = Reader(part.bytes)
-            while let inner = try next(&reader) {
-                switch inner.number {
-                case 1: key = try single(nil, inner, .scalar(keyType))
-                case 2: value = try single(value, inner, field.kind)
-                default: unknown += 1
-                }
-            }
-            entries.append(MapEntry(key: key ?? keyType.zero, value: value ?? zero(field.kind)))
-            return .map(entries)
+            if case .map(let held)? = value { entries = held }
+            value = nil
+            entries.append(try mapEntry(part.bytes, keyType, field.kind))
+            value = .map(entries)
         }
     }
 
-    private mutating func skip(_ held: FieldValue?) -> FieldValue? {
-        unknown += 1
-        return held
+    private mutating func append(_ part: Reader.Field, to elements: inout [FieldValue], _ field: FieldType)
+        throws(ConfigError)
+    {
+        guard part.wire == .bytes, let wire = field.kind.packedWire else {
+            path.append(.element(elements.count))
+            if let value = try single(nil, part, field.kind) { elements.append(value) } else { unknown += 1 }
+            path.removeLast()
+            return
+        }
+        var reader = Reader(part.bytes)
+        while !reader.isAtEnd {
+            var element = Reader.Field(number: part.number, wire: wire)
+            do throws(ConfigError) {
+                element.scalar =
+                    switch wire {
+                    case .fixed32: UInt64(try reader.fixed32())
+                    case .fixed64: try reader.fixed64()
+                    default: try reader.varint()
+                    }
+            } catch { throw located(error) }
+            if let value = try single(nil, element, field.kind) { elements.append(value) }
+        }
+    }
+
+    private mutating func mapEntry(_ bytes: UnsafeRawBufferPointer, _ keyType: ScalarType, _ kind: FieldKind)
+        throws(ConfigError) -> MapEntry
+    {
+        var key: FieldValue?
+        var value: FieldValue?
+        var reader = Reader(bytes)
+        while let part = try next(&reader) {
+            switch part.number {
+            case 1: key = try single(nil, part, .scalar(keyType))
+            case 2: value = try single(value, part, kind)
+            default: unknown += 1
+            }
+        }
+        return MapEntry(key: key ?? keyType.zero, value: value ?? zero(kind))
     }
 
     /// Nil when the part is of another wire type than the field.
@@ -325,18 +330,14 @@ private struct MessageBinaryReader {
     }
 
     private func next(_ reader: inout Reader) throws(ConfigError) -> Reader.Field? {
-        try located(&reader) { reader throws(ConfigError) in try reader.next() }
+        do throws(ConfigError) { return try reader.next() } catch { throw located(error) }
     }
 
     /// The wire does not know where it is; the reader of messages does.
-    private func located<T>(_ reader: inout Reader, _ read: (inout Reader) throws(ConfigError) -> T) throws(ConfigError)
-        -> T
-    {
-        do { return try read(&reader) } catch {
-            var error = error
-            error.path = ConfigPath(path)
-            throw error
-        }
+    private func located(_ error: ConfigError) -> ConfigError {
+        var error = error
+        error.path = ConfigPath(path)
+        return error
     }
 
     private func error(_ reason: String) -> ConfigError { ConfigError(ConfigPath(path), reason) }

@@ -6,7 +6,7 @@ extension ConfigNode {
     public func message(_ name: String) -> ConfigNode? {
         guard let value = value(name) else { return nil }
         guard case .message(let message) = value else { return mismatch(name) }
-        return child(message, [.field(name)])
+        return child(message, Place(.field(name, of: place)))
     }
 
     /// What is built from a message; nil when absent.
@@ -19,7 +19,7 @@ extension ConfigNode {
     public func messages(_ name: String) -> [ConfigNode] {
         elements(name).enumerated().compactMap { index, element in
             guard case .message(let message) = element else { return mismatch(name) }
-            return child(message, [.field(name), .element(index)])
+            return child(message, Place(.element(index, ofField: name, of: place)))
         }
     }
 
@@ -35,7 +35,7 @@ extension ConfigNode {
             guard case (.string(let key), .message(let message)) = (entry.key, entry.value) else {
                 return mismatch(name)
             }
-            return (key, child(message, [.field(name), .key(key)]))
+            return (key, child(message, Place(.entry(key, ofField: name, of: place))))
         }
     }
 
@@ -53,13 +53,15 @@ extension ConfigNode {
 
     // MARK: Messages that say their type
 
-    /// The message in an `Any`; nil when absent. A `TypedStruct` in it is read as the message that it names. Switch over
+    /// The message in an `Any`; nil when absent, or when it is there and names no type. A `TypedStruct` in it is read as the message that it names. Switch over
     /// the node's `typeName`.
     /// - Throws: When the type is not known here, when the bytes are no such message, or when a rule of the API is broken.
     public func typed(_ name: String) throws(ConfigError) -> ConfigNode? {
         guard let value = value(name) else { return nil }
         guard case .any(let packed) = value else { return mismatch(name) }
-        return try unpack(packed, [.field(name)])
+        // Control planes write an empty one where only its presence counts, as in a route's `FilterConfig`.
+        if packed.typeURL.isEmpty, packed.isEmpty { return nil }
+        return try unpack(packed, Place(.field(name, of: place)))
     }
 
     /// The messages of a list of `Any`.
@@ -67,7 +69,7 @@ extension ConfigNode {
         var nodes: [ConfigNode] = []
         for (index, element) in elements(name).enumerated() {
             guard case .any(let packed) = element else { return mismatch(name) ?? [] }
-            nodes.append(try unpack(packed, [.field(name), .element(index)]))
+            nodes.append(try unpack(packed, Place(.element(index, ofField: name, of: place))))
         }
         return nodes
     }
@@ -79,7 +81,7 @@ extension ConfigNode {
             guard case (.string(let key), .any(let packed)) = (entry.key, entry.value) else {
                 return mismatch(name) ?? []
             }
-            nodes.append((key, try unpack(packed, [.field(name), .key(key)])))
+            nodes.append((key, try unpack(packed, Place(.entry(key, ofField: name, of: place)))))
         }
         return nodes
     }
@@ -90,9 +92,8 @@ extension ConfigNode {
         return PackedMessage.typeName(ofURL: packed.typeURL) ?? packed.typeURL
     }
 
-    private func unpack(_ packed: PackedMessage, _ steps: [ConfigPath.Step]) throws(ConfigError) -> ConfigNode {
+    private func unpack(_ packed: PackedMessage, _ place: Place) throws(ConfigError) -> ConfigNode {
         let schema = message.type.schema
-        let place = Place(place, steps)
         do throws(ConfigError) {
             var message = try packed.message(schema: schema, path: place.path)
             if let (url, json) = message.typedStruct {
@@ -102,7 +103,7 @@ extension ConfigNode {
                 message = try Message(json: json, type: type, at: place.path)
             }
             try MessageValidator.validate(message, at: place.path)
-            return child(message, steps)
+            return child(message, place)
         } catch { throw text.locating(error) }
     }
 }

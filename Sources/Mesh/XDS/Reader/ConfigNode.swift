@@ -17,30 +17,8 @@
 public final class ConfigNode {
     public let message: Message
     let place: Place
-    let text: ConfigText
     private var wasRead: UInt128 = 0
     private var children: [ConfigNode] = []
-
-    /// How one gets here from the root; shared by all that is below.
-    final class Place {
-        let parent: Place?
-        let steps: [ConfigPath.Step]
-
-        init(_ parent: Place?, _ steps: [ConfigPath.Step]) {
-            self.parent = parent
-            self.steps = steps
-        }
-
-        var path: ConfigPath {
-            var reversed: [[ConfigPath.Step]] = []
-            var place: Place? = self
-            while let here = place {
-                reversed.append(here.steps)
-                place = here.parent
-            }
-            return ConfigPath(reversed.reversed().flatMap { $0 })
-        }
-    }
 
     /// The root of a configuration. Checks the API's rules of all of the message, but for what is packed within it:
     /// that is checked when it is read.
@@ -48,19 +26,20 @@ public final class ConfigNode {
         throws(ConfigError)
     {
         do throws(ConfigError) { try MessageValidator.validate(message, at: path) } catch { throw text.locating(error) }
-        self.init(message, Place(nil, path.steps), text)
+        self.init(message, Place(.root(text, path)))
     }
 
-    init(_ message: Message, _ place: Place, _ text: ConfigText) {
+    init(_ message: Message, _ place: Place) {
         self.message = message
         self.place = place
-        self.text = text
     }
 
     /// The full name of the message: what one switches over after `typed`.
     public var typeName: String { message.type.name }
 
     public var path: ConfigPath { place.path }
+
+    var text: ConfigText { place.text }
 
     // MARK: Errors
 
@@ -106,8 +85,8 @@ public final class ConfigNode {
     }
 
     /// A node below this one, which `finish()` will visit.
-    func child(_ message: Message, _ steps: [ConfigPath.Step]) -> ConfigNode {
-        let node = ConfigNode(message, Place(place, steps), text)
+    func child(_ message: Message, _ place: Place) -> ConfigNode {
+        let node = ConfigNode(message, place)
         children.append(node)
         return node
     }

@@ -12,15 +12,15 @@ source_info	5	m12
 expr_version	6	s
 =cel.expr.Constant
 ?constant_kind
-null_value	1	e107	0
+null_value	1	e120	0
 bool_value	2	b	0
 int64_value	3	l	0
 uint64_value	4	v	0
 double_value	5	d	0
 string_value	6	s	0
 bytes_value	7	y	0
-duration_value	8	m789	0
-timestamp_value	9	m797	0
+duration_value	8	m911	0
+timestamp_value	9	m919	0
 =cel.expr.Expr
 ?expr_kind
 id	2	l
@@ -86,8 +86,8 @@ major	1	l
 minor	2	l
 =cel.expr.Type
 ?type_kind
-dyn	1	m790	0
-null	2	e107	0
+dyn	1	m912	0
+null	2	e120	0
 primitive	3	e1	0
 wrapper	4	e1	0
 well_known	5	e2	0
@@ -97,7 +97,7 @@ function	8	m17	0
 message_type	9	s	0
 type_param	10	s	0
 type	11	m15	0
-error	12	m790	0
+error	12	m912	0
 abstract_type	14	m16	0
 =cel.expr.Type.AbstractType
 name	1	s
@@ -112,7 +112,7 @@ key_type	1	m15
 value_type	2	m15
 =envoy.admin.v3.BootstrapConfigDump
 bootstrap	1	m79
-last_updated	2	m797
+last_updated	2	m919
 =envoy.admin.v3.Certificate
 ca_cert	1	*m22
 cert_chain	2	*m22
@@ -121,20 +121,20 @@ path	1	s
 serial_number	2	s
 subject_alt_names	3	*m58
 days_until_expiration	4	v
-valid_from	5	m797
-expiration_time	6	m797
+valid_from	5	m919
+expiration_time	6	m919
 ocsp_details	7	m23
 =envoy.admin.v3.CertificateDetails.OcspDetails
-valid_from	1	m797
-expiration	2	m797
+valid_from	1	m919
+expiration	2	m919
 =envoy.admin.v3.Certificates
 certificates	1	*m21
 =envoy.admin.v3.ClusterStatus
 name	1	s
 added_via_api	2	b
-success_rate_ejection_threshold	3	m762
+success_rate_ejection_threshold	3	m884
 host_statuses	4	*m38
-local_origin_success_rate_ejection_threshold	5	m762
+local_origin_success_rate_ejection_threshold	5	m884
 circuit_breakers	6	m99
 observability_name	7	s
 eds_service_name	8	s
@@ -147,13 +147,13 @@ dynamic_active_clusters	3	*m28
 dynamic_warming_clusters	4	*m28
 =envoy.admin.v3.ClustersConfigDump.DynamicCluster
 version_info	1	s
-cluster	2	m785
-last_updated	3	m797
+cluster	2	m907
+last_updated	3	m919
 error_state	4	m61
 client_status	5	e3
 =envoy.admin.v3.ClustersConfigDump.StaticCluster
-cluster	1	m785
-last_updated	2	m797
+cluster	1	m907
+last_updated	2	m919
 =envoy.admin.v3.CommandLineOptions
 base_id	1	v
 concurrency	2	u
@@ -169,9 +169,9 @@ log_path	11	s
 service_cluster	13	s
 service_node	14	s
 service_zone	15	s
-file_flush_interval	16	m789
-drain_time	17	m789
-parent_shutdown_time	18	m789
+file_flush_interval	16	m911
+drain_time	17	m911
+parent_shutdown_time	18	m911
 mode	19	e6
 disable_hot_restart	22	b
 enable_mutex_tracing	23	b
@@ -195,13 +195,13 @@ skip_deprecated_logs	41	b
 file_flush_min_size	42	u
 log_stacktrace_single_entry	43	b
 =envoy.admin.v3.ConfigDump
-configs	1	*m785
+configs	1	*m907
 =envoy.admin.v3.EcdsConfigDump
 ecds_filters	1	*m33
 =envoy.admin.v3.EcdsConfigDump.EcdsFilterConfig
 version_info	1	s
-ecds_filter	2	m785
-last_updated	3	m797
+ecds_filter	2	m907
+last_updated	3	m919
 error_state	4	m61
 client_status	5	e3
 =envoy.admin.v3.EndpointsConfigDump
@@ -209,13 +209,13 @@ static_endpoint_configs	2	*m36
 dynamic_endpoint_configs	3	*m35
 =envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig
 version_info	1	s
-endpoint_config	2	m785
-last_updated	3	m797
+endpoint_config	2	m907
+last_updated	3	m919
 error_state	4	m61
 client_status	5	e3
 =envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig
-endpoint_config	1	m785
-last_updated	2	m797
+endpoint_config	1	m907
+last_updated	2	m919
 =envoy.admin.v3.HostHealthStatus
 failed_active_health_check	1	b
 failed_outlier_check	2	b
@@ -227,19 +227,19 @@ excluded_via_immediate_hc_fail	7	b
 active_hc_timeout	8	b
 failed_degraded_outlier_detection	9	b
 =envoy.admin.v3.HostStatus
-address	1	m137
+address	1	m146
 stats	2	*m57
 health_status	3	m37
-success_rate	4	m762
+success_rate	4	m884
 weight	5	u
 hostname	6	s
 priority	7	u
-local_origin_success_rate	8	m762
-locality	9	m199
+local_origin_success_rate	8	m884
+locality	9	m208
 =envoy.admin.v3.ListenerStatus
 name	1	s
-local_address	2	m137
-additional_local_addresses	3	*m137
+local_address	2	m146
+additional_local_addresses	3	*m146
 =envoy.admin.v3.Listeners
 listener_statuses	1	*m39
 =envoy.admin.v3.ListenersConfigDump
@@ -255,11 +255,11 @@ error_state	5	m61
 client_status	6	e3
 =envoy.admin.v3.ListenersConfigDump.DynamicListenerState
 version_info	1	s
-listener	2	m785
-last_updated	3	m797
+listener	2	m907
+last_updated	3	m919
 =envoy.admin.v3.ListenersConfigDump.StaticListener
-listener	1	m785
-last_updated	2	m797
+listener	1	m907
+last_updated	2	m919
 =envoy.admin.v3.Memory
 allocated	1	v
 heap_size	2	v
@@ -276,27 +276,27 @@ static_route_configs	2	*m49
 dynamic_route_configs	3	*m48
 =envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig
 version_info	1	s
-route_config	2	m785
-last_updated	3	m797
+route_config	2	m907
+last_updated	3	m919
 error_state	4	m61
 client_status	5	e3
 =envoy.admin.v3.RoutesConfigDump.StaticRouteConfig
-route_config	1	m785
-last_updated	2	m797
+route_config	1	m907
+last_updated	2	m919
 =envoy.admin.v3.ScopedRoutesConfigDump
 inline_scoped_route_configs	1	*m52
 dynamic_scoped_route_configs	2	*m51
 =envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs
 name	1	s
 version_info	2	s
-scoped_route_configs	3	*m785
-last_updated	4	m797
+scoped_route_configs	3	*m907
+last_updated	4	m919
 error_state	5	m61
 client_status	6	e3
 =envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs
 name	1	s
-scoped_route_configs	2	*m785
-last_updated	3	m797
+scoped_route_configs	2	*m907
+last_updated	3	m919
 =envoy.admin.v3.SecretsConfigDump
 static_secrets	1	*m55
 dynamic_active_secrets	2	*m54
@@ -304,22 +304,22 @@ dynamic_warming_secrets	3	*m54
 =envoy.admin.v3.SecretsConfigDump.DynamicSecret
 name	1	s
 version_info	2	s
-last_updated	3	m797
-secret	4	m785
+last_updated	3	m919
+secret	4	m907
 error_state	5	m61
 client_status	6	e3
 =envoy.admin.v3.SecretsConfigDump.StaticSecret
 name	1	s
-last_updated	2	m797
-secret	3	m785
+last_updated	2	m919
+secret	3	m907
 =envoy.admin.v3.ServerInfo
 version	1	s
 state	2	e7
-uptime_current_epoch	3	m789
-uptime_all_epochs	4	m789
+uptime_current_epoch	3	m911
+uptime_all_epochs	4	m911
 hot_restart_version	5	s
 command_line_options	6	m30
-node	7	m201
+node	7	m210
 hot_restart_initializing	8	b
 =envoy.admin.v3.SimpleMetric
 type	1	e8
@@ -336,15 +336,15 @@ unready_targets_dumps	1	*m60
 name	1	s
 target_names	2	*s
 =envoy.admin.v3.UpdateFailureState
-failed_configuration	1	m785
-last_update_attempt	2	m797
+failed_configuration	1	m907
+last_update_attempt	2	m919
 details	3	s
 version_info	4	s
 =envoy.config.accesslog.v3.AccessLog
 ?config_type
 name	1	s
 filter	2	m63
-typed_config	4	m785	0
+typed_config	4	m907	0
 =envoy.config.accesslog.v3.AccessLogFilter
 ?filter_specifier	!
 status_code_filter	1	m76	0
@@ -364,24 +364,24 @@ log_type_filter	13	m70	0
 filters	1	*m63		minitems=2
 =envoy.config.accesslog.v3.ComparisonFilter
 op	1	e9		defined
-value	2	m220		required
+value	2	m229		required
 =envoy.config.accesslog.v3.DurationFilter
 comparison	1	m65		required
 =envoy.config.accesslog.v3.ExtensionFilter
 ?config_type
 name	1	s
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.accesslog.v3.GrpcStatusFilter
 statuses	1	*e10		each.defined
 exclude	2	b
 =envoy.config.accesslog.v3.HeaderFilter
-header	1	m312		required
+header	1	m321		required
 =envoy.config.accesslog.v3.LogTypeFilter
-types	1	*e52		each.defined
+types	1	*e54		each.defined
 exclude	2	b
 =envoy.config.accesslog.v3.MetadataFilter
-matcher	1	m729
-match_if_key_not_found	2	m786
+matcher	1	m851
+match_if_key_not_found	2	m908
 =envoy.config.accesslog.v3.NotHealthCheckFilter
 =envoy.config.accesslog.v3.OrFilter
 filters	2	*m63		minitems=2
@@ -389,7 +389,7 @@ filters	2	*m63		minitems=2
 flags	1	*s		each.in=LH|UH|UT|LR|UR|UF|UC|UO|NR|DI|FI|RL|UAEX|RLSE|DC|URX|SI|IH|DPE|UMSDR|RFCF|NFCF|DT|UPE|NC|OM|DF|DO|DR|UDO
 =envoy.config.accesslog.v3.RuntimeFilter
 runtime_key	1	s		min=1
-percent_sampled	2	m755
+percent_sampled	2	m877
 use_independent_randomness	3	b
 =envoy.config.accesslog.v3.StatusCodeFilter
 comparison	1	m65		required
@@ -397,101 +397,101 @@ comparison	1	m65		required
 =envoy.config.bootstrap.v3.Admin
 access_log_path	1	s
 profile_path	2	s
-address	3	m137
-socket_options	4	*m226
+address	3	m146
+socket_options	4	*m235
 access_log	5	*m62
 ignore_global_conn_limit	6	b
-allow_paths	7	*m737
+allow_paths	7	*m859
 =envoy.config.bootstrap.v3.Bootstrap
 ?stats_flush
 ?stats_eviction
-node	1	m201
+node	1	m210
 static_resources	2	m85
 dynamic_resources	3	m83
 cluster_manager	4	m86
 flags_path	5	s
-stats_sinks	6	*m279
-stats_flush_interval	7	m789		lt=300000000000 ge=1000000
+stats_sinks	6	*m288
+stats_flush_interval	7	m911		lt=300000000000 ge=1000000
 watchdog	8	m96
-tracing	9	m371
+tracing	9	m397
 admin	12	m78
-stats_config	13	m277
-hds_config	14	m141
-overload_manager	15	m285
+stats_config	13	m286
+hds_config	14	m150
+overload_manager	15	m294
 enable_dispatcher_stats	16	b
 layered_runtime	17	m90
 header_prefix	18	s
-stats_server_version_override	19	m799
+stats_server_version_override	19	m921
 use_tcp_for_dns_lookups	20	b
-bootstrap_extensions	21	*m236
-config_sources	22	*m148
-default_config_source	23	m148
+bootstrap_extensions	21	*m245
+config_sources	22	*m157
+default_config_source	23	m157
 default_socket_interface	24	s
-certificate_provider_instances	25	%sm236
+certificate_provider_instances	25	%sm245
 node_context_params	26	*s
 watchdogs	27	m98
 fatal_actions	28	*m89
 stats_flush_on_admin	29	b	0	const=1
-dns_resolution_config	30	m151
-typed_dns_resolver_config	31	m236
+dns_resolution_config	30	m160
+typed_dns_resolver_config	31	m245
 inline_headers	32	*m88
 perf_tracing_file_path	33	s
-default_regex_engine	34	m236
-xds_delegate_extension	35	m236
-xds_config_tracker_extension	36	m236
-listener_manager	37	m236
+default_regex_engine	34	m245
+xds_delegate_extension	35	m245
+xds_config_tracker_extension	36	m245
+listener_manager	37	m245
 application_log_config	38	m80
 deferred_stat_options	39	m82
 grpc_async_client_manager_config	40	m84
 memory_allocator_manager	41	m91
-stats_eviction_interval	42	m789	1	ge=1000000
+stats_eviction_interval	42	m911	1	ge=1000000
 enable_worker_cpu_affinity	43	b
 =envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig
 log_format	1	m81
 =envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat
 ?log_format	!
-json_format	1	m796	0
+json_format	1	m918	0
 text_format	2	s	0
 =envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions
 enable_deferred_creation_stats	1	b
 =envoy.config.bootstrap.v3.Bootstrap.DynamicResources
-lds_config	1	m148
-cds_config	2	m148
-ads_config	3	m141
+lds_config	1	m157
+cds_config	2	m157
+ads_config	3	m150
 lds_resources_locator	5	s
 cds_resources_locator	6	s
 =envoy.config.bootstrap.v3.Bootstrap.GrpcAsyncClientManagerConfig
-max_cached_entry_idle_duration	1	m789		ge=5000000000
+max_cached_entry_idle_duration	1	m911		ge=5000000000
 =envoy.config.bootstrap.v3.Bootstrap.StaticResources
-listeners	1	*m261
+listeners	1	*m270
 clusters	2	*m102
-secrets	3	*m660
+secrets	3	*m771
 =envoy.config.bootstrap.v3.ClusterManager
 local_cluster_name	1	s
 outlier_detection	2	m87
-upstream_bind_config	3	m144
-load_stats_config	4	m141
+upstream_bind_config	3	m153
+load_stats_config	4	m150
 enable_deferred_cluster_creation	5	b
 =envoy.config.bootstrap.v3.ClusterManager.OutlierDetection
 event_log_path	1	s
-event_service	2	m154
+event_service	2	m163
 =envoy.config.bootstrap.v3.CustomInlineHeader
 inline_header_name	1	s		min=1 headernamelax
 inline_header_type	2	e11		defined
 =envoy.config.bootstrap.v3.FatalAction
-config	1	m236
+config	1	m245
 =envoy.config.bootstrap.v3.LayeredRuntime
 layers	1	*m92
 =envoy.config.bootstrap.v3.MemoryAllocatorManager
 bytes_to_release	1	v
-memory_release_interval	2	m789
-soft_memory_limit_bytes	3	m799
-max_per_cpu_cache_size_bytes	4	m798
+memory_release_interval	2	m911
+soft_memory_limit_bytes	3	m921
+max_per_cpu_cache_size_bytes	4	m920
 max_unfreed_memory_bytes	5	v
 =envoy.config.bootstrap.v3.RuntimeLayer
 ?layer_specifier	!
 name	1	s		min=1
-static_layer	2	m796	0
+static_layer	2	m918	0
 disk_layer	3	m94	0
 admin_layer	4	m93	0
 rtds_layer	5	m95	0
@@ -502,17 +502,17 @@ append_service_cluster	2	b
 subdirectory	3	s
 =envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer
 name	1	s
-rtds_config	2	m148
+rtds_config	2	m157
 =envoy.config.bootstrap.v3.Watchdog
-miss_timeout	1	m789
-megamiss_timeout	2	m789
-kill_timeout	3	m789
-multikill_timeout	4	m789
-multikill_threshold	5	m762
-max_kill_timeout_jitter	6	m789		ge=0
+miss_timeout	1	m911
+megamiss_timeout	2	m911
+kill_timeout	3	m911
+multikill_timeout	4	m911
+multikill_threshold	5	m884
+max_kill_timeout_jitter	6	m911		ge=0
 actions	7	*m97
 =envoy.config.bootstrap.v3.Watchdog.WatchdogAction
-config	1	m236
+config	1	m245
 event	2	e12		defined
 =envoy.config.bootstrap.v3.Watchdogs
 main_thread_watchdog	1	m96
@@ -522,104 +522,104 @@ thresholds	1	*m100
 per_host_thresholds	2	*m100
 =envoy.config.cluster.v3.CircuitBreakers.Thresholds
 priority	1	e31		defined
-max_connections	2	m798
-max_pending_requests	3	m798
-max_requests	4	m798
-max_retries	5	m798
+max_connections	2	m920
+max_pending_requests	3	m920
+max_requests	4	m920
+max_retries	5	m920
 track_remaining	6	b
-max_connection_pools	7	m798
+max_connection_pools	7	m920
 retry_budget	8	m101
 =envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget
-budget_percent	1	m762
-min_retry_concurrency	2	m798
-budget_interval	3	m789
+budget_percent	1	m884
+min_retry_concurrency	2	m920
+budget_interval	3	m911
 =envoy.config.cluster.v3.Cluster
 ?cluster_discovery_type
 ?lb_config
 name	1	s		min=1
 type	2	e14	0	defined
 eds_cluster_config	3	m108
-connect_timeout	4	m789		gt=0
-per_connection_buffer_limit_bytes	5	m798
+connect_timeout	4	m911		gt=0
+per_connection_buffer_limit_bytes	5	m920
 lb_policy	6	e16		defined
-health_checks	8	*m176		maxitems=8
-max_requests_per_connection	9	m798
+health_checks	8	*m185		maxitems=8
+max_requests_per_connection	9	m920
 circuit_breakers	10	m99
-http_protocol_options	13	m184
-http2_protocol_options	14	m187
-dns_refresh_rate	16	m789		gt=1000000
+http_protocol_options	13	m193
+http2_protocol_options	14	m196
+dns_refresh_rate	16	m911		gt=1000000
 dns_lookup_family	17	e15		defined
-dns_resolvers	18	*m137
+dns_resolvers	18	*m146
 outlier_detection	19	m124
-cleanup_interval	20	m789		gt=0
-upstream_bind_config	21	m144
+cleanup_interval	20	m911		gt=0
+upstream_bind_config	21	m153
 lb_subset_config	22	m109
 ring_hash_lb_config	23	m117	1
-transport_socket	24	m235
-metadata	25	m200
+transport_socket	24	m244
+metadata	25	m209
 protocol_selection	26	e13
 common_lb_config	27	m103
 alt_stat_name	28	s
-common_http_protocol_options	29	m190
+common_http_protocol_options	29	m199
 upstream_connection_options	30	m126
 close_connections_on_host_health_failure	31	b
 ignore_health_on_host_removal	32	b
-load_assignment	33	m240
+load_assignment	33	m249
 original_dst_lb_config	34	m113	1
-typed_extension_protocol_options	36	%sm785
+typed_extension_protocol_options	36	%sm907
 least_request_lb_config	37	m111	1
 cluster_type	38	m107	0
 respect_dns_ttl	39	b
 filters	40	*m121
 load_balancing_policy	41	m122
-lrs_server	42	m148
+lrs_server	42	m157
 transport_socket_matches	43	*m120
 dns_failure_refresh_rate	44	m116
 use_tcp_for_dns_lookups	45	b
-upstream_http_protocol_options	46	m238
+upstream_http_protocol_options	46	m247
 track_timeout_budgets	47	b
-upstream_config	48	m236
+upstream_config	48	m245
 track_cluster_stats	49	m125
 preconnect_policy	50	m114
 connection_pool_per_downstream_connection	51	b
 maglev_lb_config	52	m112	1
-dns_resolution_config	53	m151
-wait_for_warm_on_init	54	m786
-typed_dns_resolver_config	55	m236
+dns_resolution_config	53	m160
+wait_for_warm_on_init	54	m908
+typed_dns_resolver_config	55	m245
 round_robin_lb_config	56	m118	1
 lrs_report_endpoint_metrics	57	*s
-dns_jitter	58	m789		ge=0
-transport_socket_matcher	59	m817
-per_connection_buffer_high_watermark_timeout	60	m789		ge=0
-stats_matcher	61	m278
+dns_jitter	58	m911		ge=0
+transport_socket_matcher	59	m993
+per_connection_buffer_high_watermark_timeout	60	m911		ge=0
+stats_matcher	61	m287
 queuing_policies	62	m115
 =envoy.config.cluster.v3.Cluster.CommonLbConfig
 ?locality_config_specifier
-healthy_panic_threshold	1	m762
+healthy_panic_threshold	1	m884
 zone_aware_lb_config	2	m106	0
 locality_weighted_lb_config	3	m105	0
-update_merge_window	4	m789
+update_merge_window	4	m911
 ignore_new_hosts_until_first_hc	5	b
 close_connections_on_host_set_change	6	b
 consistent_hashing_lb_config	7	m104
-override_host_status	8	m183
+override_host_status	8	m192
 =envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig
 use_hostname_for_hashing	1	b
-hash_balance_factor	2	m798		ge=100
+hash_balance_factor	2	m920		ge=100
 =envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig
 =envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig
-routing_enabled	1	m762
-min_cluster_size	2	m799
+routing_enabled	1	m884
+min_cluster_size	2	m921
 fail_traffic_on_panic	3	b
 =envoy.config.cluster.v3.Cluster.CustomClusterType
 name	1	s		min=1
-typed_config	2	m785
+typed_config	2	m907
 =envoy.config.cluster.v3.Cluster.EdsClusterConfig
-eds_config	1	m148
+eds_config	1	m157
 service_name	2	s
 =envoy.config.cluster.v3.Cluster.LbSubsetConfig
 fallback_policy	1	e17		defined
-default_subset	2	m796
+default_subset	2	m918
 subset_selectors	3	*m110
 locality_weight_aware	4	b
 scale_locality_weight	5	b
@@ -632,87 +632,87 @@ fallback_policy	2	e19		defined
 fallback_keys_subset	3	*s
 single_host_per_subset	4	b
 =envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
-choice_count	1	m798		ge=2
-active_request_bias	2	m216
+choice_count	1	m920		ge=2
+active_request_bias	2	m225
 slow_start_config	3	m119
 =envoy.config.cluster.v3.Cluster.MaglevLbConfig
-table_size	1	m799		le=5000011
+table_size	1	m921		le=5000011
 =envoy.config.cluster.v3.Cluster.OriginalDstLbConfig
 use_http_header	1	b
 http_header_name	2	s
-upstream_port_override	3	m798		le=65535
-metadata_key	4	m742
+upstream_port_override	3	m920		le=65535
+metadata_key	4	m864
 =envoy.config.cluster.v3.Cluster.PreconnectPolicy
-per_upstream_preconnect_ratio	1	m788		le=3.0 ge=1.0
-predictive_preconnect_ratio	2	m788		le=3.0 ge=1.0
-preconnect_enabled_metadata	3	m729
+per_upstream_preconnect_ratio	1	m910		le=3.0 ge=1.0
+predictive_preconnect_ratio	2	m910		le=3.0 ge=1.0
+preconnect_enabled_metadata	3	m851
 =envoy.config.cluster.v3.Cluster.QueuingPolicies
-pending_rq_policy	1	m236
+pending_rq_policy	1	m245
 =envoy.config.cluster.v3.Cluster.RefreshRate
-base_interval	1	m789		required gt=1000000
-max_interval	2	m789		gt=1000000
+base_interval	1	m911		required gt=1000000
+max_interval	2	m911		gt=1000000
 =envoy.config.cluster.v3.Cluster.RingHashLbConfig
-minimum_ring_size	1	m799		le=8388608
+minimum_ring_size	1	m921		le=8388608
 hash_function	3	e20		defined
-maximum_ring_size	4	m799		le=8388608
+maximum_ring_size	4	m921		le=8388608
 =envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
 slow_start_config	1	m119
 =envoy.config.cluster.v3.Cluster.SlowStartConfig
-slow_start_window	1	m789
-aggression	2	m216
-min_weight_percent	3	m762
+slow_start_window	1	m911
+aggression	2	m225
+min_weight_percent	3	m884
 =envoy.config.cluster.v3.Cluster.TransportSocketMatch
 name	1	s		min=1
-match	2	m796
-transport_socket	3	m235
+match	2	m918
+transport_socket	3	m244
 =envoy.config.cluster.v3.Filter
 name	1	s		min=1
-typed_config	2	m785
-config_discovery	3	m156
+typed_config	2	m907
+config_discovery	3	m165
 =envoy.config.cluster.v3.LoadBalancingPolicy
 policies	1	*m123
 =envoy.config.cluster.v3.LoadBalancingPolicy.Policy
-typed_extension_config	4	m236
+typed_extension_config	4	m245
 =envoy.config.cluster.v3.OutlierDetection
-consecutive_5xx	1	m798
-interval	2	m789		gt=0
-base_ejection_time	3	m789		gt=0
-max_ejection_percent	4	m798		le=100
-enforcing_consecutive_5xx	5	m798		le=100
-enforcing_success_rate	6	m798		le=100
-success_rate_minimum_hosts	7	m798
-success_rate_request_volume	8	m798
-success_rate_stdev_factor	9	m798
-consecutive_gateway_failure	10	m798
-enforcing_consecutive_gateway_failure	11	m798		le=100
+consecutive_5xx	1	m920
+interval	2	m911		gt=0
+base_ejection_time	3	m911		gt=0
+max_ejection_percent	4	m920		le=100
+enforcing_consecutive_5xx	5	m920		le=100
+enforcing_success_rate	6	m920		le=100
+success_rate_minimum_hosts	7	m920
+success_rate_request_volume	8	m920
+success_rate_stdev_factor	9	m920
+consecutive_gateway_failure	10	m920
+enforcing_consecutive_gateway_failure	11	m920		le=100
 split_external_local_origin_errors	12	b
-consecutive_local_origin_failure	13	m798
-enforcing_consecutive_local_origin_failure	14	m798		le=100
-enforcing_local_origin_success_rate	15	m798		le=100
-failure_percentage_threshold	16	m798		le=100
-enforcing_failure_percentage	17	m798		le=100
-enforcing_failure_percentage_local_origin	18	m798		le=100
-failure_percentage_minimum_hosts	19	m798
-failure_percentage_request_volume	20	m798
-max_ejection_time	21	m789		gt=0
-max_ejection_time_jitter	22	m789
-successful_active_health_check_uneject_host	23	m786
-monitors	24	*m236
-always_eject_one_host	25	m786
-detect_degraded_hosts	26	m786
+consecutive_local_origin_failure	13	m920
+enforcing_consecutive_local_origin_failure	14	m920		le=100
+enforcing_local_origin_success_rate	15	m920		le=100
+failure_percentage_threshold	16	m920		le=100
+enforcing_failure_percentage	17	m920		le=100
+enforcing_failure_percentage_local_origin	18	m920		le=100
+failure_percentage_minimum_hosts	19	m920
+failure_percentage_request_volume	20	m920
+max_ejection_time	21	m911		gt=0
+max_ejection_time_jitter	22	m911
+successful_active_health_check_uneject_host	23	m908
+monitors	24	*m245
+always_eject_one_host	25	m908
+detect_degraded_hosts	26	m908
 =envoy.config.cluster.v3.TrackClusterStats
 timeout_budgets	1	b
 request_response_sizes	2	b
 per_endpoint_stats	3	b
 =envoy.config.cluster.v3.UpstreamConnectionOptions
-tcp_keepalive	1	m232
+tcp_keepalive	1	m241
 set_local_interface_name_on_upstream_connections	2	b
 happy_eyeballs_config	3	m127
 =envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig
 first_address_family_version	1	e21
-first_address_family_count	2	m798		ge=1
+first_address_family_count	2	m920		ge=1
 =envoy.config.common.key_value.v3.KeyValueStoreConfig
-config	1	m236		required
+config	1	m245		required
 =envoy.config.common.matcher.v3.HttpGenericBodyMatch
 bytes_limit	1	u
 patterns	2	*m130		minitems=1
@@ -721,7 +721,7 @@ patterns	2	*m130		minitems=1
 string_match	1	s	0	min=1
 binary_match	2	y	0	min=1
 =envoy.config.common.matcher.v3.HttpHeadersMatch
-headers	1	*m312
+headers	1	*m321
 =envoy.config.common.matcher.v3.MatchPredicate
 ?rule	!
 or_match	1	m133	0
@@ -736,32 +736,68 @@ http_request_generic_body_match	9	m129	0
 http_response_generic_body_match	10	m129	0
 =envoy.config.common.matcher.v3.MatchPredicate.MatchSet
 rules	1	*m132		minitems=2
+=envoy.config.common.matcher.v3.Matcher
+?matcher_type	!
+matcher_list	1	m135	0
+matcher_tree	2	m140	0
+on_no_match	3	m142
+=envoy.config.common.matcher.v3.Matcher.MatcherList
+matchers	1	*m136		minitems=1
+=envoy.config.common.matcher.v3.Matcher.MatcherList.FieldMatcher
+predicate	1	m137		required
+on_match	2	m142		required
+=envoy.config.common.matcher.v3.Matcher.MatcherList.Predicate
+?match_type	!
+single_predicate	1	m139	0
+or_matcher	2	m138	0
+and_matcher	3	m138	0
+not_matcher	4	m137	0
+=envoy.config.common.matcher.v3.Matcher.MatcherList.Predicate.PredicateList
+predicate	1	*m137		minitems=2
+=envoy.config.common.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate
+?matcher	!
+input	1	m245		required
+value_match	2	m859	0
+custom_match	3	m245	0
+=envoy.config.common.matcher.v3.Matcher.MatcherTree
+?tree_type	!
+input	1	m245		required
+exact_match_map	2	m141	0
+prefix_match_map	3	m141	0
+custom_match	4	m245	0
+=envoy.config.common.matcher.v3.Matcher.MatcherTree.MatchMap
+map	1	%sm142		minitems=1
+=envoy.config.common.matcher.v3.Matcher.OnMatch
+?on_match	!
+matcher	1	m134	0
+action	2	m245	0
+keep_matching	3	b
 =envoy.config.common.mutation_rules.v3.HeaderMutation
 ?action	!
 remove	1	s	0	headervaluelax
-append	2	m175	0
-remove_on_match	3	m135	0
+append	2	m184	0
+remove_on_match	3	m144	0
 =envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch
-key_matcher	1	m737		required
+key_matcher	1	m859		required
 =envoy.config.common.mutation_rules.v3.HeaderMutationRules
-allow_all_routing	1	m786
-allow_envoy	2	m786
-disallow_system	3	m786
-disallow_all	4	m786
-allow_expression	5	m735
-disallow_expression	6	m735
-disallow_is_error	7	m786
+allow_all_routing	1	m908
+allow_envoy	2	m908
+disallow_system	3	m908
+disallow_all	4	m908
+allow_expression	5	m857
+disallow_expression	6	m857
+disallow_is_error	7	m908
 =envoy.config.core.v3.Address
 ?address	!
-socket_address	1	m224	0
-pipe	2	m203	0
-envoy_internal_address	3	m153	0
+socket_address	1	m233	0
+pipe	2	m212	0
+envoy_internal_address	3	m162	0
 =envoy.config.core.v3.AggregatedConfigSource
 =envoy.config.core.v3.AlternateProtocolsCacheOptions
 name	1	s		min=1
-max_entries	2	m798		gt=0
-key_value_store_config	3	m236
-prepopulated_entries	4	*m140
+max_entries	2	m920		gt=0
+key_value_store_config	3	m245
+prepopulated_entries	4	*m149
 canonical_suffixes	5	*s
 =envoy.config.core.v3.AlternateProtocolsCacheOptions.AlternateProtocolsCacheEntry
 hostname	1	s		headername ignoreempty
@@ -769,48 +805,48 @@ port	2	u		lt=65535 gt=0
 =envoy.config.core.v3.ApiConfigSource
 api_type	1	e22		defined
 cluster_names	2	*s
-refresh_delay	3	m789
-grpc_services	4	*m160
-request_timeout	5	m789		gt=0
-rate_limit_settings	6	m211
+refresh_delay	3	m911
+grpc_services	4	*m169
+request_timeout	5	m911		gt=0
+rate_limit_settings	6	m220
 set_node_on_first_message_only	7	b
 transport_api_version	8	e23		defined
-config_validators	9	*m236
+config_validators	9	*m245
 =envoy.config.core.v3.AsyncDataSource
 ?specifier	!
-local	1	m150	0
-remote	2	m212	0
+local	1	m159	0
+remote	2	m221	0
 =envoy.config.core.v3.BackoffStrategy
-base_interval	1	m789		required ge=1000000
-max_interval	2	m789		gt=0
+base_interval	1	m911		required ge=1000000
+max_interval	2	m911		gt=0
 =envoy.config.core.v3.BindConfig
-source_address	1	m224
-freebind	2	m786
-socket_options	3	*m226
-additional_source_addresses	4	*m224
-extra_source_addresses	5	*m157
-local_address_selector	6	m236
+source_address	1	m233
+freebind	2	m908
+socket_options	3	*m235
+additional_source_addresses	4	*m233
+extra_source_addresses	5	*m166
+local_address_selector	6	m245
 validate_network_namespaces	7	b
 =envoy.config.core.v3.BuildVersion
-version	1	m763
-metadata	2	m796
+version	1	m885
+metadata	2	m918
 =envoy.config.core.v3.CelExpressionConfig
 enable_string_conversion	1	b
 enable_string_concat	2	b
 enable_string_functions	3	b
 =envoy.config.core.v3.CidrRange
 address_prefix	1	s		min=1
-prefix_len	2	m798		le=128
+prefix_len	2	m920		le=128
 =envoy.config.core.v3.ConfigSource
 ?config_source_specifier	!
 path	1	s	0
-api_config_source	2	m141	0
-ads	3	m138	0
-initial_fetch_timeout	4	m789
-self	5	m223	0
+api_config_source	2	m150	0
+ads	3	m147	0
+initial_fetch_timeout	4	m911
+self	5	m232	0
 resource_api_version	6	e23		defined
-authorities	7	*m807
-path_config_source	8	m202	0
+authorities	7	*m983
+path_config_source	8	m211	0
 =envoy.config.core.v3.ControlPlane
 identifier	1	s
 =envoy.config.core.v3.DataSource
@@ -819,10 +855,10 @@ filename	1	s	0	min=1
 inline_bytes	2	y	0
 inline_string	3	s	0
 environment_variable	4	s	0	min=1
-watched_directory	5	m239
+watched_directory	5	m248
 =envoy.config.core.v3.DnsResolutionConfig
-resolvers	1	*m137		minitems=1
-dns_resolver_options	2	m152
+resolvers	1	*m146		minitems=1
+dns_resolver_options	2	m161
 =envoy.config.core.v3.DnsResolverOptions
 use_tcp_for_dns_lookups	1	b
 no_default_search_domain	2	b
@@ -832,67 +868,67 @@ server_listener_name	1	s	0
 endpoint_id	2	s
 =envoy.config.core.v3.EventServiceConfig
 ?config_source_specifier	!
-grpc_service	1	m160	0
+grpc_service	1	m169	0
 =envoy.config.core.v3.Extension
 name	1	s
 category	2	s
 type_descriptor	3	s
-version	4	m145
+version	4	m154
 disabled	5	b
 type_urls	6	*s
 =envoy.config.core.v3.ExtensionConfigSource
-config_source	1	m148		required
-default_config	2	m785
+config_source	1	m157		required
+default_config	2	m907
 apply_default_config_without_warming	3	b
 type_urls	4	*s		minitems=1
 =envoy.config.core.v3.ExtraSourceAddress
-address	1	m224		required
-socket_options	2	m230
+address	1	m233		required
+socket_options	2	m239
 =envoy.config.core.v3.GrpcMethodList
-services	1	*m159
+services	1	*m168
 =envoy.config.core.v3.GrpcMethodList.Service
 name	1	s		min=1
 method_names	2	*s		minitems=1
 =envoy.config.core.v3.GrpcService
 ?target_specifier	!
-envoy_grpc	1	m161	0
-google_grpc	2	m162	0
-timeout	3	m789
-initial_metadata	5	*m174
-retry_policy	6	m213
+envoy_grpc	1	m170	0
+google_grpc	2	m171	0
+timeout	3	m911
+initial_metadata	5	*m183
+retry_policy	6	m222
 =envoy.config.core.v3.GrpcService.EnvoyGrpc
 cluster_name	1	s		min=1
 authority	2	s		min=0 maxbytes=16384 headervaluelax
-retry_policy	3	m213
-max_receive_message_length	4	m798
+retry_policy	3	m222
+max_receive_message_length	4	m920
 skip_envoy_headers	5	b
 =envoy.config.core.v3.GrpcService.GoogleGrpc
 target_uri	1	s		min=1
-channel_credentials	2	m170
-call_credentials	3	*m163
+channel_credentials	2	m179
+call_credentials	3	*m172
 stat_prefix	4	s		min=1
 credentials_factory_name	5	s
-config	6	m796
-per_stream_buffer_limit_bytes	7	m798
-channel_args	8	m168
-channel_credentials_plugin	9	*m785
-call_credentials_plugin	10	*m785
+config	6	m918
+per_stream_buffer_limit_bytes	7	m920
+channel_args	8	m177
+channel_credentials_plugin	9	*m907
+call_credentials_plugin	10	*m907
 =envoy.config.core.v3.GrpcService.GoogleGrpc.CallCredentials
 ?credential_specifier	!
 access_token	1	s	0
-google_compute_engine	2	m790	0
+google_compute_engine	2	m912	0
 google_refresh_token	3	s	0
-service_account_jwt_access	4	m166	0
-google_iam	5	m164	0
-from_plugin	6	m165	0
-sts_service	7	m167	0
+service_account_jwt_access	4	m175	0
+google_iam	5	m173	0
+from_plugin	6	m174	0
+sts_service	7	m176	0
 =envoy.config.core.v3.GrpcService.GoogleGrpc.CallCredentials.GoogleIAMCredentials
 authorization_token	1	s
 authority_selector	2	s
 =envoy.config.core.v3.GrpcService.GoogleGrpc.CallCredentials.MetadataCredentialsFromPlugin
 ?config_type
 name	1	s
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.core.v3.GrpcService.GoogleGrpc.CallCredentials.ServiceAccountJWTAccessCredentials
 json_key	1	s
 token_lifetime_seconds	2	v
@@ -907,214 +943,214 @@ subject_token_type	7	s		min=1
 actor_token_path	8	s
 actor_token_type	9	s
 =envoy.config.core.v3.GrpcService.GoogleGrpc.ChannelArgs
-args	1	%sm169
+args	1	%sm178
 =envoy.config.core.v3.GrpcService.GoogleGrpc.ChannelArgs.Value
 ?value_specifier	!
 string_value	1	s	0
 int_value	2	l	0
 =envoy.config.core.v3.GrpcService.GoogleGrpc.ChannelCredentials
 ?credential_specifier	!
-ssl_credentials	1	m172	0
-google_default	2	m790	0
-local_credentials	3	m171	0
+ssl_credentials	1	m181	0
+google_default	2	m912	0
+local_credentials	3	m180	0
 =envoy.config.core.v3.GrpcService.GoogleGrpc.GoogleLocalCredentials
 =envoy.config.core.v3.GrpcService.GoogleGrpc.SslCredentials
-root_certs	1	m150
-private_key	2	m150
-cert_chain	3	m150
+root_certs	1	m159
+private_key	2	m159
+cert_chain	3	m159
 =envoy.config.core.v3.HeaderMap
-headers	1	*m174
+headers	1	*m183
 =envoy.config.core.v3.HeaderValue
 key	1	s		min=1 maxbytes=16384 headernamelax
 value	2	s		maxbytes=16384 headervaluelax
 raw_value	3	y		min=0 max=16384
 =envoy.config.core.v3.HeaderValueOption
-header	1	m174		required
-append	2	m786
+header	1	m183		required
+append	2	m908
 append_action	3	e24		defined
 keep_empty_value	4	b
 =envoy.config.core.v3.HealthCheck
 ?health_checker	!
-timeout	1	m789		required gt=0
-interval	2	m789		required gt=0
-interval_jitter	3	m789
-unhealthy_threshold	4	m798		required
-healthy_threshold	5	m798		required
-alt_port	6	m798
-reuse_connection	7	m786
-http_health_check	8	m179	0
-tcp_health_check	9	m181	0
-grpc_health_check	11	m178	0
-no_traffic_interval	12	m789		gt=0
-custom_health_check	13	m177	0
-unhealthy_interval	14	m789		gt=0
-unhealthy_edge_interval	15	m789		gt=0
-healthy_edge_interval	16	m789		gt=0
+timeout	1	m911		required gt=0
+interval	2	m911		required gt=0
+interval_jitter	3	m911
+unhealthy_threshold	4	m920		required
+healthy_threshold	5	m920		required
+alt_port	6	m920
+reuse_connection	7	m908
+http_health_check	8	m188	0
+tcp_health_check	9	m190	0
+grpc_health_check	11	m187	0
+no_traffic_interval	12	m911		gt=0
+custom_health_check	13	m186	0
+unhealthy_interval	14	m911		gt=0
+unhealthy_edge_interval	15	m911		gt=0
+healthy_edge_interval	16	m911		gt=0
 event_log_path	17	s
 interval_jitter_percent	18	u
 always_log_health_check_failures	19	b
-initial_jitter	20	m789
-tls_options	21	m182
-event_service	22	m154
-transport_socket_match_criteria	23	m796
-no_traffic_healthy_interval	24	m789		gt=0
-event_logger	25	*m236
+initial_jitter	20	m911
+tls_options	21	m191
+event_service	22	m163
+transport_socket_match_criteria	23	m918
+no_traffic_healthy_interval	24	m911		gt=0
+event_logger	25	*m245
 always_log_health_check_success	26	b
 name	27	s
 =envoy.config.core.v3.HealthCheck.CustomHealthCheck
 ?config_type
 name	1	s		min=1
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.core.v3.HealthCheck.GrpcHealthCheck
 service_name	1	s
 authority	2	s		headervaluelax
-initial_metadata	3	*m175		maxitems=1000
+initial_metadata	3	*m184		maxitems=1000
 =envoy.config.core.v3.HealthCheck.HttpHealthCheck
 host	1	s		headervalue
 path	2	s		min=1 headervalue
-send	3	m180
-receive	4	*m180
-request_headers_to_add	6	*m175		maxitems=1000
+send	3	m189
+receive	4	*m189
+request_headers_to_add	6	*m184		maxitems=1000
 request_headers_to_remove	8	*s		each.headernamelax
-expected_statuses	9	*m761
-codec_client_type	10	e100		defined
-service_name_matcher	11	m737
-retriable_statuses	12	*m761
+expected_statuses	9	*m883
+codec_client_type	10	e113		defined
+service_name_matcher	11	m859
+retriable_statuses	12	*m883
 method	13	e30		defined notin=6
-response_buffer_size	14	m799		ge=0
+response_buffer_size	14	m921		ge=0
 use_alpn_protocol	15	b
 =envoy.config.core.v3.HealthCheck.Payload
 ?payload	!
 text	1	s	0	min=1
 binary	2	y	0
 =envoy.config.core.v3.HealthCheck.TcpHealthCheck
-send	1	m180
-receive	2	*m180
-proxy_protocol_config	3	m204
+send	1	m189
+receive	2	*m189
+proxy_protocol_config	3	m213
 =envoy.config.core.v3.HealthCheck.TlsOptions
 alpn_protocols	1	*s
 =envoy.config.core.v3.HealthStatusSet
 statuses	1	*e25		each.defined
 =envoy.config.core.v3.Http1ProtocolOptions
-allow_absolute_url	1	m786
+allow_absolute_url	1	m908
 accept_http_10	2	b
 default_host_for_http_10	3	s
-header_key_format	4	m185
+header_key_format	4	m194
 enable_trailers	5	b
 allow_chunked_length	6	b
-override_stream_error_on_invalid_http_message	7	m786
+override_stream_error_on_invalid_http_message	7	m908
 send_fully_qualified_url	8	b
-use_balsa_parser	9	m786
+use_balsa_parser	9	m908
 allow_custom_methods	10	b
-ignore_http_11_upgrade	11	*m737
+ignore_http_11_upgrade	11	*m859
 =envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
 ?header_format	!
-proper_case_words	1	m186	0
-stateful_formatter	8	m236	0
+proper_case_words	1	m195	0
+stateful_formatter	8	m245	0
 =envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
 =envoy.config.core.v3.Http2ProtocolOptions
-hpack_table_size	1	m798
-max_concurrent_streams	2	m798		le=2147483647 ge=1
-initial_stream_window_size	3	m798		le=2147483647 ge=65535
-initial_connection_window_size	4	m798		le=2147483647 ge=65535
+hpack_table_size	1	m920
+max_concurrent_streams	2	m920		le=2147483647 ge=1
+initial_stream_window_size	3	m920		le=2147483647 ge=65535
+initial_connection_window_size	4	m920		le=2147483647 ge=65535
 allow_connect	5	b
 allow_metadata	6	b
-max_outbound_frames	7	m798		ge=1
-max_outbound_control_frames	8	m798		ge=1
-max_consecutive_inbound_frames_with_empty_payload	9	m798
-max_inbound_priority_frames_per_stream	10	m798
-max_inbound_window_update_frames_per_data_frame_sent	11	m798		ge=1
+max_outbound_frames	7	m920		ge=1
+max_outbound_control_frames	8	m920		ge=1
+max_consecutive_inbound_frames_with_empty_payload	9	m920
+max_inbound_priority_frames_per_stream	10	m920
+max_inbound_window_update_frames_per_data_frame_sent	11	m920		ge=1
 stream_error_on_invalid_http_messaging	12	b
-custom_settings_parameters	13	*m188
-override_stream_error_on_invalid_http_message	14	m786
-connection_keepalive	15	m194
-use_oghttp2_codec	16	m786
-max_metadata_size	17	m799
-enable_huffman_encoding	18	m786
-max_header_field_size_kb	19	m798		le=256 ge=64
-disallow_obs_text	20	m786
-stream_reset_burst	21	m799
-stream_reset_rate	22	m799
+custom_settings_parameters	13	*m197
+override_stream_error_on_invalid_http_message	14	m908
+connection_keepalive	15	m203
+use_oghttp2_codec	16	m908
+max_metadata_size	17	m921
+enable_huffman_encoding	18	m908
+max_header_field_size_kb	19	m920		le=256 ge=64
+disallow_obs_text	20	m908
+stream_reset_burst	21	m921
+stream_reset_rate	22	m921
 =envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter
-identifier	1	m798		le=65535 ge=0 required
-value	2	m798		required
+identifier	1	m920		le=65535 ge=0 required
+value	2	m920		required
 =envoy.config.core.v3.Http3ProtocolOptions
-quic_protocol_options	1	m208
-override_stream_error_on_invalid_http_message	2	m786
+quic_protocol_options	1	m217
+override_stream_error_on_invalid_http_message	2	m908
 allow_extended_connect	5	b
 allow_metadata	6	b
 disable_qpack	7	b
 disable_connection_flow_control_for_streams	8	b
-disallow_obs_text	9	m786
+disallow_obs_text	9	m908
 =envoy.config.core.v3.HttpProtocolOptions
-idle_timeout	1	m789
-max_headers_count	2	m798		ge=1
-max_connection_duration	3	m789
-max_stream_duration	4	m789
+idle_timeout	1	m911
+max_headers_count	2	m920		ge=1
+max_connection_duration	3	m911
+max_stream_duration	4	m911
 headers_with_underscores_action	5	e26
-max_requests_per_connection	6	m798
-max_response_headers_kb	7	m798		le=8192 gt=0
-max_connection_duration_jitter	8	m762
+max_requests_per_connection	6	m920
+max_response_headers_kb	7	m920		le=8192 gt=0
+max_connection_duration_jitter	8	m884
 =envoy.config.core.v3.HttpService
-http_uri	1	m192
-request_headers_to_add	2	*m175		maxitems=1000
-formatters	3	*m236
+http_uri	1	m201
+request_headers_to_add	2	*m184		maxitems=1000
+formatters	3	*m245
 =envoy.config.core.v3.HttpUri
 ?http_upstream_type	!
 uri	1	s		min=1
 cluster	2	s	0	min=1
-timeout	3	m789		required lt=4294967296000000000 ge=0
+timeout	3	m911		required lt=4294967296000000000 ge=0
 =envoy.config.core.v3.JsonFormatOptions
 sort_properties	1	b
 =envoy.config.core.v3.KeepaliveSettings
-interval	1	m789		ge=1000000
-timeout	2	m789		required ge=1000000
-interval_jitter	3	m762
-connection_idle_interval	4	m789		ge=1000000
+interval	1	m911		ge=1000000
+timeout	2	m911		required ge=1000000
+interval_jitter	3	m884
+connection_idle_interval	4	m911		ge=1000000
 =envoy.config.core.v3.KeyValue
 key	1	s		min=1 maxbytes=16384
 value	2	y
 =envoy.config.core.v3.KeyValueAppend
-entry	1	m195		skip
+entry	1	m204		skip
 action	2	e27		defined
-record	3	m198
+record	3	m207
 =envoy.config.core.v3.KeyValueMutation
-append	1	m196
+append	1	m205
 remove	2	s		maxbytes=16384
 =envoy.config.core.v3.KeyValuePair
 key	1	s		min=1 maxbytes=16384
-value	2	m800
+value	2	m922
 =envoy.config.core.v3.Locality
 region	1	s
 zone	2	s
 sub_zone	3	s
 =envoy.config.core.v3.Metadata
-filter_metadata	1	%sm796		keys.min=1
-typed_filter_metadata	2	%sm785		keys.min=1
+filter_metadata	1	%sm918		keys.min=1
+typed_filter_metadata	2	%sm907		keys.min=1
 =envoy.config.core.v3.Node
 ?user_agent_version_type
 id	1	s
 cluster	2	s
-metadata	3	m796
-locality	4	m199
+metadata	3	m918
+locality	4	m208
 user_agent_name	6	s
 user_agent_version	7	s	0
-user_agent_build_version	8	m145	0
-extensions	9	*m155
+user_agent_build_version	8	m154	0
+extensions	9	*m164
 client_features	10	*s
-listening_addresses	11	*m137
-dynamic_parameters	12	%sm809
+listening_addresses	11	*m146
+dynamic_parameters	12	%sm985
 =envoy.config.core.v3.PathConfigSource
 path	1	s		min=1
-watched_directory	2	m239
-poll_interval	3	m789		ge=1000000
+watched_directory	2	m248
+poll_interval	3	m911		ge=1000000
 =envoy.config.core.v3.Pipe
 path	1	s		min=1
 mode	2	u		le=511
 =envoy.config.core.v3.ProxyProtocolConfig
 version	1	e28
-pass_through_tlvs	2	m205
-added_tlvs	3	*m234
+pass_through_tlvs	2	m214
+added_tlvs	3	*m243
 =envoy.config.core.v3.ProxyProtocolPassThroughTLVs
 match_type	1	e29
 tlv_type	2	*u		each.lt=256
@@ -1122,60 +1158,60 @@ tlv_type	2	*u		each.lt=256
 key	1	s		min=1
 value	2	s
 =envoy.config.core.v3.QuicKeepAliveSettings
-max_interval	1	m789
-initial_interval	2	m789		le=0 ge=1000000
+max_interval	1	m911
+initial_interval	2	m911		le=0 ge=1000000
 =envoy.config.core.v3.QuicProtocolOptions
-max_concurrent_streams	1	m798		ge=1
-initial_stream_window_size	2	m798		le=16777216 ge=1
-initial_connection_window_size	3	m798		le=25165824 ge=1
-num_timeouts_to_trigger_port_migration	4	m798		le=5 ge=0
-connection_keepalive	5	m207
+max_concurrent_streams	1	m920		ge=1
+initial_stream_window_size	2	m920		le=16777216 ge=1
+initial_connection_window_size	3	m920		le=25165824 ge=1
+num_timeouts_to_trigger_port_migration	4	m920		le=5 ge=0
+connection_keepalive	5	m216
 connection_options	6	s
 client_connection_options	7	s
-idle_network_timeout	8	m789		ge=1000000000
-max_packet_length	9	m799
-client_packet_writer	10	m236
-connection_migration	11	m209
-memory_reduction_timeout	12	m789		ge=1000000000
-enable_scone	13	m786
+idle_network_timeout	8	m911		ge=1000000000
+max_packet_length	9	m921
+client_packet_writer	10	m245
+connection_migration	11	m218
+memory_reduction_timeout	12	m911		ge=1000000000
+enable_scone	13	m908
 =envoy.config.core.v3.QuicProtocolOptions.ConnectionMigrationSettings
-migrate_idle_connections	1	m210
-max_time_on_non_default_network	2	m789		ge=1000000000
+migrate_idle_connections	1	m219
+max_time_on_non_default_network	2	m911		ge=1000000000
 =envoy.config.core.v3.QuicProtocolOptions.ConnectionMigrationSettings.MigrateIdleConnectionSettings
-max_idle_time_before_migration	1	m789		ge=1000000000
+max_idle_time_before_migration	1	m911		ge=1000000000
 =envoy.config.core.v3.RateLimitSettings
-max_tokens	1	m798
-fill_rate	2	m788		gt=0.0
+max_tokens	1	m920
+fill_rate	2	m910		gt=0.0
 =envoy.config.core.v3.RemoteDataSource
-http_uri	1	m192		required
+http_uri	1	m201		required
 sha256	2	s		min=1
-retry_policy	3	m213
+retry_policy	3	m222
 =envoy.config.core.v3.RetryPolicy
-retry_back_off	1	m143
-num_retries	2	m798
+retry_back_off	1	m152
+num_retries	2	m920
 retry_on	3	s
-retry_priority	4	m215
-retry_host_predicate	5	*m214
+retry_priority	4	m224
+retry_host_predicate	5	*m223
 host_selection_retry_max_attempts	6	l
 =envoy.config.core.v3.RetryPolicy.RetryHostPredicate
 ?config_type
 name	1	s		min=1
-typed_config	2	m785	0
+typed_config	2	m907	0
 =envoy.config.core.v3.RetryPolicy.RetryPriority
 ?config_type
 name	1	s		min=1
-typed_config	2	m785	0
+typed_config	2	m907	0
 =envoy.config.core.v3.RuntimeDouble
 default_value	1	d
 runtime_key	2	s
 =envoy.config.core.v3.RuntimeFeatureFlag
-default_value	1	m786		required
+default_value	1	m908		required
 runtime_key	2	s
 =envoy.config.core.v3.RuntimeFractionalPercent
-default_value	1	m755		required
+default_value	1	m877		required
 runtime_key	2	s
 =envoy.config.core.v3.RuntimePercent
-default_value	1	m762
+default_value	1	m884
 runtime_key	2	s
 =envoy.config.core.v3.RuntimeUInt32
 default_value	2	u
@@ -1199,8 +1235,8 @@ resolver_name	5	s
 ipv4_compat	6	b
 network_namespace_filepath	7	s
 =envoy.config.core.v3.SocketCmsgHeaders
-level	1	m798
-type	2	m798
+level	1	m920
+type	2	m920
 expected_size	3	u
 =envoy.config.core.v3.SocketOption
 ?value	!
@@ -1210,43 +1246,43 @@ name	3	l
 int_value	4	l	0
 buf_value	5	y	0
 state	6	e34		defined
-type	7	m227
+type	7	m236
 ip_version	8	e33
 =envoy.config.core.v3.SocketOption.SocketType
-stream	1	m229
-datagram	2	m228
+stream	1	m238
+datagram	2	m237
 =envoy.config.core.v3.SocketOption.SocketType.Datagram
 =envoy.config.core.v3.SocketOption.SocketType.Stream
 =envoy.config.core.v3.SocketOptionsOverride
-socket_options	1	*m226
+socket_options	1	*m235
 =envoy.config.core.v3.SubstitutionFormatString
 ?format	!
 text_format	1	s	0
-json_format	2	m796	0	required
+json_format	2	m918	0	required
 omit_empty_values	3	b
 content_type	4	s		headervaluelax
-text_format_source	5	m150	0
-formatters	6	*m236
-json_format_options	7	m193
+text_format_source	5	m159	0
+formatters	6	*m245
+json_format_options	7	m202
 =envoy.config.core.v3.TcpKeepalive
-keepalive_probes	1	m798
-keepalive_time	2	m798
-keepalive_interval	3	m798
+keepalive_probes	1	m920
+keepalive_time	2	m920
+keepalive_interval	3	m920
 =envoy.config.core.v3.TcpProtocolOptions
 =envoy.config.core.v3.TlvEntry
 type	1	u		lt=256
 value	2	y
-format_string	3	m231
+format_string	3	m240
 =envoy.config.core.v3.TransportSocket
 ?config_type
 name	1	s		min=1
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.core.v3.TypedExtensionConfig
 name	1	s		min=1
-typed_config	2	m785		required
+typed_config	2	m907		required
 =envoy.config.core.v3.UdpSocketConfig
-max_rx_datagram_size	1	m799		lt=65536 gt=0
-prefer_gro	2	m786
+max_rx_datagram_size	1	m921		lt=65536 gt=0
+prefer_gro	2	m908
 =envoy.config.core.v3.UpstreamHttpProtocolOptions
 auto_sni	1	b
 auto_san_validation	2	b
@@ -1256,39 +1292,39 @@ path	1	s		min=1
 watch_modify	2	b
 =envoy.config.endpoint.v3.ClusterLoadAssignment
 cluster_name	1	s		min=1
-endpoints	2	*m251
-policy	4	m241
-named_endpoints	5	%sm245
+endpoints	2	*m260
+policy	4	m250
+named_endpoints	5	%sm254
 =envoy.config.endpoint.v3.ClusterLoadAssignment.Policy
-drop_overloads	2	*m242
-overprovisioning_factor	3	m798		gt=0
-endpoint_stale_after	4	m789		gt=0
+drop_overloads	2	*m251
+overprovisioning_factor	3	m920		gt=0
+endpoint_stale_after	4	m911		gt=0
 weighted_priority_health	6	b
 =envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload
 category	1	s		min=1
-drop_percentage	2	m755
+drop_percentage	2	m877
 =envoy.config.endpoint.v3.ClusterStats
 cluster_name	1	s		min=1
-upstream_locality_stats	2	*m255		minitems=1
+upstream_locality_stats	2	*m264		minitems=1
 total_dropped_requests	3	v
-load_report_interval	4	m789
-dropped_requests	5	*m244
+load_report_interval	4	m911
+dropped_requests	5	*m253
 cluster_service_name	6	s
 =envoy.config.endpoint.v3.ClusterStats.DroppedRequests
 category	1	s		min=1
 dropped_count	2	v
 =envoy.config.endpoint.v3.Endpoint
-address	1	m137
-health_check_config	2	m247
+address	1	m146
+health_check_config	2	m256
 hostname	3	s
-additional_addresses	4	*m246
+additional_addresses	4	*m255
 observability_name	5	s
 =envoy.config.endpoint.v3.Endpoint.AdditionalAddress
-address	1	m137
+address	1	m146
 =envoy.config.endpoint.v3.Endpoint.HealthCheckConfig
 port_value	1	u		le=65535
 hostname	2	s
-address	3	m137
+address	3	m146
 disable_active_health_check	4	b
 =envoy.config.endpoint.v3.EndpointLoadMetricStats
 metric_name	1	s
@@ -1296,206 +1332,206 @@ num_requests_finished_with_metric	2	v
 total_metric_value	3	d
 =envoy.config.endpoint.v3.LbEndpoint
 ?host_identifier
-endpoint	1	m245	0
+endpoint	1	m254	0
 health_status	2	e25
-metadata	3	m200
-load_balancing_weight	4	m798		ge=1
+metadata	3	m209
+load_balancing_weight	4	m920		ge=1
 endpoint_name	5	s	0
 =envoy.config.endpoint.v3.LedsClusterLocalityConfig
-leds_config	1	m148
+leds_config	1	m157
 leds_collection_name	2	s
 =envoy.config.endpoint.v3.LocalityLbEndpoints
 ?lb_config
-locality	1	m199
-lb_endpoints	2	*m249
-load_balancing_weight	3	m798		ge=1
+locality	1	m208
+lb_endpoints	2	*m258
+load_balancing_weight	3	m920		ge=1
 priority	5	u		le=128
-proximity	6	m798
-load_balancer_endpoints	7	m252	0
-leds_cluster_locality_config	8	m250	0
-metadata	9	m200
+proximity	6	m920
+load_balancer_endpoints	7	m261	0
+leds_cluster_locality_config	8	m259	0
+metadata	9	m209
 =envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList
-lb_endpoints	1	*m249
+lb_endpoints	1	*m258
 =envoy.config.endpoint.v3.UnnamedEndpointLoadMetricStats
 num_requests_finished_with_metric	1	v
 total_metric_value	2	d
 =envoy.config.endpoint.v3.UpstreamEndpointStats
-address	1	m137
+address	1	m146
 total_successful_requests	2	v
 total_requests_in_progress	3	v
 total_error_requests	4	v
-load_metric_stats	5	*m248
-metadata	6	m796
+load_metric_stats	5	*m257
+metadata	6	m918
 total_issued_requests	7	v
 =envoy.config.endpoint.v3.UpstreamLocalityStats
-locality	1	m199
+locality	1	m208
 total_successful_requests	2	v
 total_requests_in_progress	3	v
 total_error_requests	4	v
-load_metric_stats	5	*m248
+load_metric_stats	5	*m257
 priority	6	u
-upstream_endpoint_stats	7	*m254
+upstream_endpoint_stats	7	*m263
 total_issued_requests	8	v
 total_active_connections	9	v
 total_new_connections	10	v
 total_fail_connections	11	v
-cpu_utilization	12	m253
-mem_utilization	13	m253
-application_utilization	14	m253
+cpu_utilization	12	m262
+mem_utilization	13	m262
+application_utilization	14	m262
 =envoy.config.listener.v3.AdditionalAddress
-address	1	m137
-socket_options	2	m230
-tcp_keepalive	3	m232
+address	1	m146
+socket_options	2	m239
+tcp_keepalive	3	m241
 =envoy.config.listener.v3.ApiListener
-api_listener	1	m785
+api_listener	1	m907
 =envoy.config.listener.v3.Filter
 ?config_type
 name	1	s		min=1
-typed_config	4	m785	0
-config_discovery	5	m156	0
+typed_config	4	m907	0
+config_discovery	5	m165	0
 =envoy.config.listener.v3.FilterChain
-filter_chain_match	1	m260
-filters	3	*m258
-use_proxy_proto	4	m786
-metadata	5	m200
-transport_socket	6	m235
+filter_chain_match	1	m269
+filters	3	*m267
+use_proxy_proto	4	m908
+metadata	5	m209
+transport_socket	6	m244
 name	7	s
-transport_socket_connect_timeout	9	m789
+transport_socket_connect_timeout	9	m911
 =envoy.config.listener.v3.FilterChainMatch
-prefix_ranges	3	*m147
+prefix_ranges	3	*m156
 address_suffix	4	s
-suffix_len	5	m798
-source_prefix_ranges	6	*m147
+suffix_len	5	m920
+source_prefix_ranges	6	*m156
 source_ports	7	*u		each.le=65535 each.ge=1
-destination_port	8	m798		le=65535 ge=1
+destination_port	8	m920		le=65535 ge=1
 transport_protocol	9	s
 application_protocols	10	*s
 server_names	11	*s
 source_type	12	e36		defined
-direct_source_prefix_ranges	13	*m147
+direct_source_prefix_ranges	13	*m156
 =envoy.config.listener.v3.Listener
 ?listener_specifier
 name	1	s
-address	2	m137
-filter_chains	3	*m259
-use_original_dst	4	m786
-per_connection_buffer_limit_bytes	5	m798
-metadata	6	m200
-deprecated_v1	7	m265
+address	2	m146
+filter_chains	3	*m268
+use_original_dst	4	m908
+per_connection_buffer_limit_bytes	5	m920
+metadata	6	m209
+deprecated_v1	7	m274
 drain_type	8	e37
-listener_filters	9	*m268
-transparent	10	m786
-freebind	11	m786
-tcp_fast_open_queue_length	12	m798
-socket_options	13	*m226
-listener_filters_timeout	15	m789
+listener_filters	9	*m277
+transparent	10	m908
+freebind	11	m908
+tcp_fast_open_queue_length	12	m920
+socket_options	13	*m235
+listener_filters_timeout	15	m911
 traffic_direction	16	e35
 continue_on_listener_filters_timeout	17	b
-udp_listener_config	18	m272
-api_listener	19	m257
-connection_balance_config	20	m262
+udp_listener_config	18	m281
+api_listener	19	m266
+connection_balance_config	20	m271
 reuse_port	21	b
 access_log	22	*m62
-tcp_backlog_size	24	m798
-default_filter_chain	25	m259
-bind_to_port	26	m786
-internal_listener	27	m267	0
+tcp_backlog_size	24	m920
+default_filter_chain	25	m268
+bind_to_port	26	m908
+internal_listener	27	m276	0
 stat_prefix	28	s
-enable_reuse_port	29	m786
+enable_reuse_port	29	m908
 enable_mptcp	30	b
 ignore_global_conn_limit	31	b
-filter_chain_matcher	32	m817
-additional_addresses	33	*m256
-max_connections_to_accept_per_socket_event	34	m798		gt=0
+filter_chain_matcher	32	m993
+additional_addresses	33	*m265
+max_connections_to_accept_per_socket_event	34	m920		gt=0
 bypass_overload_manager	35	b
-fcds_config	36	m266
-tcp_keepalive	37	m232
-per_connection_buffer_high_watermark_timeout	38	m789		ge=0
-stats_matcher	39	m278
+fcds_config	36	m275
+tcp_keepalive	37	m241
+per_connection_buffer_high_watermark_timeout	38	m911		ge=0
+stats_matcher	39	m287
 =envoy.config.listener.v3.Listener.ConnectionBalanceConfig
 ?balance_type	!
-exact_balance	1	m264	0
-extend_balance	2	m236	0
-cpu_locality_balance	3	m263	0
+exact_balance	1	m273	0
+extend_balance	2	m245	0
+cpu_locality_balance	3	m272	0
 =envoy.config.listener.v3.Listener.ConnectionBalanceConfig.CpuLocalityBalance
 =envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance
 =envoy.config.listener.v3.Listener.DeprecatedV1
-bind_to_port	1	m786
+bind_to_port	1	m908
 =envoy.config.listener.v3.Listener.FcdsConfig
 name	1	s
-config_source	2	m148
+config_source	2	m157
 =envoy.config.listener.v3.Listener.InternalListenerConfig
 =envoy.config.listener.v3.ListenerFilter
 ?config_type
 name	1	s		min=1
-typed_config	3	m785	0
-filter_disabled	4	m269
-config_discovery	5	m156	0
+typed_config	3	m907	0
+filter_disabled	4	m278
+config_discovery	5	m165	0
 =envoy.config.listener.v3.ListenerFilterChainMatchPredicate
 ?rule	!
-or_match	1	m270	0
-and_match	2	m270	0
-not_match	3	m269	0
+or_match	1	m279	0
+and_match	2	m279	0
+not_match	3	m278	0
 any_match	4	b	0	const=1
-destination_port_range	5	m760	0
+destination_port_range	5	m882	0
 =envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet
-rules	1	*m269		minitems=2
+rules	1	*m278		minitems=2
 =envoy.config.listener.v3.QuicProtocolOptions
-quic_protocol_options	1	m208
-idle_timeout	2	m789
-crypto_handshake_timeout	3	m789
-enabled	4	m217
-packets_to_read_to_connection_count_ratio	5	m798		ge=1
-crypto_stream_config	6	m236
-proof_source_config	7	m236
-connection_id_generator_config	8	m236
-server_preferred_address_config	9	m236
-send_disable_active_migration	10	m786
-connection_debug_visitor_config	11	m236
-save_cmsg_config	12	*m225		maxitems=1
+quic_protocol_options	1	m217
+idle_timeout	2	m911
+crypto_handshake_timeout	3	m911
+enabled	4	m226
+packets_to_read_to_connection_count_ratio	5	m920		ge=1
+crypto_stream_config	6	m245
+proof_source_config	7	m245
+connection_id_generator_config	8	m245
+server_preferred_address_config	9	m245
+send_disable_active_migration	10	m908
+connection_debug_visitor_config	11	m245
+save_cmsg_config	12	*m234		maxitems=1
 reject_new_connections	13	b
-max_sessions_per_event_loop	14	m798		gt=0
+max_sessions_per_event_loop	14	m920		gt=0
 =envoy.config.listener.v3.UdpListenerConfig
-downstream_socket_config	5	m237
-quic_options	7	m271
-udp_packet_packet_writer_config	8	m236
+downstream_socket_config	5	m246
+quic_options	7	m280
+udp_packet_packet_writer_config	8	m245
 =envoy.config.metrics.v3.DogStatsdSink
 ?dog_statsd_specifier	!
-address	1	m137	0
+address	1	m146	0
 prefix	3	s
-max_bytes_per_datagram	4	m799		gt=0
+max_bytes_per_datagram	4	m921		gt=0
 scale_histogram_units_to_milliseconds	5	b
 =envoy.config.metrics.v3.HistogramBucketSettings
-match	1	m737		required
+match	1	m859		required
 buckets	2	*d		unique each.gt=0.0
-bins	3	m798		le=46082 gt=0
+bins	3	m920		le=46082 gt=0
 =envoy.config.metrics.v3.HystrixSink
 num_buckets	1	l
 =envoy.config.metrics.v3.MetricsServiceConfig
-grpc_service	1	m160		required
-report_counters_as_deltas	2	m786
+grpc_service	1	m169		required
+report_counters_as_deltas	2	m908
 transport_api_version	3	e23		defined
 emit_tags_as_labels	4	b
 histogram_emit_mode	5	e38		defined
 batch_size	6	u		ge=0
 =envoy.config.metrics.v3.StatsConfig
-stats_tags	1	*m281
-use_all_default_tags	2	m786
-stats_matcher	3	m278
-histogram_bucket_settings	4	*m274
-allow_default_tag_overrides	5	m786
+stats_tags	1	*m290
+use_all_default_tags	2	m908
+stats_matcher	3	m287
+histogram_bucket_settings	4	*m283
+allow_default_tag_overrides	5	m908
 =envoy.config.metrics.v3.StatsMatcher
 ?stats_matcher	!
 reject_all	1	b	0
-exclusion_list	2	m728	0
-inclusion_list	3	m728	0
+exclusion_list	2	m850	0
+inclusion_list	3	m850	0
 =envoy.config.metrics.v3.StatsSink
 ?config_type
 name	1	s
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.metrics.v3.StatsdSink
 ?statsd_specifier	!
-address	1	m137	0
+address	1	m146	0
 tcp_cluster_name	2	s	0
 prefix	3	s
 scale_histogram_units_to_milliseconds	4	b
@@ -1508,110 +1544,110 @@ fixed_value	3	s	0
 minimum_account_to_track_power_of_two	1	u		le=56 ge=10
 =envoy.config.overload.v3.LoadShedPoint
 name	1	s		min=1
-triggers	2	*m292		minitems=1
+triggers	2	*m301		minitems=1
 =envoy.config.overload.v3.OverloadAction
 name	1	s		min=1
-triggers	2	*m292		minitems=1
-typed_config	3	m785
+triggers	2	*m301		minitems=1
+typed_config	3	m907
 =envoy.config.overload.v3.OverloadManager
-refresh_interval	1	m789
-resource_monitors	2	*m286		minitems=1
-actions	3	*m284
-buffer_factory_config	4	m282
-loadshed_points	5	*m283
+refresh_interval	1	m911
+resource_monitors	2	*m295		minitems=1
+actions	3	*m293
+buffer_factory_config	4	m291
+loadshed_points	5	*m292
 =envoy.config.overload.v3.ResourceMonitor
 ?config_type
 name	1	s		min=1
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.overload.v3.ScaleTimersOverloadActionConfig
-timer_scale_factors	1	*m288		minitems=1
+timer_scale_factors	1	*m297		minitems=1
 =envoy.config.overload.v3.ScaleTimersOverloadActionConfig.ScaleTimer
 ?overload_adjust	!
 timer	1	e39		defined notin=0
-min_timeout	2	m789	0
-min_scale	3	m762	0
+min_timeout	2	m911	0
+min_scale	3	m884	0
 =envoy.config.overload.v3.ScaledTrigger
 scaling_threshold	1	d		le=1.0 ge=0.0
 saturation_threshold	2	d		le=1.0 ge=0.0
 =envoy.config.overload.v3.ShrinkHeapConfig
-timer_interval	1	m789		ge=1000000000
-max_unfreed_memory_bytes	2	m799
+timer_interval	1	m911		ge=1000000000
+max_unfreed_memory_bytes	2	m921
 =envoy.config.overload.v3.ThresholdTrigger
 value	1	d		le=1.0 ge=0.0
 =envoy.config.overload.v3.Trigger
 ?trigger_oneof	!
 name	1	s		min=1
-threshold	2	m291	0
-scaled	3	m289	0
+threshold	2	m300	0
+scaled	3	m298	0
 =envoy.config.ratelimit.v3.RateLimitServiceConfig
-grpc_service	2	m160		required
+grpc_service	2	m169		required
 transport_api_version	4	e23		defined
 =envoy.config.rbac.v3.Action
 name	1	s		min=1
 action	2	e41
 =envoy.config.rbac.v3.Permission
 ?rule	!
-and_rules	1	m296	0
-or_rules	2	m296	0
+and_rules	1	m305	0
+or_rules	2	m305	0
 any	3	b	0	const=1
-header	4	m312	0
-destination_ip	5	m147	0
+header	4	m321	0
+destination_ip	5	m156	0
 destination_port	6	u	0	le=65535
-metadata	7	m729	0
-not_rule	8	m295	0
-requested_server_name	9	m737	0
-url_path	10	m733	0
-destination_port_range	11	m760	0
-matcher	12	m236	0
-uri_template	13	m236	0
-sourced_metadata	14	m304	0
+metadata	7	m851	0
+not_rule	8	m304	0
+requested_server_name	9	m859	0
+url_path	10	m855	0
+destination_port_range	11	m882	0
+matcher	12	m245	0
+uri_template	13	m245	0
+sourced_metadata	14	m313	0
 =envoy.config.rbac.v3.Permission.Set
-rules	1	*m295		minitems=1
+rules	1	*m304		minitems=1
 =envoy.config.rbac.v3.Policy
-permissions	1	*m295		minitems=1
-principals	2	*m298		minitems=1
-condition	3	m767
-checked_condition	4	m765
-cel_config	5	m146
+permissions	1	*m304		minitems=1
+principals	2	*m307		minitems=1
+condition	3	m889
+checked_condition	4	m887
+cel_config	5	m155
 =envoy.config.rbac.v3.Principal
 ?identifier	!
-and_ids	1	m300	0
-or_ids	2	m300	0
+and_ids	1	m309	0
+or_ids	2	m309	0
 any	3	b	0	const=1
-authenticated	4	m299	0
-source_ip	5	m147	0
-header	6	m312	0
-metadata	7	m729	0
-not_id	8	m298	0
-url_path	9	m733	0
-direct_remote_ip	10	m147	0
-remote_ip	11	m147	0
-filter_state	12	m722	0
-sourced_metadata	13	m304	0
-custom	14	m236	0
+authenticated	4	m308	0
+source_ip	5	m156	0
+header	6	m321	0
+metadata	7	m851	0
+not_id	8	m307	0
+url_path	9	m855	0
+direct_remote_ip	10	m156	0
+remote_ip	11	m156	0
+filter_state	12	m840	0
+sourced_metadata	13	m313	0
+custom	14	m245	0
 =envoy.config.rbac.v3.Principal.Authenticated
-principal_name	2	m737
+principal_name	2	m859
 =envoy.config.rbac.v3.Principal.Set
-ids	1	*m298		minitems=1
+ids	1	*m307		minitems=1
 =envoy.config.rbac.v3.RBAC
 action	1	e41		defined
-policies	2	%sm297
-audit_logging_options	3	m302
+policies	2	%sm306
+audit_logging_options	3	m311
 =envoy.config.rbac.v3.RBAC.AuditLoggingOptions
 audit_condition	1	e42		defined
-logger_configs	2	*m303
+logger_configs	2	*m312
 =envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditLoggerConfig
-audit_logger	1	m236
+audit_logger	1	m245
 is_optional	2	b
 =envoy.config.rbac.v3.SourcedMetadata
-metadata_matcher	1	m729		required
+metadata_matcher	1	m851		required
 metadata_source	2	e40		defined
 =envoy.config.route.v3.ClusterSpecifierPlugin
-extension	1	m236		required
+extension	1	m245		required
 is_optional	2	b
 =envoy.config.route.v3.CookieMatcher
 name	1	s		min=1 maxbytes=1024
-string_match	2	m737		required
+string_match	2	m859		required
 invert_match	3	b
 =envoy.config.route.v3.CorsPolicy
 ?enabled_specifier
@@ -1619,81 +1655,81 @@ allow_methods	2	s
 allow_headers	3	s
 expose_headers	4	s
 max_age	5	s
-allow_credentials	6	m786
-filter_enabled	9	m218	0
-shadow_enabled	10	m218
-allow_origin_string_match	11	*m737
-allow_private_network_access	12	m786
-forward_not_matching_preflights	13	m786
+allow_credentials	6	m908
+filter_enabled	9	m227	0
+shadow_enabled	10	m227
+allow_origin_string_match	11	*m859
+allow_private_network_access	12	m908
+forward_not_matching_preflights	13	m908
 =envoy.config.route.v3.Decorator
 operation	1	s		min=1
-propagate	2	m786
+propagate	2	m908
 =envoy.config.route.v3.DirectResponseAction
 status	1	u		lt=600 ge=200
-body	2	m150
-body_format	3	m231
+body	2	m159
+body_format	3	m240
 =envoy.config.route.v3.FilterAction
-action	1	m785
+action	1	m907
 =envoy.config.route.v3.FilterConfig
-config	1	m785
+config	1	m907
 is_optional	2	b
 disabled	3	b
 =envoy.config.route.v3.HeaderMatcher
 ?header_match_specifier
 name	1	s		min=1 headernamelax
 exact_match	4	s	0
-range_match	6	m761	0
+range_match	6	m883	0
 present_match	7	b	0
 invert_match	8	b
 prefix_match	9	s	0	min=1
 suffix_match	10	s	0	min=1
-safe_regex_match	11	m735	0
+safe_regex_match	11	m857	0
 contains_match	12	s	0	min=1
-string_match	13	m737	0
+string_match	13	m859	0
 treat_missing_header_as_empty	14	b
 =envoy.config.route.v3.HedgePolicy
-initial_requests	1	m798		ge=1
-additional_request_chance	2	m755
+initial_requests	1	m920		ge=1
+additional_request_chance	2	m877
 hedge_on_per_try_timeout	3	b
 =envoy.config.route.v3.InternalRedirectPolicy
-max_internal_redirects	1	m798
+max_internal_redirects	1	m920
 redirect_response_codes	2	*u		maxitems=5
-predicates	3	*m236
+predicates	3	*m245
 allow_cross_scheme_redirect	4	b
 response_headers_to_copy	5	*s		unique each.headernamelax
 =envoy.config.route.v3.NonForwardingAction
 =envoy.config.route.v3.QueryParameterMatcher
 ?query_parameter_match_specifier
 name	1	s		min=1 maxbytes=1024
-string_match	5	m737	0	required
+string_match	5	m859	0	required
 present_match	6	b	0
 =envoy.config.route.v3.RateLimit
-stage	1	m798		le=10
+stage	1	m920		le=10
 disable_key	2	s
-actions	3	*m318		minitems=1
-limit	4	m332
-hits_addend	5	m331
+actions	3	*m327		minitems=1
+limit	4	m341
+hits_addend	5	m340
 apply_on_stream_done	6	b
 x_ratelimit_option	7	e44
 =envoy.config.route.v3.RateLimit.Action
 ?action_specifier	!
-source_cluster	1	m330	0
-destination_cluster	2	m319	0
-request_headers	3	m329	0
-remote_address	4	m327	0
-generic_key	5	m321	0
-header_value_match	6	m322	0
-dynamic_metadata	7	m320	0
-metadata	8	m324	0
-extension	9	m236	0
-masked_remote_address	10	m323	0
-query_parameter_value_match	11	m325	0
-query_parameters	12	m326	0
-remote_address_match	13	m328	0
+source_cluster	1	m339	0
+destination_cluster	2	m328	0
+request_headers	3	m338	0
+remote_address	4	m336	0
+generic_key	5	m330	0
+header_value_match	6	m331	0
+dynamic_metadata	7	m329	0
+metadata	8	m333	0
+extension	9	m245	0
+masked_remote_address	10	m332	0
+query_parameter_value_match	11	m334	0
+query_parameters	12	m335	0
+remote_address_match	13	m337	0
 =envoy.config.route.v3.RateLimit.Action.DestinationCluster
 =envoy.config.route.v3.RateLimit.Action.DynamicMetaData
 descriptor_key	1	s		min=1
-metadata_key	2	m742		required
+metadata_key	2	m864		required
 default_value	3	s
 =envoy.config.route.v3.RateLimit.Action.GenericKey
 descriptor_value	1	s		min=1
@@ -1701,23 +1737,23 @@ descriptor_key	2	s
 default_value	3	s
 =envoy.config.route.v3.RateLimit.Action.HeaderValueMatch
 descriptor_value	1	s		min=1
-expect_match	2	m786
-headers	3	*m312		minitems=1
+expect_match	2	m908
+headers	3	*m321		minitems=1
 descriptor_key	4	s
 default_value	5	s
 =envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress
-v4_prefix_mask_len	1	m798		le=32
-v6_prefix_mask_len	2	m798		le=128
+v4_prefix_mask_len	1	m920		le=32
+v6_prefix_mask_len	2	m920		le=128
 =envoy.config.route.v3.RateLimit.Action.MetaData
 descriptor_key	1	s		min=1
-metadata_key	2	m742		required
+metadata_key	2	m864		required
 default_value	3	s
 source	4	e43		defined
 skip_if_absent	5	b
 =envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch
 descriptor_value	1	s		min=1
-expect_match	2	m786
-query_parameters	3	*m316		minitems=1
+expect_match	2	m908
+query_parameters	3	*m325		minitems=1
 descriptor_key	4	s
 default_value	5	s
 =envoy.config.route.v3.RateLimit.Action.QueryParameters
@@ -1729,25 +1765,25 @@ skip_if_absent	3	b
 descriptor_value	1	s		min=1
 descriptor_key	2	s
 default_value	3	s
-address_matcher	4	m720		required
+address_matcher	4	m838		required
 =envoy.config.route.v3.RateLimit.Action.RequestHeaders
 header_name	1	s		min=1 headernamelax
 descriptor_key	2	s		min=1
 skip_if_absent	3	b
 =envoy.config.route.v3.RateLimit.Action.SourceCluster
 =envoy.config.route.v3.RateLimit.HitsAddend
-number	1	m799		le=1000000000
+number	1	m921		le=1000000000
 format	2	s		prefix=%25 suffix=%25 ignoreempty
 is_negative_hits	3	b
 =envoy.config.route.v3.RateLimit.Override
 ?override_specifier	!
-dynamic_metadata	1	m333	0
-rate_limit	2	m334	0
+dynamic_metadata	1	m342	0
+rate_limit	2	m343	0
 =envoy.config.route.v3.RateLimit.Override.DynamicMetadata
-metadata_key	1	m742		required
+metadata_key	1	m864		required
 =envoy.config.route.v3.RateLimit.Override.RateLimitOverride
 requests_per_unit	1	u
-unit	2	e102
+unit	2	e115
 =envoy.config.route.v3.RedirectAction
 ?scheme_rewrite_specifier
 ?path_rewrite_specifier
@@ -1759,116 +1795,116 @@ prefix_rewrite	5	s	1	headervaluelax
 strip_query	6	b
 scheme_redirect	7	s	0
 port_redirect	8	u
-regex_rewrite	9	m734	1
+regex_rewrite	9	m856	1
 path_rewrite	10	s	1
 =envoy.config.route.v3.RetryPolicy
 retry_on	1	s
-num_retries	2	m798
-per_try_timeout	3	m789
-retry_priority	4	m341
-retry_host_predicate	5	*m340
+num_retries	2	m920
+per_try_timeout	3	m911
+retry_priority	4	m350
+retry_host_predicate	5	*m349
 host_selection_retry_max_attempts	6	l
 retriable_status_codes	7	*u
-retry_back_off	8	m339
-retriable_headers	9	*m312
-retriable_request_headers	10	*m312
-rate_limited_retry_back_off	11	m337
-retry_options_predicates	12	*m236
-per_try_idle_timeout	13	m789
+retry_back_off	8	m348
+retriable_headers	9	*m321
+retriable_request_headers	10	*m321
+rate_limited_retry_back_off	11	m346
+retry_options_predicates	12	*m245
+per_try_idle_timeout	13	m911
 refresh_cluster_on_retry	14	b
 =envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff
-reset_headers	1	*m338		minitems=1
-max_interval	2	m789		gt=0
+reset_headers	1	*m347		minitems=1
+max_interval	2	m911		gt=0
 =envoy.config.route.v3.RetryPolicy.ResetHeader
 name	1	s		min=1 headernamelax
 format	2	e46		defined
 =envoy.config.route.v3.RetryPolicy.RetryBackOff
-base_interval	1	m789		required gt=0
-max_interval	2	m789		gt=0
+base_interval	1	m911		required gt=0
+max_interval	2	m911		gt=0
 =envoy.config.route.v3.RetryPolicy.RetryHostPredicate
 ?config_type
 name	1	s		min=1
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.route.v3.RetryPolicy.RetryPriority
 ?config_type
 name	1	s		min=1
-typed_config	3	m785	0
+typed_config	3	m907	0
 =envoy.config.route.v3.Route
 ?action	!
-match	1	m356		required
-route	2	m343	0
-redirect	3	m335	0
-metadata	4	m200
-decorator	5	m308
-direct_response	7	m309	0
-request_headers_to_add	9	*m175		maxitems=1000
-response_headers_to_add	10	*m175		maxitems=1000
+match	1	m365		required
+route	2	m352	0
+redirect	3	m344	0
+metadata	4	m209
+decorator	5	m317
+direct_response	7	m318	0
+request_headers_to_add	9	*m184		maxitems=1000
+response_headers_to_add	10	*m184		maxitems=1000
 response_headers_to_remove	11	*s		each.min=1 each.headernamelax
 request_headers_to_remove	12	*s		each.min=1 each.headernamelax
-typed_per_filter_config	13	%sm785
+typed_per_filter_config	13	%sm907
 name	14	s
-tracing	15	m363
-per_request_buffer_limit_bytes	16	m798
-filter_action	17	m310	0
-non_forwarding_action	18	m315	0
+tracing	15	m372
+per_request_buffer_limit_bytes	16	m920
+filter_action	17	m319	0
+non_forwarding_action	18	m324	0
 stat_prefix	19	s
-request_body_buffer_limit	20	m799
-route_specifiers	21	*m236
+request_body_buffer_limit	20	m921
+route_specifiers	21	*m245
 =envoy.config.route.v3.RouteAction
 ?cluster_specifier	!
 ?host_rewrite_specifier
 cluster	1	s	0	min=1
 cluster_header	2	s	0	min=1 headernamelax
-weighted_clusters	3	m367	0
-metadata_match	4	m200
+weighted_clusters	3	m376	0
+metadata_match	4	m209
 prefix_rewrite	5	s		headervaluelax
 host_rewrite_literal	6	s	1	headervaluelax
-auto_host_rewrite	7	m786	1
-timeout	8	m789
-retry_policy	9	m336
+auto_host_rewrite	7	m908	1
+timeout	8	m911
+retry_policy	9	m345
 priority	11	e31		defined
-rate_limits	13	*m317
-include_vh_rate_limits	14	m786
-hash_policy	15	*m344
-cors	17	m307
+rate_limits	13	*m326
+include_vh_rate_limits	14	m908
+hash_policy	15	*m353
+cors	17	m316
 cluster_not_found_response_code	20	e47		defined
-max_grpc_timeout	23	m789
-idle_timeout	24	m789
-upgrade_configs	25	*m353
+max_grpc_timeout	23	m911
+idle_timeout	24	m911
+upgrade_configs	25	*m362
 internal_redirect_action	26	e48
-hedge_policy	27	m313
-grpc_timeout_offset	28	m789
+hedge_policy	27	m322
+grpc_timeout_offset	28	m911
 host_rewrite_header	29	s	1	headernamelax
-request_mirror_policies	30	*m352
-max_internal_redirects	31	m798
-regex_rewrite	32	m734
-retry_policy_typed_config	33	m785
-internal_redirect_policy	34	m314
-host_rewrite_path_regex	35	m734	1
-max_stream_duration	36	m351
+request_mirror_policies	30	*m361
+max_internal_redirects	31	m920
+regex_rewrite	32	m856
+retry_policy_typed_config	33	m907
+internal_redirect_policy	34	m323
+host_rewrite_path_regex	35	m856	1
+max_stream_duration	36	m360
 cluster_specifier_plugin	37	s	0
 append_x_forwarded_host	38	b
-inline_cluster_specifier_plugin	39	m305	0
-early_data_policy	40	m236
-path_rewrite_policy	41	m236
-flush_timeout	42	m789
+inline_cluster_specifier_plugin	39	m314	0
+early_data_policy	40	m245
+path_rewrite_policy	41	m245
+flush_timeout	42	m911
 host_rewrite	44	s	1
 path_rewrite	45	s
 =envoy.config.route.v3.RouteAction.HashPolicy
 ?policy_specifier	!
-header	1	m349	0
-cookie	2	m346	0
-connection_properties	3	m345	0
+header	1	m358	0
+cookie	2	m355	0
+connection_properties	3	m354	0
 terminal	4	b
-query_parameter	5	m350	0
-filter_state	6	m348	0
+query_parameter	5	m359	0
+filter_state	6	m357	0
 =envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties
 source_ip	1	b
 =envoy.config.route.v3.RouteAction.HashPolicy.Cookie
 name	1	s		min=1
-ttl	2	m789
+ttl	2	m911
 path	3	s
-attributes	4	*m347
+attributes	4	*m356
 =envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute
 name	1	s		min=1 maxbytes=16384 headernamelax
 value	2	s		maxbytes=16384 headervaluelax
@@ -1876,191 +1912,271 @@ value	2	s		maxbytes=16384 headervaluelax
 key	1	s		min=1
 =envoy.config.route.v3.RouteAction.HashPolicy.Header
 header_name	1	s		min=1 headernamelax
-regex_rewrite	2	m734
+regex_rewrite	2	m856
 =envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter
 name	1	s		min=1
 =envoy.config.route.v3.RouteAction.MaxStreamDuration
-max_stream_duration	1	m789
-grpc_timeout_header_max	2	m789
-grpc_timeout_header_offset	3	m789
+max_stream_duration	1	m911
+grpc_timeout_header_max	2	m911
+grpc_timeout_header_offset	3	m911
 =envoy.config.route.v3.RouteAction.RequestMirrorPolicy
 cluster	1	s
-runtime_fraction	3	m218
-trace_sampled	4	m786
+runtime_fraction	3	m227
+trace_sampled	4	m908
 cluster_header	5	s		headernamelax
 disable_shadow_host_suffix_append	6	b
-request_headers_mutations	7	*m134		maxitems=1000
+request_headers_mutations	7	*m143		maxitems=1000
 host_rewrite_literal	8	s		headervaluelax
 =envoy.config.route.v3.RouteAction.UpgradeConfig
 upgrade_type	1	s		min=1 headervaluelax
-enabled	2	m786
-connect_config	3	m354
+enabled	2	m908
+connect_config	3	m363
 =envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig
-proxy_protocol_config	1	m204
+proxy_protocol_config	1	m213
 allow_post	2	b
 =envoy.config.route.v3.RouteConfiguration
 name	1	s
-virtual_hosts	2	*m366
+virtual_hosts	2	*m375
 internal_only_headers	3	*s		each.headernamelax
-response_headers_to_add	4	*m175		maxitems=1000
+response_headers_to_add	4	*m184		maxitems=1000
 response_headers_to_remove	5	*s		each.headernamelax
-request_headers_to_add	6	*m175		maxitems=1000
-validate_clusters	7	m786
+request_headers_to_add	6	*m184		maxitems=1000
+validate_clusters	7	m908
 request_headers_to_remove	8	*s		each.headernamelax
-vhds	9	m364
+vhds	9	m373
 most_specific_header_mutations_wins	10	b
-max_direct_response_body_size_bytes	11	m798
-cluster_specifier_plugins	12	*m305
-request_mirror_policies	13	*m352
+max_direct_response_body_size_bytes	11	m920
+cluster_specifier_plugins	12	*m314
+request_mirror_policies	13	*m361
 ignore_port_in_host_matching	14	b
 ignore_path_parameters_in_path_matching	15	b
-typed_per_filter_config	16	%sm785
-metadata	17	m200
+typed_per_filter_config	16	%sm907
+metadata	17	m209
 vhost_header	18	s		headernamelax
-route_specifiers	19	*m236
+route_specifiers	19	*m245
 =envoy.config.route.v3.RouteMatch
 ?path_specifier	!
 prefix	1	s	0
 path	2	s	0
-case_sensitive	4	m786
-headers	6	*m312
-query_parameters	7	*m316
-grpc	8	m358
-runtime_fraction	9	m218
-safe_regex	10	m735	0	required
-tls_context	11	m359
-connect_matcher	12	m357	0
-dynamic_metadata	13	*m729
+case_sensitive	4	m908
+headers	6	*m321
+query_parameters	7	*m325
+grpc	8	m367
+runtime_fraction	9	m227
+safe_regex	10	m857	0	required
+tls_context	11	m368
+connect_matcher	12	m366	0
+dynamic_metadata	13	*m851
 path_separated_prefix	14	s	0	pattern=^[^?#]+[^?#/]$
-path_match_policy	15	m236	0
-filter_state	16	*m722
-cookies	17	*m306
+path_match_policy	15	m245	0
+filter_state	16	*m840
+cookies	17	*m315
 =envoy.config.route.v3.RouteMatch.ConnectMatcher
 =envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
 =envoy.config.route.v3.RouteMatch.TlsContextMatchOptions
-presented	1	m786
-validated	2	m786
+presented	1	m908
+validated	2	m908
 =envoy.config.route.v3.ScopedRouteConfiguration
 name	1	s		min=1
 route_configuration_name	2	s
-key	3	m361		required
+key	3	m370		required
 on_demand	4	b
-route_configuration	5	m355
+route_configuration	5	m364
 =envoy.config.route.v3.ScopedRouteConfiguration.Key
-fragments	1	*m362		minitems=1
+fragments	1	*m371		minitems=1
 =envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment
 ?type	!
 string_key	1	s	0
 =envoy.config.route.v3.Tracing
-client_sampling	1	m755
-random_sampling	2	m755
-overall_sampling	3	m755
-custom_tags	4	*m749
+client_sampling	1	m877
+random_sampling	2	m877
+overall_sampling	3	m877
+custom_tags	4	*m871
 operation	5	s
 upstream_operation	6	s
 =envoy.config.route.v3.Vhds
-config_source	1	m148		required
+config_source	1	m157		required
 =envoy.config.route.v3.VirtualCluster
 name	2	s		min=1
-headers	4	*m312
+headers	4	*m321
 =envoy.config.route.v3.VirtualHost
 name	1	s		min=1
 domains	2	*s		minitems=1 each.headervaluelax
-routes	3	*m342
+routes	3	*m351
 require_tls	4	e49		defined
-virtual_clusters	5	*m365
-rate_limits	6	*m317
-request_headers_to_add	7	*m175		maxitems=1000
-cors	8	m307
-response_headers_to_add	10	*m175		maxitems=1000
+virtual_clusters	5	*m374
+rate_limits	6	*m326
+request_headers_to_add	7	*m184		maxitems=1000
+cors	8	m316
+response_headers_to_add	10	*m184		maxitems=1000
 response_headers_to_remove	11	*s		each.min=1 each.headernamelax
 request_headers_to_remove	13	*s		each.min=1 each.headernamelax
 include_request_attempt_count	14	b
-typed_per_filter_config	15	%sm785
-retry_policy	16	m336
-hedge_policy	17	m313
-per_request_buffer_limit_bytes	18	m798
+typed_per_filter_config	15	%sm907
+retry_policy	16	m345
+hedge_policy	17	m322
+per_request_buffer_limit_bytes	18	m920
 include_attempt_count_in_response	19	b
-retry_policy_typed_config	20	m785
-matcher	21	m817
-request_mirror_policies	22	*m352
+retry_policy_typed_config	20	m907
+matcher	21	m993
+request_mirror_policies	22	*m361
 include_is_timeout_retry_header	23	b
-metadata	24	m200
-request_body_buffer_limit	25	m799
-route_specifiers	26	*m236
+metadata	24	m209
+request_body_buffer_limit	25	m921
+route_specifiers	26	*m245
 =envoy.config.route.v3.WeightedCluster
 ?random_value_specifier
-clusters	1	*m368		minitems=1
+clusters	1	*m377		minitems=1
 runtime_key_prefix	2	s
-total_weight	3	m798
+total_weight	3	m920
 header_name	4	s	0	headernamelax
-use_hash_policy	5	m786	0
+use_hash_policy	5	m908	0
 =envoy.config.route.v3.WeightedCluster.ClusterWeight
 ?host_rewrite_specifier
 name	1	s
-weight	2	m798
-metadata_match	3	m200
-request_headers_to_add	4	*m175		maxitems=1000
-response_headers_to_add	5	*m175		maxitems=1000
+weight	2	m920
+metadata_match	3	m209
+request_headers_to_add	4	*m184		maxitems=1000
+response_headers_to_add	5	*m184		maxitems=1000
 response_headers_to_remove	6	*s		each.headernamelax
 request_headers_to_remove	9	*s		each.headernamelax
-typed_per_filter_config	10	%sm785
+typed_per_filter_config	10	%sm907
 host_rewrite_literal	11	s	0	headervaluelax
 cluster_header	12	s		headernamelax
+=envoy.config.tap.v3.BufferedAdminSink
+max_traces	1	v		gt=0
+timeout	2	m911
+=envoy.config.tap.v3.FilePerTapSink
+path_prefix	1	s		min=1
+=envoy.config.tap.v3.HttpGenericBodyMatch
+bytes_limit	1	u
+patterns	2	*m381		minitems=1
+=envoy.config.tap.v3.HttpGenericBodyMatch.GenericTextMatch
+?rule	!
+string_match	1	s	0	min=1
+binary_match	2	y	0	min=1
+=envoy.config.tap.v3.HttpHeadersMatch
+headers	1	*m321
+=envoy.config.tap.v3.MatchPredicate
+?rule	!
+or_match	1	m384	0
+and_match	2	m384	0
+not_match	3	m383	0
+any_match	4	b	0	const=1
+http_request_headers_match	5	m382	0
+http_request_trailers_match	6	m382	0
+http_response_headers_match	7	m382	0
+http_response_trailers_match	8	m382	0
+http_request_generic_body_match	9	m380	0
+http_response_generic_body_match	10	m380	0
+=envoy.config.tap.v3.MatchPredicate.MatchSet
+rules	1	*m383		minitems=2
+=envoy.config.tap.v3.OutputConfig
+sinks	1	*m386		minitems=1 maxitems=1
+max_buffered_rx_bytes	2	m920
+max_buffered_tx_bytes	3	m920
+streaming	4	b
+min_streamed_sent_bytes	5	m920
+=envoy.config.tap.v3.OutputSink
+?output_sink_type	!
+format	1	e50		defined
+streaming_admin	2	m387	0
+file_per_tap	3	m379	0
+streaming_grpc	4	m388	0
+buffered_admin	5	m378	0
+custom_sink	6	m245	0
+=envoy.config.tap.v3.StreamingAdminSink
+=envoy.config.tap.v3.StreamingGrpcSink
+tap_id	1	s
+grpc_service	2	m169		required
+=envoy.config.tap.v3.TapConfig
+match_config	1	m383
+output_config	2	m385		required
+tap_enabled	3	m227
+match	4	m132
+=envoy.config.trace.v3.ClientConfig
+?backend_token_specifier
+service_name	1	s
+instance_name	2	s
+backend_token	3	s	0
+max_cache_size	4	m920
+=envoy.config.trace.v3.DatadogConfig
+collector_cluster	1	s		min=1
+service_name	2	s		min=1
+collector_hostname	3	s
+remote_config	4	m392
+=envoy.config.trace.v3.DatadogRemoteConfig
+polling_interval	1	m911
+=envoy.config.trace.v3.LightstepConfig
+collector_cluster	1	s		min=1
+access_token_file	2	s
+propagation_modes	3	*e51		each.defined
+access_token	4	m159
 =envoy.config.trace.v3.OpenTelemetryConfig
-grpc_service	1	m160
+grpc_service	1	m169
 service_name	2	s
-http_service	3	m191
-resource_detectors	4	*m236
-sampler	5	m236
-max_cache_size	6	m798
-set_telemetry_sdk_resource_attributes	7	m786
-set_service_name_resource_attribute	8	m786
-set_instrumentation_scope	9	m786
-exporter	10	m236
+http_service	3	m200
+resource_detectors	4	*m245
+sampler	5	m245
+max_cache_size	6	m920
+set_telemetry_sdk_resource_attributes	7	m908
+set_service_name_resource_attribute	8	m908
+set_instrumentation_scope	9	m908
+exporter	10	m245
+=envoy.config.trace.v3.SkyWalkingConfig
+grpc_service	1	m169		required
+client_config	2	m390
 =envoy.config.trace.v3.TraceServiceConfig
-grpc_service	1	m160		required
+grpc_service	1	m169		required
 =envoy.config.trace.v3.Tracing
-http	1	m372
+http	1	m398
 =envoy.config.trace.v3.Tracing.Http
 ?config_type
 name	1	s		min=1
-typed_config	3	m785	0
+typed_config	3	m907	0
+=envoy.config.trace.v3.XRayConfig
+daemon_endpoint	1	m233
+segment_name	2	s		min=1
+sampling_rule_manifest	3	m159
+segment_fields	4	m400
+=envoy.config.trace.v3.XRayConfig.SegmentFields
+origin	1	s
+aws	2	m918
 =envoy.config.trace.v3.ZipkinConfig
 collector_cluster	1	s
 collector_endpoint	2	s
 trace_id_128bit	3	b
-shared_span_context	4	m786
-collector_endpoint_version	5	e50
+shared_span_context	4	m908
+collector_endpoint_version	5	e52
 collector_hostname	6	s
 split_spans_for_request	7	b
-trace_context_option	8	e51
-collector_service	9	m191
+trace_context_option	8	e53
+collector_service	9	m200
 timestamp_trace_ids	10	b
 =envoy.data.accesslog.v3.AccessLogCommon
 sample_rate	1	d		le=1.0 gt=0.0
-downstream_remote_address	2	m137
-downstream_local_address	3	m137
-tls_properties	4	m382
-start_time	5	m797
-time_to_last_rx_byte	6	m789
-time_to_first_upstream_tx_byte	7	m789
-time_to_last_upstream_tx_byte	8	m789
-time_to_first_upstream_rx_byte	9	m789
-time_to_last_upstream_rx_byte	10	m789
-time_to_first_downstream_tx_byte	11	m789
-time_to_last_downstream_tx_byte	12	m789
-upstream_remote_address	13	m137
-upstream_local_address	14	m137
+downstream_remote_address	2	m146
+downstream_local_address	3	m146
+tls_properties	4	m410
+start_time	5	m919
+time_to_last_rx_byte	6	m911
+time_to_first_upstream_tx_byte	7	m911
+time_to_last_upstream_tx_byte	8	m911
+time_to_first_upstream_rx_byte	9	m911
+time_to_last_upstream_rx_byte	10	m911
+time_to_first_downstream_tx_byte	11	m911
+time_to_last_downstream_tx_byte	12	m911
+upstream_remote_address	13	m146
+upstream_local_address	14	m146
 upstream_cluster	15	s
-response_flags	16	m379
-metadata	17	m200
+response_flags	16	m407
+metadata	17	m209
 upstream_transport_failure_reason	18	s
 route_name	19	s
-downstream_direct_remote_address	20	m137
-filter_state_objects	21	%sm785
+downstream_direct_remote_address	20	m146
+filter_state_objects	21	%sm907
 custom_tags	22	%ss
-duration	23	m789
+duration	23	m911
 upstream_request_attempt_count	24	u
 connection_termination_details	25	s
 stream_id	26	s
@@ -2070,20 +2186,20 @@ downstream_wire_bytes_sent	29	v
 downstream_wire_bytes_received	30	v
 upstream_wire_bytes_sent	31	v
 upstream_wire_bytes_received	32	v
-access_log_type	33	e52
+access_log_type	33	e54
 =envoy.data.accesslog.v3.ConnectionProperties
 received_bytes	1	v
 sent_bytes	2	v
 =envoy.data.accesslog.v3.HTTPAccessLogEntry
-common_properties	1	m374
-protocol_version	2	e53
-request	3	m377
-response	4	m378
+common_properties	1	m402
+protocol_version	2	e55
+request	3	m405
+response	4	m406
 =envoy.data.accesslog.v3.HTTPRequestProperties
 request_method	1	e30		defined
 scheme	2	s
 authority	3	s
-port	4	m798
+port	4	m920
 path	5	s
 user_agent	6	s
 referer	7	s
@@ -2096,7 +2212,7 @@ request_headers	13	%ss
 upstream_header_bytes_sent	14	v
 downstream_header_bytes_received	15	v
 =envoy.data.accesslog.v3.HTTPResponseProperties
-response_code	1	m798
+response_code	1	m920
 response_headers_bytes	2	v
 response_body_bytes	3	v
 response_headers	4	%ss
@@ -2117,7 +2233,7 @@ no_route_found	9	b
 delay_injected	10	b
 fault_injected	11	b
 rate_limited	12	b
-unauthorized_details	13	m380
+unauthorized_details	13	m408
 rate_limit_service_error	14	b
 downstream_connection_termination	15	b
 upstream_retry_limit_exceeded	16	b
@@ -2134,176 +2250,233 @@ overload_manager	26	b
 dns_resolution_failure	27	b
 downstream_remote_reset	28	b
 =envoy.data.accesslog.v3.ResponseFlags.Unauthorized
-reason	1	e54
+reason	1	e56
 =envoy.data.accesslog.v3.TCPAccessLogEntry
-common_properties	1	m374
-connection_properties	2	m375
+common_properties	1	m402
+connection_properties	2	m403
 =envoy.data.accesslog.v3.TLSProperties
-tls_version	1	e55
-tls_cipher_suite	2	m798
+tls_version	1	e57
+tls_cipher_suite	2	m920
 tls_sni_hostname	3	s
-local_certificate_properties	4	m383
-peer_certificate_properties	5	m383
+local_certificate_properties	4	m411
+peer_certificate_properties	5	m411
 tls_session_id	6	s
 ja3_fingerprint	7	s
 =envoy.data.accesslog.v3.TLSProperties.CertificateProperties
-subject_alt_name	1	*m384
+subject_alt_name	1	*m412
 subject	2	s
 issuer	3	s
 =envoy.data.accesslog.v3.TLSProperties.CertificateProperties.SubjectAltName
 ?san
 uri	1	s	0
 dns	2	s	0
+=envoy.data.dns.v3.DnsTable
+external_retry_count	1	u		le=3
+virtual_domains	2	*m420
+known_suffixes	3	*m859
+=envoy.data.dns.v3.DnsTable.AddressList
+address	1	*s		minitems=1 each.min=3
+=envoy.data.dns.v3.DnsTable.DnsEndpoint
+?endpoint_config	!
+address_list	1	m414	0
+cluster_name	2	s	0
+service_list	3	m417	0
+=envoy.data.dns.v3.DnsTable.DnsService
+service_name	1	s		min=1 headername
+protocol	2	m418
+ttl	3	m911		ge=1000000000
+targets	4	*m419		minitems=1
+=envoy.data.dns.v3.DnsTable.DnsServiceList
+services	1	*m416		minitems=1
+=envoy.data.dns.v3.DnsTable.DnsServiceProtocol
+?protocol_config	!
+number	1	u	0	lt=255
+name	2	s	0	min=1 headername
+=envoy.data.dns.v3.DnsTable.DnsServiceTarget
+?endpoint_type	!
+host_name	1	s	0	min=1 headername
+cluster_name	2	s	0	min=1 headername
+priority	3	u		lt=65536
+weight	4	u		lt=65536
+port	5	u		lt=65536
+=envoy.data.dns.v3.DnsTable.DnsVirtualDomain
+name	1	s		min=1 headername
+endpoint	2	m415
+answer_ttl	3	m911		ge=30000000000
 =envoy.extensions.access_loggers.file.v3.FileAccessLog
 ?access_log_format
 path	1	s		min=1
 format	2	s	0
-json_format	3	m796	0
-typed_json_format	4	m796	0
-log_format	5	m231	0	required
+json_format	3	m918	0
+typed_json_format	4	m918	0
+log_format	5	m240	0	required
 =envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter
 expression	1	s
-cel_config	2	m146
+cel_config	2	m155
 =envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig
 log_name	1	s		min=1
-grpc_service	2	m160		required
-buffer_flush_interval	3	m789		gt=0
-buffer_size_bytes	4	m798
+grpc_service	2	m169		required
+buffer_flush_interval	3	m911		gt=0
+buffer_size_bytes	4	m920
 filter_state_objects_to_log	5	*s
 transport_api_version	6	e23		defined
-grpc_stream_retry_policy	7	m213
-custom_tags	8	*m749
+grpc_stream_retry_policy	7	m222
+custom_tags	8	*m871
 =envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig
-common_config	1	m387		required
+common_config	1	m423		required
 additional_request_headers_to_log	2	*s
 additional_response_headers_to_log	3	*s
 additional_response_trailers_to_log	4	*s
 =envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig
-common_config	1	m387		required
+common_config	1	m423		required
 =envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig
-common_config	1	m387
-body	2	m802
-attributes	3	m805
-resource_attributes	4	m805
+common_config	1	m423
+body	2	m963
+attributes	3	m968
+resource_attributes	4	m968
 disable_builtin_labels	5	b
 stat_prefix	6	s
-formatters	7	*m236
-http_service	8	m191
-grpc_service	9	m160
+formatters	7	*m245
+http_service	8	m200
+grpc_service	9	m169
 log_name	10	s
-buffer_flush_interval	11	m789
-buffer_size_bytes	12	m798
+buffer_flush_interval	11	m911
+buffer_size_bytes	12	m920
 filter_state_objects_to_log	13	*s
-custom_tags	14	*m749
-resource_detectors	15	*m236
+custom_tags	14	*m871
+resource_detectors	15	*m245
 =envoy.extensions.access_loggers.stream.v3.StderrAccessLog
 ?access_log_format
-log_format	1	m231	0	required
+log_format	1	m240	0	required
 =envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
 ?access_log_format
-log_format	1	m231	0	required
+log_format	1	m240	0	required
+=envoy.extensions.access_loggers.wasm.v3.WasmAccessLog
+config	1	m786
 =envoy.extensions.bootstrap.internal_listener.v3.InternalListener
-buffer_size_kb	1	m798		le=8192 ge=1
+buffer_size_kb	1	m920		le=8192 ge=1
 =envoy.extensions.clusters.aggregate.v3.AggregateClusterResource
-config_source	1	m148		required
+config_source	1	m157		required
 resource_name	2	s		min=1
 =envoy.extensions.clusters.aggregate.v3.ClusterConfig
 clusters	1	*s		minitems=1
 =envoy.extensions.clusters.dns.v3.DnsCluster
-dns_refresh_rate	3	m789		gt=1000000
-dns_failure_refresh_rate	4	m397
+dns_refresh_rate	3	m911		gt=1000000
+dns_failure_refresh_rate	4	m434
 respect_dns_ttl	5	b
-dns_jitter	6	m789		ge=0
-typed_dns_resolver_config	7	m236
-dns_lookup_family	8	e56
+dns_jitter	6	m911		ge=0
+typed_dns_resolver_config	7	m245
+dns_lookup_family	8	e58
 all_addresses_in_single_endpoint	9	b
-dns_min_refresh_rate	10	m789		ge=1000000000
+dns_min_refresh_rate	10	m911		ge=1000000000
 =envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate
-base_interval	1	m789		required gt=1000000
-max_interval	2	m789		gt=1000000
+base_interval	1	m911		required gt=1000000
+max_interval	2	m911		gt=1000000
 =envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
 ?cluster_implementation_specifier
-dns_cache_config	1	m402	0
+dns_cache_config	1	m439	0
 allow_insecure_cluster_options	2	b
 allow_coalesced_connections	3	b
-sub_clusters_config	4	m399	0
+sub_clusters_config	4	m436	0
 =envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig
 lb_policy	1	e16		defined
-max_sub_clusters	2	m798		gt=0
-sub_cluster_ttl	3	m789		gt=0
-preresolve_clusters	4	*m224
-dns_cluster_config	5	m396
+max_sub_clusters	2	m920		gt=0
+sub_cluster_ttl	3	m911		gt=0
+preresolve_clusters	4	*m233
+dns_cluster_config	5	m433
 =envoy.extensions.clusters.original_dst.v3.OriginalDstCluster
 use_http_header	1	b
 http_header_name	2	s
-upstream_port_override	3	m798		le=65535
-metadata_key	4	m742
+upstream_port_override	3	m920		le=65535
+metadata_key	4	m864
 =envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers
-max_pending_requests	1	m798
+max_pending_requests	1	m920
 =envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig
 name	1	s		min=1
 dns_lookup_family	2	e15		defined
-dns_refresh_rate	3	m789		ge=1000000
-host_ttl	4	m789		gt=0
-max_hosts	5	m798		gt=0
+dns_refresh_rate	3	m911		ge=1000000
+host_ttl	4	m911		gt=0
+max_hosts	5	m920		gt=0
 dns_failure_refresh_rate	6	m116
-dns_cache_circuit_breaker	7	m401
+dns_cache_circuit_breaker	7	m438
 use_tcp_for_dns_lookups	8	b
-dns_resolution_config	9	m151
-preresolve_hostnames	10	*m224
-dns_query_timeout	11	m789		ge=0
-typed_dns_resolver_config	12	m236
+dns_resolution_config	9	m160
+preresolve_hostnames	10	*m233
+dns_query_timeout	11	m911		ge=0
+typed_dns_resolver_config	12	m245
 key_value_config	13	m128
-dns_min_refresh_rate	14	m789		ge=1000000000
+dns_min_refresh_rate	14	m911		ge=1000000000
 disable_dns_refresh_on_failure	15	b
-resolved_address_filter	16	m720
+resolved_address_filter	16	m838
+=envoy.extensions.common.matching.v3.ExtensionWithMatcher
+matcher	1	m134
+extension_config	2	m245		required
+xds_matcher	3	m993
+=envoy.extensions.common.matching.v3.ExtensionWithMatcherPerRoute
+xds_matcher	1	m993
 =envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit
 =envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
-entries	1	*m406		minitems=1
-token_bucket	2	m764		required
+entries	1	*m445		minitems=1
+token_bucket	2	m886		required
 shadow_mode	3	b
 =envoy.extensions.common.ratelimit.v3.RateLimitDescriptor
-entries	1	*m406		minitems=1
-limit	2	m407
-hits_addend	3	m799
+entries	1	*m445		minitems=1
+limit	2	m446
+hits_addend	3	m921
 is_negative_hits	4	b
 =envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry
 key	1	s		min=1
 value	2	s		min=0
 =envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride
 requests_per_unit	1	u
-unit	2	e102		defined
-unit_multiplier	3	m798		gt=0
+unit	2	e115		defined
+unit_multiplier	3	m920		gt=0
+=envoy.extensions.common.tap.v3.AdminConfig
+config_id	1	s		min=1
+=envoy.extensions.common.tap.v3.CommonExtensionConfig
+?config_type	!
+admin_config	1	m447	0
+static_config	2	m389	0
 =envoy.extensions.compression.brotli.compressor.v3.Brotli
-quality	1	m798		le=11
-encoder_mode	2	e59		defined
-window_bits	3	m798		le=24 ge=10
-input_block_bits	4	m798		le=24 ge=16
-chunk_size	5	m798		le=65536 ge=4096
+quality	1	m920		le=11
+encoder_mode	2	e61		defined
+window_bits	3	m920		le=24 ge=10
+input_block_bits	4	m920		le=24 ge=16
+chunk_size	5	m920		le=65536 ge=4096
 disable_literal_context_modeling	6	b
+=envoy.extensions.compression.brotli.decompressor.v3.Brotli
+disable_ring_buffer_reallocation	1	b
+chunk_size	2	m920		le=65536 ge=4096
 =envoy.extensions.compression.gzip.compressor.v3.Gzip
-memory_level	1	m798		le=9 ge=1
-compression_level	2	e60		defined
-compression_strategy	3	e61		defined
-window_bits	4	m798		le=15 ge=9
-chunk_size	5	m798		le=65536 ge=4096
+memory_level	1	m920		le=9 ge=1
+compression_level	2	e62		defined
+compression_strategy	3	e63		defined
+window_bits	4	m920		le=15 ge=9
+chunk_size	5	m920		le=65536 ge=4096
+=envoy.extensions.compression.gzip.decompressor.v3.Gzip
+window_bits	1	m920		le=15 ge=9
+chunk_size	2	m920		le=65536 ge=4096
+max_inflate_ratio	3	m920		le=1032 ge=1
 =envoy.extensions.compression.zstd.compressor.v3.Zstd
-compression_level	1	m798
+compression_level	1	m920
 enable_checksum	2	b
-strategy	3	e62		defined
-dictionary	4	m150
-chunk_size	5	m798		le=65536 ge=4096
+strategy	3	e64		defined
+dictionary	4	m159
+chunk_size	5	m920		le=65536 ge=4096
+=envoy.extensions.compression.zstd.decompressor.v3.Zstd
+dictionaries	1	*m159
+chunk_size	2	m920		le=65536 ge=4096
 =envoy.extensions.filters.common.fault.v3.FaultDelay
 ?fault_delay_secifier	!
-fixed_delay	3	m789	0	gt=0
-percentage	4	m755
-header_delay	5	m412	0
+fixed_delay	3	m911	0	gt=0
+percentage	4	m877
+header_delay	5	m456	0
 =envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay
 =envoy.extensions.filters.common.fault.v3.FaultRateLimit
 ?limit_type	!
-fixed_limit	1	m414	0
-percentage	2	m755
-header_limit	3	m415	0
+fixed_limit	1	m458	0
+percentage	2	m877
+header_limit	3	m459	0
 =envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit
 limit_kbps	1	v		ge=1
 =envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit
@@ -2311,56 +2484,56 @@ limit_kbps	1	v		ge=1
 ?key	!
 ?value	!
 object_key	1	s	0	min=1
-format_string	2	m231	1
+format_string	2	m240	1
 read_only	3	b
-shared_with_upstream	4	e63
+shared_with_upstream	4	e65
 skip_if_empty	5	b
 factory_key	6	s
 =envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency
 ?concurrency_controller_config	!
-gradient_controller_config	1	m418	0	required
-enabled	2	m217
-concurrency_limit_exceeded_status	3	m759
+gradient_controller_config	1	m462	0	required
+enabled	2	m226
+concurrency_limit_exceeded_status	3	m881
 =envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig
-sample_aggregate_percentile	1	m762
-concurrency_limit_params	2	m419		required
-min_rtt_calc_params	3	m420		required
+sample_aggregate_percentile	1	m884
+concurrency_limit_params	2	m463		required
+min_rtt_calc_params	3	m464		required
 =envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams
-max_concurrency_limit	2	m798		gt=0
-concurrency_update_interval	3	m789		required gt=0
-min_concurrency_limit	4	m798		gt=0
+max_concurrency_limit	2	m920		gt=0
+concurrency_update_interval	3	m911		required gt=0
+min_concurrency_limit	4	m920		gt=0
 =envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams
-interval	1	m789		ge=1000000
-request_count	2	m798		gt=0
-jitter	3	m762
-min_concurrency	4	m798		gt=0
-buffer	5	m762
-fixed_value	6	m789		gt=0
+interval	1	m911		ge=1000000
+request_count	2	m920		gt=0
+jitter	3	m884
+min_concurrency	4	m920		gt=0
+buffer	5	m884
+fixed_value	6	m911		gt=0
 =envoy.extensions.filters.http.admission_control.v3.AdmissionControl
 ?evaluation_criteria	!
-enabled	1	m217
-success_criteria	2	m422	0
-sampling_window	3	m789
-aggression	4	m216
-sr_threshold	5	m219
-rps_threshold	6	m220
-max_rejection_probability	7	m219
+enabled	1	m226
+success_criteria	2	m466	0
+sampling_window	3	m911
+aggression	4	m225
+sr_threshold	5	m228
+rps_threshold	6	m229
+max_rejection_probability	7	m228
 =envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria
-http_criteria	1	m424
-grpc_criteria	2	m423
+http_criteria	1	m468
+grpc_criteria	2	m467
 =envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.GrpcCriteria
 grpc_success_status	1	*u		minitems=1
 =envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.HttpCriteria
-http_success_status	1	*m760		minitems=1
+http_success_status	1	*m882		minitems=1
 =envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth
-credentials	1	*m427
-key_sources	2	*m429
-forwarding	3	m428
+credentials	1	*m471
+key_sources	2	*m473
+forwarding	3	m472
 =envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuthPerRoute
-credentials	1	*m427
-key_sources	2	*m429
+credentials	1	*m471
+key_sources	2	*m473
 allowed_clients	3	*s
-forwarding	4	m428
+forwarding	4	m472
 =envoy.extensions.filters.http.api_key_auth.v3.Credential
 key	1	s		min=1
 client	2	s		min=1
@@ -2373,120 +2546,137 @@ query	2	s		max=1024
 cookie	3	s		max=1024 headernamelax ignoreempty
 =envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit
 stat_prefix	1	s		min=1
-enable_mode	2	e64		defined
-limit_kbps	3	m799		ge=1
-fill_interval	4	m789		le=1000000000 ge=20000000
-runtime_enabled	5	m217
+enable_mode	2	e66		defined
+limit_kbps	3	m921		ge=1
+fill_interval	4	m911		le=1000000000 ge=20000000
+runtime_enabled	5	m226
 enable_response_trailers	6	b
 response_trailer_prefix	7	s		headernamelax
 =envoy.extensions.filters.http.basic_auth.v3.BasicAuth
-users	1	m150
+users	1	m159
 forward_username_header	2	s		headernamelax
 authentication_header	3	s		headernamelax
 allow_missing	4	b
 emit_dynamic_metadata	5	b
 realm	6	s		pattern=^[^\x00-\x1f\x7f]*$
 =envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute
-users	1	m150		required
+users	1	m159		required
 realm	2	s		pattern=^[^\x00-\x1f\x7f]*$
+=envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit
+max_request_bytes	1	m921		gt=0
 =envoy.extensions.filters.http.buffer.v3.Buffer
-max_request_bytes	1	m798		gt=0 required
+max_request_bytes	1	m920		gt=0 required
 =envoy.extensions.filters.http.buffer.v3.BufferPerRoute
 ?override	!
 disabled	1	b	0	const=1
-buffer	2	m433	0	required
+buffer	2	m478	0	required
+=envoy.extensions.filters.http.cdn_loop.v3.CdnLoopConfig
+cdn_id	1	s		min=1
+max_allowed_occurrences	2	u
 =envoy.extensions.filters.http.composite.v3.Composite
-named_filter_chains	1	%sm439
-matcher	2	m817
+named_filter_chains	1	%sm485
+matcher	2	m993
 =envoy.extensions.filters.http.composite.v3.CompositePerRoute
-matcher	1	m817		required
+matcher	1	m993		required
 =envoy.extensions.filters.http.composite.v3.DynamicConfig
 name	1	s		min=1
-config_discovery	2	m156
+config_discovery	2	m165
 =envoy.extensions.filters.http.composite.v3.ExecuteFilterAction
-typed_config	1	m236
-dynamic_config	2	m437
-sample_percent	3	m218
-filter_chain	4	m439
+typed_config	1	m245
+dynamic_config	2	m483
+sample_percent	3	m227
+filter_chain	4	m485
 filter_chain_name	5	s
 =envoy.extensions.filters.http.composite.v3.FilterChainConfiguration
-typed_config	1	*m236
+typed_config	1	*m245
 =envoy.extensions.filters.http.compressor.v3.Compressor
-content_length	1	m798
+content_length	1	m920
 content_type	2	*s
 disable_on_etag_header	3	b
 remove_accept_encoding_header	4	b
-runtime_enabled	5	m217
-compressor_library	6	m236		required
-request_direction_config	7	m442
-response_direction_config	8	m443
+runtime_enabled	5	m226
+compressor_library	6	m245		required
+request_direction_config	7	m488
+response_direction_config	8	m489
 choose_first	9	b
 =envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig
-enabled	1	m217
-min_content_length	2	m798
+enabled	1	m226
+min_content_length	2	m920
 content_type	3	*s
-content_type_matcher	4	*m737
+content_type_matcher	4	*m859
 =envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig
-common_config	1	m441
+common_config	1	m487
 =envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig
-common_config	1	m441
+common_config	1	m487
 disable_on_etag_header	2	b
 remove_accept_encoding_header	3	b
 uncompressible_response_codes	4	*u		unique each.lt=600 each.ge=200
 status_header_enabled	5	b
 weaken_etag_on_compress	6	b
 =envoy.extensions.filters.http.compressor.v3.CompressorOverrides
-response_direction_config	1	m446
-compressor_library	2	m236
+response_direction_config	1	m492
+compressor_library	2	m245
 =envoy.extensions.filters.http.compressor.v3.CompressorPerRoute
 ?override	!
 disabled	1	b	0	const=1
-overrides	2	m444	0
+overrides	2	m490	0
 =envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides
-remove_accept_encoding_header	1	m786
+remove_accept_encoding_header	1	m908
 =envoy.extensions.filters.http.cors.v3.Cors
 =envoy.extensions.filters.http.cors.v3.CorsPolicy
-allow_origin_string_match	1	*m737
+allow_origin_string_match	1	*m859
 allow_methods	2	s
 allow_headers	3	s
 expose_headers	4	s
 max_age	5	s
-allow_credentials	6	m786
-filter_enabled	7	m218
-shadow_enabled	8	m218
-allow_private_network_access	9	m786
-forward_not_matching_preflights	10	m786
+allow_credentials	6	m908
+filter_enabled	7	m227
+shadow_enabled	8	m227
+allow_private_network_access	9	m908
+forward_not_matching_preflights	10	m908
 =envoy.extensions.filters.http.credential_injector.v3.CredentialInjector
 overwrite	1	b
 allow_request_without_credential	2	b
-credential	3	m236		required
+credential	3	m245		required
 =envoy.extensions.filters.http.csrf.v3.CsrfPolicy
-filter_enabled	1	m218		required
-shadow_enabled	2	m218
-additional_origins	3	*m737
+filter_enabled	1	m227		required
+shadow_enabled	2	m227
+additional_origins	3	*m859
 =envoy.extensions.filters.http.custom_response.v3.CustomResponse
-custom_response_matcher	1	m817
+custom_response_matcher	1	m993
+=envoy.extensions.filters.http.decompressor.v3.Decompressor
+decompressor_library	1	m245		required
+request_direction_config	2	m500
+response_direction_config	3	m501
+=envoy.extensions.filters.http.decompressor.v3.Decompressor.CommonDirectionConfig
+enabled	1	m226
+ignore_no_transform_header	2	b
+=envoy.extensions.filters.http.decompressor.v3.Decompressor.RequestDirectionConfig
+common_config	1	m499
+advertise_accept_encoding	2	m908
+=envoy.extensions.filters.http.decompressor.v3.Decompressor.ResponseDirectionConfig
+common_config	1	m499
 =envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig
 ?implementation_specifier
-dns_cache_config	1	m402	0
+dns_cache_config	1	m439	0
 save_upstream_address	2	b
-sub_cluster_config	3	m454	0
+sub_cluster_config	3	m504	0
 allow_dynamic_host_from_filter_state	4	b
 =envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig
 ?host_rewrite_specifier
 host_rewrite_literal	1	s	0
 host_rewrite_header	2	s	0
 =envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig
-cluster_init_timeout	3	m789		gt=0
+cluster_init_timeout	3	m911		gt=0
 =envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest
-allowed_headers	1	m728
-headers_to_add	2	*m174
+allowed_headers	1	m850
+headers_to_add	2	*m183
 =envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse
-allowed_upstream_headers	1	m728
-allowed_client_headers	2	m728
-allowed_upstream_headers_to_append	3	m728
-allowed_client_headers_on_success	4	m728
-dynamic_metadata_from_headers	5	m728
+allowed_upstream_headers	1	m850
+allowed_client_headers	2	m850
+allowed_upstream_headers_to_append	3	m850
+allowed_client_headers_on_success	4	m850
+dynamic_metadata_from_headers	5	m850
 =envoy.extensions.filters.http.ext_authz.v3.BufferSettings
 max_request_bytes	1	u		gt=0
 allow_partial_message	2	b
@@ -2495,137 +2685,137 @@ pack_as_bytes	3	b
 ?service_override
 context_extensions	1	%ss
 disable_request_body_buffering	2	b
-with_request_body	3	m457
-grpc_service	4	m160	0
-http_service	5	m461	0
-emit_client_span	6	m786
+with_request_body	3	m507
+grpc_service	4	m169	0
+http_service	5	m511	0
+emit_client_span	6	m908
 =envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
 ?services
-grpc_service	1	m160	0
+grpc_service	1	m169	0
 failure_mode_allow	2	b
-http_service	3	m461	0
-with_request_body	5	m457
+http_service	3	m511	0
+with_request_body	5	m507
 clear_route_cache	6	b
-status_on_error	7	m759
+status_on_error	7	m881
 metadata_context_namespaces	8	*s
-filter_enabled	9	m218
+filter_enabled	9	m227
 include_peer_certificate	10	b
-deny_at_disable	11	m217
+deny_at_disable	11	m226
 transport_api_version	12	e23		defined
 stat_prefix	13	s
-filter_enabled_metadata	14	m729
+filter_enabled_metadata	14	m851
 bootstrap_metadata_labels_key	15	s
 typed_metadata_context_namespaces	16	*s
-allowed_headers	17	m728
+allowed_headers	17	m850
 include_tls_session	18	b
 failure_mode_allow_header_add	19	b
-charge_cluster_response_stats	20	m786
+charge_cluster_response_stats	20	m908
 route_metadata_context_namespaces	21	*s
 route_typed_metadata_context_namespaces	22	*s
 encode_raw_headers	23	b
 validate_mutations	24	b
-disallowed_headers	25	m728
-decoder_header_mutation_rules	26	m136
-enable_dynamic_metadata_ingestion	27	m786
-filter_metadata	28	m796
+disallowed_headers	25	m850
+decoder_header_mutation_rules	26	m145
+enable_dynamic_metadata_ingestion	27	m908
+filter_metadata	28	m918
 emit_filter_state_stats	29	b
 max_denied_response_body_bytes	30	u
 enforce_response_header_limits	31	b
 shadow_mode	32	b
-emit_client_span	33	m786
+emit_client_span	33	m908
 clear_route_cache_headers	34	*s		each.min=1 each.headernamelax
 =envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute
 ?override	!
 disabled	1	b	0
-check_settings	2	m458	0	required
+check_settings	2	m508	0	required
 =envoy.extensions.filters.http.ext_authz.v3.HttpService
-server_uri	1	m192
+server_uri	1	m201
 path_prefix	2	s
-authorization_request	7	m455
-authorization_response	8	m456
-retry_policy	9	m213
+authorization_request	7	m505
+authorization_response	8	m506
+retry_policy	9	m222
 path_override	10	s
 =envoy.extensions.filters.http.ext_authz.v3.ShadowDecision
-check_result	1	e65
+check_result	1	e67
 status_code	2	u		le=599 ge=100 ignoreempty
-response_headers	3	*m174
+response_headers	3	*m183
 =envoy.extensions.filters.http.ext_proc.v3.ExtProcHttpService
-http_service	1	m191
+http_service	1	m200
 =envoy.extensions.filters.http.ext_proc.v3.ExtProcOverrides
-processing_mode	1	m470
+processing_mode	1	m520
 async_mode	2	b
 request_attributes	3	*s
 response_attributes	4	*s
-grpc_service	5	m160
-metadata_options	6	m468
-grpc_initial_metadata	7	*m174
-failure_mode_allow	8	m786
-processing_request_modifier	9	m236
-emit_client_span	10	m786
+grpc_service	5	m169
+metadata_options	6	m518
+grpc_initial_metadata	7	*m183
+failure_mode_allow	8	m908
+processing_request_modifier	9	m245
+emit_client_span	10	m908
 =envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute
 ?override	!
 disabled	1	b	0	const=1
-overrides	2	m464	0
+overrides	2	m514	0
 =envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
-grpc_service	1	m160
+grpc_service	1	m169
 failure_mode_allow	2	b
-processing_mode	3	m470
+processing_mode	3	m520
 request_attributes	5	*s
 response_attributes	6	*s
-message_timeout	7	m789		le=3600000000000 ge=0
+message_timeout	7	m911		le=3600000000000 ge=0
 stat_prefix	8	s
-mutation_rules	9	m136
-max_message_timeout	10	m789		le=3600000000000 ge=0
+mutation_rules	9	m145
+max_message_timeout	10	m911		le=3600000000000 ge=0
 disable_clear_route_cache	11	b
-forward_rules	12	m467
-filter_metadata	13	m796
+forward_rules	12	m517
+filter_metadata	13	m918
 allow_mode_override	14	b
 disable_immediate_response	15	b
-metadata_options	16	m468
+metadata_options	16	m518
 observability_mode	17	b
-route_cache_action	18	e66
-deferred_close_timeout	19	m789
-http_service	20	m463
+route_cache_action	18	e68
+deferred_close_timeout	19	m911
+http_service	20	m513
 send_body_without_waiting_for_header_response	21	b
-allowed_override_modes	22	*m470
-on_processing_response	23	m236
-status_on_error	24	m759
-processing_request_modifier	25	m236
+allowed_override_modes	22	*m520
+on_processing_response	23	m245
+status_on_error	24	m881
+processing_request_modifier	25	m245
 allow_content_length_header	26	b
-emit_client_span	27	m786
+emit_client_span	27	m908
 =envoy.extensions.filters.http.ext_proc.v3.HeaderForwardingRules
-allowed_headers	1	m728
-disallowed_headers	2	m728
+allowed_headers	1	m850
+disallowed_headers	2	m850
 =envoy.extensions.filters.http.ext_proc.v3.MetadataOptions
-forwarding_namespaces	1	m469
-receiving_namespaces	2	m469
-cluster_metadata_forwarding_namespaces	3	m469
+forwarding_namespaces	1	m519
+receiving_namespaces	2	m519
+cluster_metadata_forwarding_namespaces	3	m519
 =envoy.extensions.filters.http.ext_proc.v3.MetadataOptions.MetadataNamespaces
 untyped	1	*s
 typed	2	*s
 =envoy.extensions.filters.http.ext_proc.v3.ProcessingMode
-request_header_mode	1	e68		defined
-response_header_mode	2	e68		defined
-request_body_mode	3	e67		defined
-response_body_mode	4	e67		defined
-request_trailer_mode	5	e68		defined
-response_trailer_mode	6	e68		defined
+request_header_mode	1	e70		defined
+response_header_mode	2	e70		defined
+request_body_mode	3	e69		defined
+response_body_mode	4	e69		defined
+request_trailer_mode	5	e70		defined
+response_trailer_mode	6	e70		defined
 =envoy.extensions.filters.http.fault.v3.FaultAbort
 ?error_type	!
 http_status	2	u	0	lt=600 ge=200
-percentage	3	m755
-header_abort	4	m472	0
+percentage	3	m877
+header_abort	4	m522	0
 grpc_status	5	u	0
 response_body	6	s
 =envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort
 =envoy.extensions.filters.http.fault.v3.HTTPFault
-delay	1	m411
-abort	2	m471
+delay	1	m455
+abort	2	m521
 upstream_cluster	3	s
-headers	4	*m312
+headers	4	*m321
 downstream_nodes	5	*s
-max_active_faults	6	m798
-response_rate_limit	7	m413
+max_active_faults	6	m920
+response_rate_limit	7	m457
 delay_percent_runtime	8	s
 abort_percent_runtime	9	s
 delay_duration_runtime	10	s
@@ -2634,12 +2824,53 @@ max_active_faults_runtime	12	s
 response_rate_limit_percent_runtime	13	s
 abort_grpc_status_runtime	14	s
 disable_downstream_cluster_stats	15	b
-filter_metadata	16	m796
+filter_metadata	16	m918
+=envoy.extensions.filters.http.geoip.v3.Geoip
+xff_config	1	m526
+provider	3	m245		required
+custom_header_config	4	m525
+=envoy.extensions.filters.http.geoip.v3.Geoip.CustomHeaderConfig
+header_name	1	s		min=1
+=envoy.extensions.filters.http.geoip.v3.Geoip.XffConfig
+xff_num_trusted_hops	1	u
+=envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
+upgrade_protobuf_to_grpc	1	b
+ignore_query_parameters	2	b
+=envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder
+?descriptor_set	!
+proto_descriptor	1	s	0
+services	2	*s
+print_options	3	m529
+proto_descriptor_bin	4	y	0
+match_incoming_request_route	5	b
+ignored_query_parameters	6	*s
+auto_mapping	7	b
+ignore_unknown_query_parameters	8	b
+convert_grpc_status	9	b
+url_unescape_spec	10	e71		defined
+request_validation_options	11	m530
+query_param_unescape_plus	12	b
+match_unregistered_custom_verb	13	b
+case_insensitive_enum_parsing	14	b
+max_request_body_size	15	m920		gt=0
+max_response_body_size	16	m920		gt=0
+capture_unknown_query_parameters	17	b
+=envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder.PrintOptions
+add_whitespace	1	b
+always_print_primitive_fields	2	b
+always_print_enums_as_ints	3	b
+preserve_proto_field_names	4	b
+stream_newline_delimited	5	b
+stream_sse_style_delimited	6	b
+=envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder.RequestValidationOptions
+reject_unknown_method	1	b
+reject_unknown_query_parameters	2	b
+reject_binding_body_field_collisions	3	b
 =envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
 ?per_method_stat_specifier
 emit_filter_state	1	b
-individual_method_stats_allowlist	2	m158	0
-stats_for_all_methods	3	m786	0
+individual_method_stats_allowlist	2	m167	0
+stats_for_all_methods	3	m908	0
 enable_upstream_stats	4	b
 replace_dots_in_grpc_service_name	5	b
 =envoy.extensions.filters.http.grpc_stats.v3.FilterObject
@@ -2647,36 +2878,87 @@ request_message_count	1	v
 response_message_count	2	v
 =envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 =envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
-mutations	1	m479
+mutations	1	m536
 most_specific_header_mutations_wins	2	b
 =envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
-mutations	1	m479
+mutations	1	m536
 =envoy.extensions.filters.http.header_mutation.v3.Mutations
-request_mutations	1	*m134
-response_mutations	2	*m134
-query_parameter_mutations	3	*m197
-response_trailers_mutations	4	*m134
-request_trailers_mutations	5	*m134
-formatters	6	*m236
+request_mutations	1	*m143
+response_mutations	2	*m143
+query_parameter_mutations	3	*m206
+response_trailers_mutations	4	*m143
+request_trailers_mutations	5	*m143
+formatters	6	*m245
+=envoy.extensions.filters.http.header_to_metadata.v3.Config
+request_rules	1	*m539
+response_rules	2	*m539
+stat_prefix	3	s
+=envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair
+metadata_namespace	1	s
+key	2	s		min=1
+value	3	s
+type	4	e73		defined
+encode	5	e72
+regex_value_rewrite	6	m856
+=envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule
+header	1	s		headernamelax
+on_header_present	2	m538
+on_header_missing	3	m538
+remove	4	b
+cookie	5	s		headernamelax
 =envoy.extensions.filters.http.health_check.v3.HealthCheck
-pass_through_mode	1	m786		required
-cache_time	3	m789
-cluster_min_healthy_percentages	4	%sm762
-headers	5	*m312
+pass_through_mode	1	m908		required
+cache_time	3	m911
+cluster_min_healthy_percentages	4	%sm884
+headers	5	*m321
+=envoy.extensions.filters.http.ip_tagging.v3.IPTagging
+request_type	1	e75		defined
+ip_tags	4	*m542
+ip_tag_header	5	m543
+ip_tags_datasource	6	m159
+=envoy.extensions.filters.http.ip_tagging.v3.IPTagging.IPTag
+ip_tag_name	1	s
+ip_list	2	*m156
+=envoy.extensions.filters.http.ip_tagging.v3.IPTagging.IpTagHeader
+header	1	s		min=1 headernamelax
+action	2	e74
+=envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata
+request_rules	1	m546
+response_rules	2	m546
+=envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata.KeyValuePair
+?value_type
+metadata_namespace	1	s
+key	2	s		min=1
+value	3	m922	0
+type	4	e76		defined
+preserve_existing_metadata_value	5	b
+=envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata.MatchRules
+rules	1	*m547		minitems=1
+allow_content_types	2	*s		each.min=1
+allow_empty_content_type	3	b
+allow_content_types_regex	4	m857
+=envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata.Rule
+selectors	1	*m548		minitems=1
+on_present	2	m545
+on_missing	3	m545
+on_error	4	m545
+=envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata.Selector
+?selector
+key	1	s	0	min=1
 =envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation
 verification_status_header	1	s
 =envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule
 name	1	s		min=1
-requires	3	%sm491
+requires	3	%sm559
 =envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch
 fast_listener	1	b
-failed_refetch_duration	2	m789
+failed_refetch_duration	2	m911
 =envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
-providers	1	%sm489
-rules	2	*m497
-filter_state_rules	3	m482
+providers	1	%sm557
+rules	2	*m565
+filter_state_rules	3	m550
 bypass_cors_preflight	4	b
-requirement_map	5	%sm491
+requirement_map	5	%sm559
 strip_failure_response	6	b
 stat_prefix	7	s
 =envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig
@@ -2685,7 +2967,7 @@ jwt_max_token_size	2	u
 =envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader
 header_name	1	s		min=1 headernamelax
 claim_name	2	s
-claim_path	3	*m487
+claim_path	3	*m555
 =envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment
 key	1	s		min=1
 =envoy.extensions.filters.http.jwt_authn.v3.JwtHeader
@@ -2695,40 +2977,40 @@ value_prefix	2	s		headervaluelax
 ?jwks_source_specifier	!
 issuer	1	s
 audiences	2	*s
-remote_jwks	3	m496	0
-local_jwks	4	m150	0
+remote_jwks	3	m564	0
+local_jwks	4	m159	0
 forward	5	b
-from_headers	6	*m488
+from_headers	6	*m556
 from_params	7	*s
 forward_payload_header	8	s		headernamelax
 payload_in_metadata	9	s
 clock_skew_seconds	10	u
 pad_forward_payload_header	11	b
-jwt_cache_config	12	m485
+jwt_cache_config	12	m553
 from_cookies	13	*s
 header_in_metadata	14	s
-claim_to_headers	15	*m486
+claim_to_headers	15	*m554
 failed_status_in_metadata	16	s
 clear_route_cache	17	b
-normalize_payload_in_metadata	18	m490
-subjects	19	m737
+normalize_payload_in_metadata	18	m558
+subjects	19	m859
 require_expiration	20	b
-max_lifetime	21	m789
+max_lifetime	21	m911
 =envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload
 space_delimited_claims	1	*s
 =envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement
 ?requires_type
 provider_name	1	s	0
-provider_and_audiences	2	m495	0
-requires_any	3	m493	0
-requires_all	4	m492	0
-allow_missing_or_failed	5	m790	0
-allow_missing	6	m790	0
-extract_only_without_validation	7	m481	0
+provider_and_audiences	2	m563	0
+requires_any	3	m561	0
+requires_all	4	m560	0
+allow_missing_or_failed	5	m912	0
+allow_missing	6	m912	0
+extract_only_without_validation	7	m549	0
 =envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList
-requirements	1	*m491		minitems=2
+requirements	1	*m559		minitems=2
 =envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList
-requirements	1	*m491		minitems=2
+requirements	1	*m559		minitems=2
 =envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig
 ?requirement_specifier	!
 disabled	1	b	0	const=1
@@ -2737,41 +3019,41 @@ requirement_name	2	s	0	min=1
 provider_name	1	s
 audiences	2	*s
 =envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks
-http_uri	1	m192		required
-cache_duration	2	m789		lt=9000000000000000000 ge=1000000
-async_fetch	3	m483
-retry_policy	4	m213
+http_uri	1	m201		required
+cache_duration	2	m911		lt=9000000000000000000 ge=1000000
+async_fetch	3	m551
+retry_policy	4	m222
 =envoy.extensions.filters.http.jwt_authn.v3.RequirementRule
 ?requirement_type
-match	1	m356		required
-requires	2	m491	0
+match	1	m365		required
+requires	2	m559	0
 requirement_name	3	s	0	min=1
 =envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
 stat_prefix	1	s		min=1
-status	2	m759
-token_bucket	3	m764
-filter_enabled	4	m218
-filter_enforced	5	m218
-response_headers_to_add	6	*m175		maxitems=10
-descriptors	8	*m404
+status	2	m881
+token_bucket	3	m886
+filter_enabled	4	m227
+filter_enforced	5	m227
+response_headers_to_add	6	*m184		maxitems=10
+descriptors	8	*m443
 stage	9	u		le=10
-request_headers_to_add_when_not_enforced	10	*m175		maxitems=10
+request_headers_to_add_when_not_enforced	10	*m184		maxitems=10
 local_rate_limit_per_downstream_connection	11	b
-enable_x_ratelimit_headers	12	e58		defined
-vh_rate_limits	13	e57		defined
-always_consume_default_token_bucket	14	m786
+enable_x_ratelimit_headers	12	e60		defined
+vh_rate_limits	13	e59		defined
+always_consume_default_token_bucket	14	m908
 rate_limited_as_resource_exhausted	15	b
-local_cluster_rate_limit	16	m403
-rate_limits	17	*m317
-max_dynamic_descriptors	18	m798		ge=1
+local_cluster_rate_limit	16	m442
+rate_limits	17	*m326
+max_dynamic_descriptors	18	m920		ge=1
 enable_retry_after_header	19	b
 =envoy.extensions.filters.http.lua.v3.Lua
 inline_code	1	s
-source_codes	2	%sm150
-default_source_code	3	m150
+source_codes	2	%sm159
+default_source_code	3	m159
 stat_prefix	4	s
-clear_route_cache	5	m786
-filter_context	6	m796
+clear_route_cache	5	m908
+filter_context	6	m918
 package_paths	7	*s		each.min=1
 package_cpaths	8	*s		each.min=1
 shared_vm_id	9	s
@@ -2779,136 +3061,219 @@ shared_vm_id	9	s
 ?override
 disabled	1	b	0	const=1
 name	2	s	0	min=1
-source_code	3	m150	0
-filter_context	4	m796
+source_code	3	m159	0
+filter_context	4	m918
 package_paths	5	*s		each.min=1
 package_cpaths	6	*s		each.min=1
 shared_vm_id	7	s
+=envoy.extensions.filters.http.oauth2.v3.CookieConfig
+same_site	1	e77		defined
+path	2	s		pattern=^$%7C^/[^\x00-\x1f\x7f%20",;<>\\]*$
+partitioned	3	b
+=envoy.extensions.filters.http.oauth2.v3.CookieConfigs
+bearer_token_cookie_config	1	m569
+oauth_hmac_cookie_config	2	m569
+oauth_expires_cookie_config	3	m569
+id_token_cookie_config	4	m569
+refresh_token_cookie_config	5	m569
+oauth_nonce_cookie_config	6	m569
+code_verifier_cookie_config	7	m569
+=envoy.extensions.filters.http.oauth2.v3.OAuth2
+config	1	m572
+=envoy.extensions.filters.http.oauth2.v3.OAuth2Config
+token_endpoint	1	m201
+authorization_endpoint	2	s		min=1
+credentials	3	m573		required
+redirect_uri	4	s		min=1
+redirect_path_matcher	5	m855		required
+signout_path	6	m855		required
+forward_bearer_token	7	b
+pass_through_matcher	8	*m321
+auth_scopes	9	*s
+resources	10	*s
+auth_type	11	e78		defined
+use_refresh_token	12	m908
+default_expires_in	13	m911
+deny_redirect_matcher	14	*m321
+default_refresh_token_expires_in	15	m911
+preserve_authorization_header	16	b
+disable_id_token_set_cookie	17	b
+retry_policy	18	m222
+disable_access_token_set_cookie	19	b
+disable_refresh_token_set_cookie	20	b
+cookie_configs	21	m570
+stat_prefix	22	s
+end_session_endpoint	23	s
+csrf_token_expires_in	24	m911
+code_verifier_token_expires_in	25	m911
+disable_token_encryption	26	b
+allow_failed_matcher	27	*m321
+original_request_uri	28	s
+allowed_redirect_domains	29	*s
+use_access_token_expiry_for_id_token_cookie	30	b
+forward_id_token	31	m576
+private_key_jwt_config	32	m578
+post_logout_redirect_uri	33	m577
+token_cookie_chunking	34	m579
+=envoy.extensions.filters.http.oauth2.v3.OAuth2Credentials
+?token_formation	!
+client_id	1	s		min=1
+token_secret	2	m770
+hmac_secret	3	m770	0	required
+cookie_names	4	m574
+cookie_domain	5	s		pattern=^$%7C^[^\x00-\x1f\x7f%20",;<>\\]+$
+=envoy.extensions.filters.http.oauth2.v3.OAuth2Credentials.CookieNames
+bearer_token	1	s		headername ignoreempty
+oauth_hmac	2	s		headername ignoreempty
+oauth_expires	3	s		headername ignoreempty
+id_token	4	s		headername ignoreempty
+refresh_token	5	s		headername ignoreempty
+oauth_nonce	6	s		headername ignoreempty
+code_verifier	7	s		headername ignoreempty
+=envoy.extensions.filters.http.oauth2.v3.OAuth2PerRoute
+config	1	m572		required
+=envoy.extensions.filters.http.oauth2.v3.OAuth2TokenForwarding
+header	1	s		min=1 headernamelax
+=envoy.extensions.filters.http.oauth2.v3.PostLogoutRedirectUri
+?config	!
+disabled	1	b	0	const=1
+uri	2	s	0	min=1
+=envoy.extensions.filters.http.oauth2.v3.PrivateKeyJwtConfig
+signing_algorithm	1	e79		defined
+assertion_lifetime	2	m911		ge=1000000000
+assertion_audience	3	s
+=envoy.extensions.filters.http.oauth2.v3.TokenCookieChunking
+max_cookie_size	1	m920		le=4096 ge=512
+max_chunks	2	m920		le=16 ge=2
 =envoy.extensions.filters.http.on_demand.v3.OnDemand
-odcds	1	m502
+odcds	1	m581
 =envoy.extensions.filters.http.on_demand.v3.OnDemandCds
-source	1	m148
+source	1	m157
 resources_locator	2	s
-timeout	3	m789
+timeout	3	m911
 =envoy.extensions.filters.http.on_demand.v3.PerRouteConfig
-odcds	1	m502
+odcds	1	m581
+=envoy.extensions.filters.http.original_src.v3.OriginalSrc
+mark	1	u
 =envoy.extensions.filters.http.ratelimit.v3.RateLimit
 domain	1	s		min=1
 stage	2	u		le=10
 request_type	3	s		in=internal|external|both|
-timeout	4	m789
+timeout	4	m911
 failure_mode_deny	5	b
 rate_limited_as_resource_exhausted	6	b
-rate_limit_service	7	m293		required
-enable_x_ratelimit_headers	8	e69		defined
+rate_limit_service	7	m302		required
+enable_x_ratelimit_headers	8	e80		defined
 disable_x_envoy_ratelimited_header	9	b
-rate_limited_status	10	m759
-response_headers_to_add	11	*m175		maxitems=10
-status_on_error	12	m759
+rate_limited_status	10	m881
+response_headers_to_add	11	*m184		maxitems=10
+status_on_error	12	m881
 stat_prefix	13	s
-filter_enabled	14	m218
-filter_enforced	15	m218
-failure_mode_deny_percent	16	m218
-rate_limits	17	*m317
+filter_enabled	14	m227
+filter_enforced	15	m227
+failure_mode_deny_percent	16	m227
+rate_limits	17	*m326
 metadata_namespace	18	s
 enable_retry_after_header	19	b
 =envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
-vh_rate_limits	1	e71		defined
-override_option	2	e70		defined
-rate_limits	3	*m317
+vh_rate_limits	1	e82		defined
+override_option	2	e81		defined
+rate_limits	3	*m326
 domain	4	s
 =envoy.extensions.filters.http.rbac.v3.RBAC
-rules	1	m301
-shadow_rules	2	m301
+rules	1	m310
+shadow_rules	2	m310
 shadow_rules_stat_prefix	3	s
-matcher	4	m817
-shadow_matcher	5	m817
+matcher	4	m993
+shadow_matcher	5	m993
 rules_stat_prefix	6	s
 track_per_rule_stats	7	b
 =envoy.extensions.filters.http.rbac.v3.RBACPerRoute
-rbac	2	m506
+rbac	2	m586
 =envoy.extensions.filters.http.router.v3.Router
-dynamic_stats	1	m786
+dynamic_stats	1	m908
 start_child_span	2	b
 upstream_log	3	*m62
 suppress_envoy_headers	4	b
 strict_check_headers	5	*s		each.in=x-envoy-upstream-rq-timeout-ms|x-envoy-upstream-rq-per-try-timeout-ms|x-envoy-max-retries|x-envoy-retry-grpc-on|x-envoy-retry-on
 respect_expected_rq_timeout	6	b
 suppress_grpc_request_failure_code_stats	7	b
-upstream_http_filters	8	*m538
-upstream_log_options	9	m509
-reject_connect_request_early_data	10	m786
+upstream_http_filters	8	*m619
+upstream_log_options	9	m589
+reject_connect_request_early_data	10	m908
 =envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions
 flush_upstream_log_on_upstream_stream	1	b
-upstream_log_flush_interval	2	m789		ge=1000000
+upstream_log_flush_interval	2	m911		ge=1000000
 =envoy.extensions.filters.http.set_filter_state.v3.Config
-on_request_headers	1	*m416
+on_request_headers	1	*m460
 clear_route_cache	2	b
 =envoy.extensions.filters.http.set_metadata.v3.Config
 metadata_namespace	1	s
-value	2	m796
-metadata	3	*m512
+value	2	m918
+metadata	3	*m592
 =envoy.extensions.filters.http.set_metadata.v3.Metadata
 metadata_namespace	1	s		min=1
 allow_overwrite	2	b
-value	3	m796
-typed_value	4	m785
+value	3	m918
+typed_value	4	m907
 =envoy.extensions.filters.http.stateful_session.v3.StatefulSession
-session_state	1	m236
+session_state	1	m245
 strict	2	b
 stat_prefix	3	s
 status_on_strict_destination_not_found	4	u
 =envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute
 ?override	!
 disabled	1	b	0	const=1
-stateful_session	2	m513	0
+stateful_session	2	m593	0
 =envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec
+=envoy.extensions.filters.http.wasm.v3.Wasm
+config	1	m786
 =envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
 =envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit
 stat_prefix	1	s		min=1
-token_bucket	2	m764		required
-runtime_enabled	3	m217
+token_bucket	2	m886		required
+runtime_enabled	3	m226
 =envoy.extensions.filters.listener.original_dst.v3.OriginalDst
 =envoy.extensions.filters.listener.original_src.v3.OriginalSrc
 bind_port	1	b
 mark	2	u
 =envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
-rules	1	*m522
+rules	1	*m603
 allow_requests_without_proxy_protocol	2	b
-pass_through_tlvs	3	m205
+pass_through_tlvs	3	m214
 disallowed_versions	4	*e28
 stat_prefix	5	s
-tlv_location	6	e73
+tlv_location	6	e84
 =envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair
 metadata_namespace	1	s
 key	2	s		min=1
-value_string_encoding	3	e72
+value_string_encoding	3	e83
 =envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule
 tlv_type	1	u		lt=256
-on_tlv_present	2	m521
+on_tlv_present	2	m602
 =envoy.extensions.filters.listener.set_filter_state.v3.Config
-on_accept	1	*m416
+on_accept	1	*m460
 =envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
-enable_ja3_fingerprinting	1	m786
-initial_read_buffer_size	2	m798		lt=65537 gt=255
-enable_ja4_fingerprinting	3	m786
+enable_ja3_fingerprinting	1	m908
+initial_read_buffer_size	2	m920		lt=65537 gt=255
+enable_ja4_fingerprinting	3	m908
 close_connection_on_client_hello_parsing_errors	4	b
-max_client_hello_size	5	m798		le=16384 gt=255
+max_client_hello_size	5	m920		le=16384 gt=255
 =envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
 stat_prefix	1	s		min=1
-max_connections	2	m799		ge=1
-delay	3	m789
-runtime_enabled	4	m217
+max_connections	2	m921		ge=1
+delay	3	m911
+runtime_enabled	4	m226
 =envoy.extensions.filters.network.direct_response.v3.Config
-response	1	m150
+response	1	m159
 =envoy.extensions.filters.network.echo.v3.Echo
 =envoy.extensions.filters.network.ext_authz.v3.ExtAuthz
 stat_prefix	1	s		min=1
-grpc_service	2	m160
+grpc_service	2	m169
 failure_mode_allow	3	b
 include_peer_certificate	4	b
 transport_api_version	5	e23		defined
-filter_enabled_metadata	6	m729
+filter_enabled_metadata	6	m851
 bootstrap_metadata_labels_key	7	s
 include_tls_session	8	b
 send_tls_alert_on_denial	9	b
@@ -2921,77 +3286,77 @@ http_destination_ports	2	*u
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 ?route_specifier	!
 ?strip_port_mode
-codec_type	1	e74		defined
+codec_type	1	e85		defined
 stat_prefix	2	s		min=1
-rds	3	m540	0
-route_config	4	m355	0
-http_filters	5	*m538
-add_user_agent	6	m786
-tracing	7	m536
-http_protocol_options	8	m184
-http2_protocol_options	9	m187
+rds	3	m621	0
+route_config	4	m364	0
+http_filters	5	*m619
+add_user_agent	6	m908
+tracing	7	m617
+http_protocol_options	8	m193
+http2_protocol_options	9	m196
 server_name	10	s		headervaluelax
-drain_timeout	12	m789
+drain_timeout	12	m911
 access_log	13	*m62
-use_remote_address	14	m786
-generate_request_id	15	m786
-forward_client_cert_details	16	e75		defined
-set_current_client_cert_details	17	m535
+use_remote_address	14	m908
+generate_request_id	15	m908
+forward_client_cert_details	16	e86		defined
+set_current_client_cert_details	17	m616
 proxy_100_continue	18	b
 xff_num_trusted_hops	19	u
 represent_ipv4_remote_address_as_ipv4_mapped_ipv6	20	b
 skip_xff_append	21	b
 via	22	s		headervaluelax
-upgrade_configs	23	*m537
-stream_idle_timeout	24	m789
-internal_address_config	25	m532
-delayed_close_timeout	26	m789
-request_timeout	28	m789
-max_request_headers_kb	29	m798		le=8192 gt=0
-normalize_path	30	m786
-scoped_routes	31	m545	0
+upgrade_configs	23	*m618
+stream_idle_timeout	24	m911
+internal_address_config	25	m613
+delayed_close_timeout	26	m911
+request_timeout	28	m911
+max_request_headers_kb	29	m920		le=8192 gt=0
+normalize_path	30	m908
+scoped_routes	31	m626	0
 preserve_external_request_id	32	b
 merge_slashes	33	b
-server_header_transformation	34	e78		defined
-common_http_protocol_options	35	m190
-request_id_extension	36	m541
+server_header_transformation	34	e89		defined
+common_http_protocol_options	35	m199
+request_id_extension	36	m622
 always_set_request_id_in_response	37	b
-local_reply_config	38	m539
+local_reply_config	38	m620
 strip_matching_host_port	39	b
-stream_error_on_invalid_http_message	40	m786
-request_headers_timeout	41	m789		ge=0
+stream_error_on_invalid_http_message	40	m908
+request_headers_timeout	41	m911		ge=0
 strip_any_host_port	42	b	1
-path_normalization_options	43	m533
-http3_protocol_options	44	m189
-path_with_escaped_slashes_action	45	e77
-original_ip_detection_extensions	46	*m236
+path_normalization_options	43	m614
+http3_protocol_options	44	m198
+path_with_escaped_slashes_action	45	e88
+original_ip_detection_extensions	46	*m245
 strip_trailing_host_dot	47	b
-scheme_header_transformation	48	m222
-proxy_status_config	49	m534
-typed_header_validation_config	50	m236
+scheme_header_transformation	48	m231
+proxy_status_config	49	m615
+typed_header_validation_config	50	m245
 append_x_forwarded_port	51	b
-early_header_mutation_extensions	52	*m236
-add_proxy_protocol_connection_state	53	m786
-access_log_flush_interval	54	m789		ge=1000000
+early_header_mutation_extensions	52	*m245
+add_proxy_protocol_connection_state	53	m908
+access_log_flush_interval	54	m911		ge=1000000
 flush_access_log_on_new_request	55	b
-access_log_options	56	m531
+access_log_options	56	m612
 append_local_overload	57	b
 http1_safe_max_connection_duration	58	b
-stream_flush_timeout	59	m789
-forward_client_cert_matcher	60	m817
-forward_proto_config	61	m529
-drain_timeout_jitter	62	m762
+stream_flush_timeout	59	m911
+forward_client_cert_matcher	60	m993
+forward_proto_config	61	m610
+drain_timeout_jitter	62	m884
 record_route_resolution_stats	63	b
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions
-access_log_flush_interval	1	m789		ge=1000000
+access_log_flush_interval	1	m911		ge=1000000
 flush_access_log_on_new_request	2	b
 flush_log_on_tunnel_successfully_established	3	b
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
 unix_sockets	1	b
-cidr_ranges	2	*m147
+cidr_ranges	2	*m156
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathNormalizationOptions
-forwarding_transformation	1	m716
-http_filter_transformation	2	m716
+forwarding_transformation	1	m834
+http_filter_transformation	2	m834
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ProxyStatusConfig
 ?proxy_name
 remove_details	1	b
@@ -3001,174 +3366,192 @@ set_recommended_response_code	4	b
 use_node_id	5	b	0
 literal_proxy_name	6	s	0
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails
-subject	1	m786
+subject	1	m908
 cert	3	b
 dns	4	b
 uri	5	b
 chain	6	b
-format	7	e76
+format	7	e87
 issuer	8	b
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing
-client_sampling	3	m762
-random_sampling	4	m762
-overall_sampling	5	m762
+client_sampling	3	m884
+random_sampling	4	m884
+overall_sampling	5	m884
 verbose	6	b
-max_path_tag_length	7	m798
-custom_tags	8	*m749
-provider	9	m372
-spawn_upstream_span	10	m786
+max_path_tag_length	7	m920
+custom_tags	8	*m871
+provider	9	m398
+spawn_upstream_span	10	m908
 operation	11	s
 upstream_operation	12	s
 no_context_propagation	13	b
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
 upgrade_type	1	s
-filters	2	*m538
-enabled	3	m786
+filters	2	*m619
+enabled	3	m908
 =envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 ?config_type
 name	1	s		min=1
-typed_config	4	m785	0
-config_discovery	5	m156	0
+typed_config	4	m907	0
+config_discovery	5	m165	0
 is_optional	6	b
 disabled	7	b
 =envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
-mappers	1	*m542
-body_format	2	m231
+mappers	1	*m623
+body_format	2	m240
 =envoy.extensions.filters.network.http_connection_manager.v3.Rds
-config_source	1	m148
+config_source	1	m157
 route_config_name	2	s
 =envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
-typed_config	1	m785
+typed_config	1	m907
 =envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper
 filter	1	m63		required
-status_code	2	m798		lt=600 ge=200
-body	3	m150
-body_format_override	4	m231
-headers_to_add	5	*m175		maxitems=1000
+status_code	2	m920		lt=600 ge=200
+body	3	m159
+body_format_override	4	m240
+headers_to_add	5	*m184		maxitems=1000
 =envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds
-scoped_rds_config_source	1	m148		required
+scoped_rds_config_source	1	m157		required
 srds_resources_locator	2	s
 =envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList
-scoped_route_configurations	1	*m360		minitems=1
+scoped_route_configurations	1	*m369		minitems=1
 =envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes
 ?config_specifier	!
 name	1	s		min=1
-scope_key_builder	2	m546		required
-rds_config_source	3	m148
-scoped_route_configurations_list	4	m544	0
-scoped_rds	5	m543	0
+scope_key_builder	2	m627		required
+rds_config_source	3	m157
+scoped_route_configurations_list	4	m625	0
+scoped_rds	5	m624	0
 =envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder
-fragments	1	*m547		minitems=1
+fragments	1	*m628		minitems=1
 =envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder
 ?type	!
-header_value_extractor	1	m548	0
+header_value_extractor	1	m629	0
 =envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor
 ?extract_type
 name	1	s		min=1 headernamelax
 element_separator	2	s
 index	3	u	0
-element	4	m549	0
+element	4	m630	0
 =envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor.KvElement
 separator	1	s		min=1
 key	2	s		min=1
 =envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
 stat_prefix	1	s		min=1
-token_bucket	2	m764		required
-runtime_enabled	3	m217
+token_bucket	2	m886		required
+runtime_enabled	3	m226
 share_key	4	s
 =envoy.extensions.filters.network.ratelimit.v3.RateLimit
 stat_prefix	1	s		min=1
 domain	2	s		min=1
-descriptors	3	*m405		minitems=1
-timeout	4	m789
+descriptors	3	*m444		minitems=1
+timeout	4	m911
 failure_mode_deny	5	b
-rate_limit_service	6	m293		required
+rate_limit_service	6	m302		required
 =envoy.extensions.filters.network.rbac.v3.RBAC
-rules	1	m301
-shadow_rules	2	m301
+rules	1	m310
+shadow_rules	2	m310
 stat_prefix	3	s		min=1
-enforcement_type	4	e79
+enforcement_type	4	e90
 shadow_rules_stat_prefix	5	s
-matcher	6	m817
-shadow_matcher	7	m817
-delay_deny	8	m789
+matcher	6	m993
+shadow_matcher	7	m993
+delay_deny	8	m911
 =envoy.extensions.filters.network.set_filter_state.v3.Config
-on_new_connection	1	*m416
-on_downstream_tls_handshake	2	*m416
-on_downstream_data	3	*m416
+on_new_connection	1	*m460
+on_downstream_tls_handshake	2	*m460
+on_downstream_data	3	*m460
 =envoy.extensions.filters.network.sni_cluster.v3.SniCluster
 =envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig
 ?port_specifier
-dns_cache_config	1	m402		required
+dns_cache_config	1	m439		required
 port_value	2	u	0	le=65535 gt=0
 save_upstream_address	3	b
 =envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 ?cluster_specifier	!
 stat_prefix	1	s		min=1
 cluster	2	s	0
-downstream_idle_timeout	3	m789
-upstream_idle_timeout	4	m789
+downstream_idle_timeout	3	m911
+upstream_idle_timeout	4	m911
 access_log	5	*m62
-max_connect_attempts	7	m798		ge=1
-idle_timeout	8	m789
-metadata_match	9	m200
-weighted_clusters	10	m560	0
-hash_policy	11	*m756		maxitems=1
-tunneling_config	12	m559
-max_downstream_connection_duration	13	m789		ge=1000000
-on_demand	14	m557
-access_log_flush_interval	15	m789		ge=1000000
+max_connect_attempts	7	m920		ge=1
+idle_timeout	8	m911
+metadata_match	9	m209
+weighted_clusters	10	m641	0
+hash_policy	11	*m878		maxitems=1
+tunneling_config	12	m640
+max_downstream_connection_duration	13	m911		ge=1000000
+on_demand	14	m638
+access_log_flush_interval	15	m911		ge=1000000
 flush_access_log_on_connected	16	b
-access_log_options	17	m558
-backoff_options	18	m143
-proxy_protocol_tlvs	19	*m234
-max_downstream_connection_duration_jitter_percentage	20	m762
-upstream_connect_mode	21	e81		defined
-max_early_data_bytes	22	m798		le=1048576
-proxy_protocol_tlv_merge_policy	23	e80		defined
-check_drain_close	24	m786
+access_log_options	17	m639
+backoff_options	18	m152
+proxy_protocol_tlvs	19	*m243
+max_downstream_connection_duration_jitter_percentage	20	m884
+upstream_connect_mode	21	e92		defined
+max_early_data_bytes	22	m920		le=1048576
+proxy_protocol_tlv_merge_policy	23	e91		defined
+check_drain_close	24	m908
 =envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand
-odcds_config	1	m148
+odcds_config	1	m157
 resources_locator	2	s
-timeout	3	m789
+timeout	3	m911
 =envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
-access_log_flush_interval	1	m789		ge=1000000
+access_log_flush_interval	1	m911		ge=1000000
 flush_access_log_on_connected	2	b
 flush_access_log_on_start	3	b
 =envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig
 hostname	1	s		min=1
 use_post	2	b
-headers_to_add	3	*m175		maxitems=1000
+headers_to_add	3	*m184		maxitems=1000
 propagate_response_headers	4	b
 post_path	5	s
 propagate_response_trailers	6	b
-request_id_extension	7	m541
+request_id_extension	7	m622
 request_id_header	8	s
 request_id_metadata_key	9	s
-formatters	10	*m236
+formatters	10	*m245
 =envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
-clusters	1	*m561		minitems=1
+clusters	1	*m642		minitems=1
 =envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
 name	1	s		min=1
 weight	2	u		ge=1
-metadata_match	3	m200
+metadata_match	3	m209
+=envoy.extensions.filters.network.wasm.v3.Wasm
+config	1	m786
+=envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig
+stat_prefix	1	s		min=1
+server_config	2	m646
+client_config	3	m645
+access_log	4	*m62
+case_insensitive	5	b
+=envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig.ClientContextConfig
+resolver_timeout	1	m911		ge=1000000000
+upstream_resolvers	2	*m146
+max_pending_lookups	3	v		ge=1
+typed_dns_resolver_config	4	m245
+dns_resolution_config	5	m160
+=envoy.extensions.filters.udp.dns_filter.v3.DnsFilterConfig.ServerContextConfig
+?config_source	!
+inline_dns_table	1	m413	0
+external_dns_table	2	m159	0
 =envoy.extensions.filters.udp.udp_proxy.v3.Route
 cluster	1	s		min=1
 =envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig
 ?route_specifier	!
 stat_prefix	1	s		min=1
 cluster	2	s	0	min=1
-idle_timeout	3	m789
+idle_timeout	3	m911
 use_original_src_ip	4	b
-hash_policies	5	*m564		maxitems=1
-upstream_socket_config	6	m237
+hash_policies	5	*m649		maxitems=1
+upstream_socket_config	6	m246
 use_per_packet_load_balancing	7	b
 access_log	8	*m62
-matcher	9	m817	0
+matcher	9	m993	0
 proxy_access_log	10	*m62
-session_filters	11	*m565
-tunneling_config	12	m567
-access_log_options	13	m566
+session_filters	11	*m650
+tunneling_config	12	m652
+access_log_options	13	m651
 =envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.HashPolicy
 ?policy_specifier	!
 source_ip	1	b	0	const=1
@@ -3176,145 +3559,185 @@ key	2	s	0	min=1
 =envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.SessionFilter
 ?config_type
 name	1	s		min=1
-typed_config	2	m785	0
-config_discovery	3	m156	0
+typed_config	2	m907	0
+config_discovery	3	m165	0
 =envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.UdpAccessLogOptions
-access_log_flush_interval	1	m789		ge=1000000
+access_log_flush_interval	1	m911		ge=1000000
 flush_access_log_on_tunnel_connected	2	b
 =envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.UdpTunnelingConfig
 proxy_host	1	s		min=1
-proxy_port	2	m798
+proxy_port	2	m920
 target_host	3	s		min=1
 default_target_port	4	u		le=65535 gt=0
 use_post	5	b
 post_path	6	s
-retry_options	7	m569
-headers_to_add	8	*m175		maxitems=1000
-buffer_options	9	m568
+retry_options	7	m654
+headers_to_add	8	*m184		maxitems=1000
+buffer_options	9	m653
 propagate_response_headers	10	b
 propagate_response_trailers	11	b
-formatters	12	*m236
+formatters	12	*m245
 =envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.UdpTunnelingConfig.BufferOptions
-max_buffered_datagrams	1	m798
-max_buffered_bytes	2	m799
+max_buffered_datagrams	1	m920
+max_buffered_bytes	2	m921
 =envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig.UdpTunnelingConfig.RetryOptions
-max_connect_attempts	1	m798
-backoff_options	2	m143
+max_connect_attempts	1	m920
+backoff_options	2	m152
 =envoy.extensions.formatter.cel.v3.Cel
-cel_config	1	m146
+cel_config	1	m155
+=envoy.extensions.formatter.file_content.v3.FileContent
 =envoy.extensions.formatter.metadata.v3.Metadata
 =envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery
+=envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink
+event_log_path	1	s		min=1
 =envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy
 ?response_code_details_action
-body	1	m150
-body_format	2	m231
-status_code	3	m798		lt=600 ge=200
-response_headers_to_add	4	*m175		maxitems=1000
+body	1	m159
+body_format	2	m240
+status_code	3	m920		lt=600 ge=200
+response_headers_to_add	4	*m184		maxitems=1000
 preserve_response_code_details	5	b	0	const=1
 response_code_details	6	s	0	min=1
+=envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy
+?redirect_action_specifier	!
+uri	1	s	0	min=1
+redirect_action	2	m344	0
+status_code	3	m920		le=999 ge=200
+response_headers_to_add	4	*m184		maxitems=1000
+request_headers_to_add	5	*m184		maxitems=1000
+modify_request_headers_action	6	m245
 =envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation
-mutations	1	*m134		minitems=1
+mutations	1	*m143		minitems=1
 =envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
 forward_reason_phrase	1	b
-formatter_type_on_envoy_headers	2	e82		defined
+formatter_type_on_envoy_headers	2	e93		defined
+=envoy.extensions.http.injected_credentials.generic.v3.Generic
+credential	1	m770		required
+header	2	s		headername ignoreempty
+header_value_prefix	3	s
+=envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2
+?flow_type	!
+token_endpoint	1	m201		required
+scopes	2	*s
+client_credentials	3	m666	0
+token_fetch_retry_interval	4	m911		ge=1000000000
+endpoint_params	5	*m667
+=envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2.ClientCredentials
+client_id	1	s		min=1
+client_secret	2	m770
+auth_type	3	e94
+=envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2.EndpointParameter
+name	1	s		min=1
+value	2	s
 =envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig
 header_name	1	s		min=1 headername
 allow_extension_to_set_address_as_trusted	2	b
-reject_with_status	3	m759
+reject_with_status	3	m881
 =envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
 xff_num_trusted_hops	1	u
-xff_trusted_cidrs	2	m578
-skip_xff_append	3	m786
+xff_trusted_cidrs	2	m670
+skip_xff_append	3	m908
 =envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs
-cidrs	1	*m147
+cidrs	1	*m156
 =envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState
-cookie	1	m714		required
+cookie	1	m832		required
+=envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState
+header	1	m673		required
+=envoy.extensions.http.stateful_session.envelope.v3.EnvelopeSessionState.Header
+name	1	s		min=1
 =envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState
 name	1	s		min=1
+=envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig
+allowed_route_names	1	*s		each.min=1
+=envoy.extensions.internal_redirect.filter_state.v3.FilterStateConfig
+redirect_enabled_key	1	s		min=1
+redirect_if_absent	2	b
+=envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig
+=envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig
 =envoy.extensions.load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin
-enable_oob_load_report	1	m786
-oob_reporting_period	2	m789
-blackout_period	3	m789
-weight_expiration_period	4	m789
-weight_update_period	5	m789
-error_utilization_penalty	6	m791		ge=0.0
+enable_oob_load_report	1	m908
+oob_reporting_period	2	m911
+blackout_period	3	m911
+weight_expiration_period	4	m911
+weight_update_period	5	m911
+error_utilization_penalty	6	m913		ge=0.0
 metric_names_for_computing_utilization	7	*s
-slow_start_config	8	m589
-oob_reporting_config	9	m588
+slow_start_config	8	m687
+oob_reporting_config	9	m686
 =envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided
 =envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig
 use_hostname_for_hashing	1	b
-hash_balance_factor	2	m798		ge=100
-hash_policy	3	*m344
+hash_balance_factor	2	m920		ge=100
+hash_policy	3	*m353
 =envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
 ?locality_config_specifier	!
-zone_aware_lb_config	1	m586	0
-locality_weighted_lb_config	2	m585	0
+zone_aware_lb_config	1	m684	0
+locality_weighted_lb_config	2	m683	0
 =envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig
 =envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig
-routing_enabled	1	m762
-min_cluster_size	2	m799
+routing_enabled	1	m884
+min_cluster_size	2	m921
 fail_traffic_on_panic	3	b
 force_locality_direct_routing	4	b
-force_local_zone	5	m587
-locality_basis	6	e83
+force_local_zone	5	m685
+locality_basis	6	e95
 =envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone
-min_size	1	m798
+min_size	1	m920
 =envoy.extensions.load_balancing_policies.common.v3.OrcaOobReportingConfig
 port_value	1	u		le=65535
 authority	2	s		headervaluelax
-transport_socket_match_criteria	3	m796
+transport_socket_match_criteria	3	m918
 =envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig
-slow_start_window	1	m789
-aggression	2	m216
-min_weight_percent	3	m762
+slow_start_window	1	m911
+aggression	2	m225
+min_weight_percent	3	m884
 =envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
-choice_count	1	m798		ge=2
-active_request_bias	2	m216
-slow_start_config	3	m589
-locality_lb_config	4	m584
-enable_full_scan	5	m786
-selection_method	6	e84		defined
+choice_count	1	m920		ge=2
+active_request_bias	2	m225
+slow_start_config	3	m687
+locality_lb_config	4	m682
+enable_full_scan	5	m908
+selection_method	6	e96		defined
 =envoy.extensions.load_balancing_policies.maglev.v3.Maglev
-table_size	1	m799		le=5000011
-consistent_hashing_lb_config	2	m583
-locality_weighted_lb_config	3	m585
+table_size	1	m921		le=5000011
+consistent_hashing_lb_config	2	m681
+locality_weighted_lb_config	3	m683
 =envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost
-override_host_sources	1	*m593		minitems=1
-selected_host_key	2	m742
+override_host_sources	1	*m691		minitems=1
+selected_host_key	2	m864
 fallback_policy	3	m122		required
 =envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource
 header	1	s		headervaluelax
-metadata	2	m742
+metadata	2	m864
 =envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst
 shuffle_address_list	1	b
 =envoy.extensions.load_balancing_policies.random.v3.Random
-locality_lb_config	1	m584
+locality_lb_config	1	m682
 =envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash
-hash_function	1	e85		defined
-minimum_ring_size	2	m799		le=8388608 ge=1
-maximum_ring_size	3	m799		le=8388608
+hash_function	1	e97		defined
+minimum_ring_size	2	m921		le=8388608 ge=1
+maximum_ring_size	3	m921		le=8388608
 use_hostname_for_hashing	4	b
-hash_balance_factor	5	m798		ge=100
-consistent_hashing_lb_config	6	m583
-locality_weighted_lb_config	7	m585
+hash_balance_factor	5	m920		ge=100
+consistent_hashing_lb_config	6	m681
+locality_weighted_lb_config	7	m683
 =envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
-slow_start_config	1	m589
-locality_lb_config	2	m584
+slow_start_config	1	m687
+locality_lb_config	2	m682
 =envoy.extensions.load_balancing_policies.subset.v3.Subset
-fallback_policy	1	e86		defined
-default_subset	2	m796
-subset_selectors	3	*m599
+fallback_policy	1	e98		defined
+default_subset	2	m918
+subset_selectors	3	*m697
 locality_weight_aware	4	b
 scale_locality_weight	5	b
 panic_mode_any	6	b
 list_as_any	7	b
-metadata_fallback_policy	8	e87		defined
+metadata_fallback_policy	8	e99		defined
 subset_lb_policy	9	m122		required
 allow_redundant_keys	10	b
 =envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector
 keys	1	*s
-fallback_policy	2	e88		defined
+fallback_policy	2	e100		defined
 fallback_keys_subset	3	*s
 single_host_per_subset	4	b
 =envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality
@@ -3325,7 +3748,7 @@ endpoint_picking_policy	1	m122		required
 =envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput
 =envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput
 filter	1	s		min=1
-path	2	*m606		minitems=1
+path	2	*m704		minitems=1
 =envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment
 ?segment	!
 key	1	s	0	min=1
@@ -3341,262 +3764,345 @@ field	2	s
 =envoy.extensions.matching.common_inputs.ssl.v3.DnsSanInput
 =envoy.extensions.matching.common_inputs.ssl.v3.SubjectInput
 =envoy.extensions.matching.common_inputs.ssl.v3.UriSanInput
+=envoy.extensions.matching.input_matchers.consistent_hashing.v3.ConsistentHashing
+threshold	1	u
+modulo	2	u		gt=0
+seed	3	v
 =envoy.extensions.matching.input_matchers.ip.v3.Ip
-cidr_ranges	1	*m147		minitems=1
+cidr_ranges	1	*m156		minitems=1
 stat_prefix	2	s		min=1
 =envoy.extensions.matching.input_matchers.metadata.v3.Metadata
-value	1	m740		required
+value	1	m862		required
 invert	4	b
+=envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction
+runtime_fraction	1	m227		required
+seed	2	v
 =envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
-resolvers	1	*m137
-dns_resolver_options	2	m152
+resolvers	1	*m146
+dns_resolver_options	2	m161
 use_resolvers_as_fallback	3	b
 filter_unroutable_families	4	b
-udp_max_queries	5	m798
-query_timeout_seconds	6	m799		ge=1
-query_tries	7	m798		ge=1
+udp_max_queries	5	m920
+query_timeout_seconds	6	m921		ge=1
+query_tries	7	m920		ge=1
 rotate_nameservers	8	b
-edns0_max_payload_size	9	m798		le=4096 ge=512
-max_udp_channel_duration	10	m789		ge=0
+edns0_max_payload_size	9	m920		le=4096 ge=512
+max_udp_channel_duration	10	m911		ge=0
 reinit_channel_on_timeout	11	b
-qcache_max_ttl	12	m798		ge=0
+qcache_max_ttl	12	m920		ge=0
 =envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig
-num_retries	1	m798
-num_resolver_threads	2	m798
+num_retries	1	m920
+num_resolver_threads	2	m920
+=envoy.extensions.network.socket_interface.v3.DefaultSocketInterface
+io_uring_options	1	m722
+=envoy.extensions.network.socket_interface.v3.IoUringOptions
+io_uring_size	1	m920
+enable_submission_queue_polling	2	b
+read_buffer_size	3	m920
+write_timeout_ms	4	m920
+write_high_watermark_bytes	5	m920		ge=4096
+write_low_watermark_bytes	6	m920		ge=1024
+enable_multishot_receive	7	b
 =envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig
 path_template	1	s		min=1 max=256
 =envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig
 path_template_rewrite	1	s		min=1 max=256
 =envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog
 =envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
-pack_trace_reason	1	m786
-use_request_id_for_trace_sampling	2	m786
+pack_trace_reason	1	m908
+use_request_id_for_trace_sampling	2	m908
 =envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
 max_memory_bytes	1	v
 =envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
-mode	1	e89		defined
+mode	1	e101		defined
 =envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
 max_active_downstream_connections	1	l		gt=0
 =envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
 max_heap_size_bytes	1	v
-max_heap_size_bytes_runtime	2	m221
+max_heap_size_bytes_runtime	2	m230
+=envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
 =envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig
-metadata_match	1	m200
+metadata_match	1	m209
 =envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
 =envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
 update_frequency	1	i		gt=0
+=envoy.extensions.router.cluster_specifiers.lua.v3.LuaConfig
+source_code	1	m159		required
+default_cluster	2	s
+=envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink
+?statsd_specifier	!
+address	1	m146	0
+prefix	3	s
+max_bytes_per_datagram	4	m921		gt=0
+scale_histogram_units_to_milliseconds	5	b
+=envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig
+?protocol_specifier	!
+grpc_service	1	m169	0	required
+report_counters_as_deltas	2	b
+report_histograms_as_deltas	3	b
+emit_tags_as_attributes	4	m908
+use_tag_extracted_name	5	m908
+prefix	6	s
+resource_detectors	7	*m245
+custom_metric_conversions	8	m993
+http_service	9	m200	0
+max_data_points_per_request	10	u
 =envoy.extensions.tracers.opentelemetry.resource_detectors.v3.DynatraceResourceDetectorConfig
 =envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig
 =envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig
 attributes	1	%ss
 =envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig
 =envoy.extensions.tracers.opentelemetry.samplers.v3.CELSamplerConfig
-expression	1	m831
+expression	1	m1007
 =envoy.extensions.tracers.opentelemetry.samplers.v3.DynatraceSamplerConfig
 tenant	1	s
 cluster_id	2	i
-http_service	3	m191
+http_service	3	m200
 root_spans_per_minute	4	u
 =envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig
-wrapped_sampler	1	m236
+wrapped_sampler	1	m245
 =envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig
-sampling_percentage	1	m755
+sampling_percentage	1	m877
+=envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport
+transport_socket	1	m244
+default_proxy_address	2	m146
 =envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport
-passthrough_metadata	1	*m641
-transport_socket	3	m235		required
+passthrough_metadata	1	*m748
+transport_socket	3	m244		required
 =envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport.MetadataValueSource
-kind	1	m744		required
+kind	1	m866		required
 name	2	s		min=1
 =envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
-config	1	m204
-transport_socket	2	m235		required
+config	1	m213
+transport_socket	2	m244		required
 allow_unspecified_address	3	b
 tlv_as_pool_key	4	b
+=envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport
+downstream_tls_context	1	m765		required
+enable_early_data	2	m908
+enable_resumption	3	m908
+=envoy.extensions.transport_sockets.quic.v3.QuicUpstreamTransport
+upstream_tls_context	1	m777		required
 =envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 =envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig
-cleartext_socket_config	1	m643
-tls_socket_config	2	m654		required
+cleartext_socket_config	1	m752
+tls_socket_config	2	m765		required
 =envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig
-cleartext_socket_config	1	m643
-tls_socket_config	2	m666		required
+cleartext_socket_config	1	m752
+tls_socket_config	2	m777		required
+=envoy.extensions.transport_sockets.tap.v3.SocketTapConfig
+set_connection_per_event	1	b
+stats_prefix	2	s
+=envoy.extensions.transport_sockets.tap.v3.Tap
+common_config	1	m448		required
+transport_socket	2	m244		required
+socket_tap_config	3	m755
 =envoy.extensions.transport_sockets.tcp_stats.v3.Config
-transport_socket	1	m235		required
-update_period	2	m789		ge=1000000
+transport_socket	1	m244		required
+update_period	2	m911		ge=1000000
 =envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance
 instance_name	1	s		min=1
 certificate_name	2	s
 =envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
-trusted_ca	1	m150
+trusted_ca	1	m159
 verify_certificate_hash	2	*s		each.min=64 each.maxbytes=95
 verify_certificate_spki	3	*s		each.min=44 each.maxbytes=44
-require_signed_certificate_timestamp	6	m786
-crl	7	m150
+require_signed_certificate_timestamp	6	m908
+crl	7	m159
 allow_expired_certificate	8	b
-match_subject_alt_names	9	*m737
-trust_chain_verification	10	e90		defined
-watched_directory	11	m239
-custom_validator_config	12	m236
-ca_certificate_provider_instance	13	m647
+match_subject_alt_names	9	*m859
+trust_chain_verification	10	e102		defined
+watched_directory	11	m248
+custom_validator_config	12	m245
+ca_certificate_provider_instance	13	m758
 only_verify_leaf_cert_crl	14	b
-match_typed_subject_alt_names	15	*m661
-max_verify_depth	16	m798		le=100
-system_root_certs	17	m649
+match_typed_subject_alt_names	15	*m772
+max_verify_depth	16	m920		le=100
+system_root_certs	17	m760
 suppress_client_ca_list	18	b
 =envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts
 =envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
 ?validation_context_type
-tls_params	1	m664
-tls_certificates	2	*m662
-validation_context	3	m648	0
+tls_params	1	m775
+tls_certificates	2	*m773
+validation_context	3	m759	0
 alpn_protocols	4	*s
-tls_certificate_sds_secret_configs	6	*m659
-validation_context_sds_secret_config	7	m659	0
-combined_validation_context	8	m653	0
-tls_certificate_certificate_provider	9	m651
-validation_context_certificate_provider	10	m651	0
-tls_certificate_certificate_provider_instance	11	m652
-validation_context_certificate_provider_instance	12	m652	0
-custom_handshaker	13	m236
-tls_certificate_provider_instance	14	m647
-key_log	15	m663
-custom_tls_certificate_selector	16	m236
+tls_certificate_sds_secret_configs	6	*m770
+validation_context_sds_secret_config	7	m770	0
+combined_validation_context	8	m764	0
+tls_certificate_certificate_provider	9	m762
+validation_context_certificate_provider	10	m762	0
+tls_certificate_certificate_provider_instance	11	m763
+validation_context_certificate_provider_instance	12	m763	0
+custom_handshaker	13	m245
+tls_certificate_provider_instance	14	m758
+key_log	15	m774
+custom_tls_certificate_selector	16	m245
 =envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider
 ?config	!
 name	1	s		min=1
-typed_config	2	m236	0
+typed_config	2	m245	0
 =envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance
 instance_name	1	s
 certificate_name	2	s
 =envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext
-default_validation_context	1	m648		required
-validation_context_sds_secret_config	2	m659		required
-validation_context_certificate_provider	3	m651
-validation_context_certificate_provider_instance	4	m652
+default_validation_context	1	m759		required
+validation_context_sds_secret_config	2	m770		required
+validation_context_certificate_provider	3	m762
+validation_context_certificate_provider_instance	4	m763
 =envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
 ?session_ticket_keys_type
-common_tls_context	1	m650
-require_client_certificate	2	m786
-require_sni	3	m786
-session_ticket_keys	4	m665	0
-session_ticket_keys_sds_secret_config	5	m659	0
-session_timeout	6	m789		lt=4294967296000000000 ge=0
+common_tls_context	1	m761
+require_client_certificate	2	m908
+require_sni	3	m908
+session_ticket_keys	4	m776	0
+session_ticket_keys_sds_secret_config	5	m770	0
+session_timeout	6	m911		lt=4294967296000000000 ge=0
 disable_stateless_session_resumption	7	b	0
-ocsp_staple_policy	8	e91		defined
-full_scan_certs_on_sni_mismatch	9	m786
+ocsp_staple_policy	8	e103		defined
+full_scan_certs_on_sni_mismatch	9	m908
 disable_stateful_session_resumption	10	b
 prefer_client_ciphers	11	b
 =envoy.extensions.transport_sockets.tls.v3.GenericSecret
-secret	1	m150
-secrets	2	%sm150
+secret	1	m159
+secrets	2	%sm159
 =envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider
 ?config_type
 provider_name	1	s		min=1
-typed_config	3	m785	0
+typed_config	3	m907	0
 fallback	4	b
 =envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig
-trust_domains	1	*m658		minitems=1
-trust_bundles	2	m150
+trust_domains	1	*m769		minitems=1
+trust_bundles	2	m159
 =envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain
 name	1	s		min=1
-trust_bundle	2	m150
+trust_bundle	2	m159
 workload_trust_domain	3	s
 =envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
 name	1	s		min=1
-sds_config	2	m148
+sds_config	2	m157
 =envoy.extensions.transport_sockets.tls.v3.Secret
 ?type
 name	1	s
-tls_certificate	2	m662	0
-session_ticket_keys	3	m665	0
-validation_context	4	m648	0
-generic_secret	5	m655	0
+tls_certificate	2	m773	0
+session_ticket_keys	3	m776	0
+validation_context	4	m759	0
+generic_secret	5	m766	0
 =envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
-san_type	1	e92		defined notin=0
-matcher	2	m737		required
+san_type	1	e104		defined notin=0
+matcher	2	m859		required
 oid	3	s
 =envoy.extensions.transport_sockets.tls.v3.TlsCertificate
-certificate_chain	1	m150
-private_key	2	m150
-password	3	m150
-ocsp_staple	4	m150
-signed_certificate_timestamp	5	*m150
-private_key_provider	6	m656
-watched_directory	7	m239
-pkcs12	8	m150
-tls_params	9	m664
+certificate_chain	1	m159
+private_key	2	m159
+password	3	m159
+ocsp_staple	4	m159
+signed_certificate_timestamp	5	*m159
+private_key_provider	6	m767
+watched_directory	7	m248
+pkcs12	8	m159
+tls_params	9	m775
 =envoy.extensions.transport_sockets.tls.v3.TlsKeyLog
 path	1	s		min=1
-local_address_range	2	*m147
-remote_address_range	3	*m147
+local_address_range	2	*m156
+remote_address_range	3	*m156
 =envoy.extensions.transport_sockets.tls.v3.TlsParameters
-tls_minimum_protocol_version	1	e94		defined
-tls_maximum_protocol_version	2	e94		defined
+tls_minimum_protocol_version	1	e106		defined
+tls_maximum_protocol_version	2	e106		defined
 cipher_suites	3	*s
 ecdh_curves	4	*s
 signature_algorithms	5	*s
-compliance_policies	6	*e93		maxitems=1
+compliance_policies	6	*e105		maxitems=1
 =envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
-keys	1	*m150		minitems=1
+keys	1	*m159		minitems=1
 =envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-common_tls_context	1	m650
+common_tls_context	1	m761
 sni	2	s		maxbytes=255
 allow_renegotiation	3	b
-max_session_keys	4	m798
-enforce_rsa_key_usage	5	m786
+max_session_keys	4	m920
+enforce_rsa_key_usage	5	m908
 auto_host_sni	6	b
 auto_sni_san_validation	7	b
 =envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 ?upstream_protocol_options	!
-common_http_protocol_options	1	m190
-upstream_http_protocol_options	2	m238
-explicit_http_config	3	m669	0
-use_downstream_protocol_config	4	m671	0
-auto_config	5	m668	0
-http_filters	6	*m538
-header_validation_config	7	m236
-outlier_detection	8	m670
-request_mirror_policies	9	*m352
-hash_policy	10	*m344
-retry_policy	11	m336
+common_http_protocol_options	1	m199
+upstream_http_protocol_options	2	m247
+explicit_http_config	3	m780	0
+use_downstream_protocol_config	4	m782	0
+auto_config	5	m779	0
+http_filters	6	*m619
+header_validation_config	7	m245
+outlier_detection	8	m781
+request_mirror_policies	9	*m361
+hash_policy	10	*m353
+retry_policy	11	m345
 =envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
-http_protocol_options	1	m184
-http2_protocol_options	2	m187
-http3_protocol_options	3	m189
-alternate_protocols_cache_options	4	m139
+http_protocol_options	1	m193
+http2_protocol_options	2	m196
+http3_protocol_options	3	m198
+alternate_protocols_cache_options	4	m148
 =envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
 ?protocol_config	!
-http_protocol_options	1	m184	0
-http2_protocol_options	2	m187	0
-http3_protocol_options	3	m189	0
+http_protocol_options	1	m193	0
+http2_protocol_options	2	m196	0
+http3_protocol_options	3	m198	0
 =envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection
 error_matcher	1	m132		required
 =envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
-http_protocol_options	1	m184
-http2_protocol_options	2	m187
-http3_protocol_options	3	m189
+http_protocol_options	1	m193
+http2_protocol_options	2	m196
+http3_protocol_options	3	m198
 =envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions
-idle_timeout	1	m789
+idle_timeout	1	m911
+=envoy.extensions.wasm.v3.CapabilityRestrictionConfig
+allowed_capabilities	1	%sm788
+=envoy.extensions.wasm.v3.EnvironmentVariables
+host_env_keys	1	*s
+key_values	2	%ss
+=envoy.extensions.wasm.v3.PluginConfig
+?vm
+name	1	s
+root_id	2	s
+vm_config	3	m789	0
+configuration	4	m907
+fail_open	5	b
+capability_restriction_config	6	m784
+failure_policy	7	e107
+reload_config	8	m787
+allow_on_headers_stop_iteration	9	m908
+=envoy.extensions.wasm.v3.ReloadConfig
+backoff	1	m152
+=envoy.extensions.wasm.v3.SanitizationConfig
+=envoy.extensions.wasm.v3.VmConfig
+vm_id	1	s
+runtime	2	s
+code	3	m151
+configuration	4	m907
+allow_precompiled	5	b
+nack_on_code_cache_miss	6	b
+environment_variables	7	m785
+capability_restriction_config	8	m784
 =envoy.service.accesslog.v3.StreamAccessLogsMessage
 ?log_entries	!
-identifier	1	m675
-http_logs	2	m674	0
-tcp_logs	3	m676	0
+identifier	1	m792
+http_logs	2	m791	0
+tcp_logs	3	m793	0
 =envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries
-log_entry	1	*m376		minitems=1
+log_entry	1	*m404		minitems=1
 =envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier
-node	1	m201		required
+node	1	m210		required
 log_name	2	s		min=1
 =envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries
-log_entry	1	*m381		minitems=1
+log_entry	1	*m409		minitems=1
 =envoy.service.accesslog.v3.StreamAccessLogsResponse
 =envoy.service.auth.v3.AttributeContext
-source	1	m680
-destination	2	m680
-request	4	m681
+source	1	m797
+destination	2	m797
+request	4	m798
 context_extensions	10	%ss
-metadata_context	11	m200
-tls_session	12	m682
-route_metadata_context	13	m200
+metadata_context	11	m209
+tls_session	12	m799
+route_metadata_context	13	m209
 =envoy.service.auth.v3.AttributeContext.HttpRequest
 id	1	s
 method	2	s
@@ -3610,280 +4116,290 @@ size	9	l
 protocol	10	s
 body	11	s
 raw_body	12	y
-header_map	13	m173
+header_map	13	m182
 =envoy.service.auth.v3.AttributeContext.Peer
-address	1	m137
+address	1	m146
 service	2	s
 labels	3	%ss
 principal	4	s
 certificate	5	s
 =envoy.service.auth.v3.AttributeContext.Request
-time	1	m797
-http	2	m679
+time	1	m919
+http	2	m796
 =envoy.service.auth.v3.AttributeContext.TLSSession
 sni	1	s
 =envoy.service.auth.v3.CheckRequest
-attributes	1	m678
+attributes	1	m795
 =envoy.service.auth.v3.CheckResponse
 ?http_response
-status	1	m801
-denied_response	2	m685	0
-ok_response	3	m686	0
-dynamic_metadata	4	m796
-error_response	5	m685	0
+status	1	m923
+denied_response	2	m802	0
+ok_response	3	m803	0
+dynamic_metadata	4	m918
+error_response	5	m802	0
 =envoy.service.auth.v3.DeniedHttpResponse
-status	1	m759
-headers	2	*m175
+status	1	m881
+headers	2	*m184
 body	3	s
 =envoy.service.auth.v3.OkHttpResponse
-headers	2	*m175
-dynamic_metadata	3	m796
+headers	2	*m184
+dynamic_metadata	3	m918
 headers_to_remove	5	*s
-response_headers_to_add	6	*m175
-query_parameters_to_set	7	*m206
+response_headers_to_add	6	*m184
+query_parameters_to_set	7	*m215
 query_parameters_to_remove	8	*s
 =envoy.service.discovery.v3.DeltaDiscoveryRequest
-node	1	m201
+node	1	m210
 type_url	2	s
 resource_names_subscribe	3	*s
 resource_names_unsubscribe	4	*s
 initial_resource_versions	5	%ss
 response_nonce	6	s
-error_detail	7	m801
-resource_locators_subscribe	8	*m698
-resource_locators_unsubscribe	9	*m698
+error_detail	7	m923
+resource_locators_subscribe	8	*m815
+resource_locators_unsubscribe	9	*m815
 =envoy.service.discovery.v3.DeltaDiscoveryResponse
 system_version_info	1	s
-resources	2	*m695
+resources	2	*m812
 type_url	4	s
 nonce	5	s
 removed_resources	6	*s
-control_plane	7	m149
-removed_resource_names	8	*m699
-resource_errors	9	*m697
+control_plane	7	m158
+removed_resource_names	8	*m816
+resource_errors	9	*m814
 =envoy.service.discovery.v3.DiscoveryRequest
 version_info	1	s
-node	2	m201
+node	2	m210
 resource_names	3	*s
 type_url	4	s
 response_nonce	5	s
-error_detail	6	m801
-resource_locators	7	*m698
+error_detail	6	m923
+resource_locators	7	*m815
 =envoy.service.discovery.v3.DiscoveryResponse
 version_info	1	s
-resources	2	*m785
+resources	2	*m907
 canary	3	b
 type_url	4	s
 nonce	5	s
-control_plane	6	m149
-resource_errors	7	*m697
+control_plane	6	m158
+resource_errors	7	*m814
 =envoy.service.discovery.v3.DynamicParameterConstraints
 ?type
-constraint	1	m693	0
-or_constraints	2	m692	0
-and_constraints	3	m692	0
-not_constraints	4	m691	0
+constraint	1	m810	0
+or_constraints	2	m809	0
+and_constraints	3	m809	0
+not_constraints	4	m808	0
 =envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList
-constraints	1	*m691
+constraints	1	*m808
 =envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint
 ?constraint_type	!
 key	1	s
 value	2	s	0
-exists	3	m694	0
+exists	3	m811	0
 =envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.Exists
 =envoy.service.discovery.v3.Resource
 version	1	s
-resource	2	m785
+resource	2	m907
 name	3	s
 aliases	4	*s
-ttl	6	m789
-cache_control	7	m696
-resource_name	8	m699
-metadata	9	m200
+ttl	6	m911
+cache_control	7	m813
+resource_name	8	m816
+metadata	9	m209
 =envoy.service.discovery.v3.Resource.CacheControl
 do_not_cache	1	b
 =envoy.service.discovery.v3.ResourceError
-resource_name	1	m699
-error_detail	2	m801
+resource_name	1	m816
+error_detail	2	m923
 =envoy.service.discovery.v3.ResourceLocator
 name	1	s
 dynamic_parameters	2	%ss
 =envoy.service.discovery.v3.ResourceName
 name	1	s
-dynamic_parameter_constraints	2	m691
+dynamic_parameter_constraints	2	m808
 =envoy.service.load_stats.v3.LoadStatsRequest
-node	1	m201
-cluster_stats	2	*m243
+node	1	m210
+cluster_stats	2	*m252
 =envoy.service.load_stats.v3.LoadStatsResponse
 clusters	1	*s
-load_reporting_interval	2	m789
+load_reporting_interval	2	m911
 report_endpoint_granularity	3	b
 send_all_clusters	4	b
 =envoy.service.ratelimit.v3.RateLimitRequest
 domain	1	s
-descriptors	2	*m405
+descriptors	2	*m444
 hits_addend	3	u
 =envoy.service.ratelimit.v3.RateLimitResponse
-overall_code	1	e95
-statuses	2	*m704
-response_headers_to_add	3	*m174
-request_headers_to_add	4	*m174
+overall_code	1	e108
+statuses	2	*m821
+response_headers_to_add	3	*m183
+request_headers_to_add	4	*m183
 raw_body	5	y
-dynamic_metadata	6	m796
-quota	7	m705
+dynamic_metadata	6	m918
+quota	7	m822
 =envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus
-code	1	e95
-current_limit	2	m706
+code	1	e108
+current_limit	2	m823
 limit_remaining	3	u
-duration_until_reset	4	m789
-quota	5	m705
+duration_until_reset	4	m911
+quota	5	m822
 =envoy.service.ratelimit.v3.RateLimitResponse.Quota
 ?expiration_specifier
 requests	1	u		gt=0
-valid_until	2	m797	0
+valid_until	2	m919	0
 id	3	s
 =envoy.service.ratelimit.v3.RateLimitResponse.RateLimit
 requests_per_unit	1	u
-unit	2	e96
+unit	2	e109
 name	3	s
-unit_multiplier	4	m798		gt=0
+unit_multiplier	4	m920		gt=0
 =envoy.service.runtime.v3.RtdsDummy
 =envoy.service.runtime.v3.Runtime
 name	1	s		min=1
-layer	2	m796
+layer	2	m918
 =envoy.service.status.v3.ClientConfig
-node	1	m201
-xds_config	2	*m713
-generic_xds_configs	3	*m710
+node	1	m210
+xds_config	2	*m830
+generic_xds_configs	3	*m827
 client_scope	4	s
 =envoy.service.status.v3.ClientConfig.GenericXdsConfig
 type_url	1	s
 name	2	s
 version_info	3	s
-xds_config	4	m785
-last_updated	5	m797
-config_status	6	e98
+xds_config	4	m907
+last_updated	5	m919
+config_status	6	e111
 client_status	7	e3
 error_state	8	m61
 is_static_resource	9	b
 =envoy.service.status.v3.ClientStatusRequest
-node_matchers	1	*m731
-node	2	m201
+node_matchers	1	*m853
+node	2	m210
 exclude_resource_contents	3	b
 =envoy.service.status.v3.ClientStatusResponse
-config	1	*m709
+config	1	*m826
 =envoy.service.status.v3.PerXdsConfig
 ?per_xds_config
-status	1	e98
+status	1	e111
 listener_config	2	m41	0
 cluster_config	3	m27	0
 route_config	4	m47	0
 scoped_route_config	5	m50	0
 endpoint_config	6	m34	0
-client_status	7	e97
+client_status	7	e110
+=envoy.tcp.metadataexchange.config.MetadataExchange
+protocol	1	s
+enable_discovery	2	b
+additional_labels	3	*s
 =envoy.type.http.v3.Cookie
 name	1	s		min=1
-ttl	2	m789		ge=0
+ttl	2	m911		ge=0
 path	3	s
-attributes	4	*m715
+attributes	4	*m833
 =envoy.type.http.v3.CookieAttribute
 name	1	s		min=1 maxbytes=16384 headernamelax
 value	2	s		maxbytes=16384 headervaluelax
 =envoy.type.http.v3.PathTransformation
-operations	1	*m717
+operations	1	*m835
 =envoy.type.http.v3.PathTransformation.Operation
 ?operation_specifier	!
-normalize_path_rfc_3986	2	m719	0
-merge_slashes	3	m718	0
+normalize_path_rfc_3986	2	m837	0
+merge_slashes	3	m836	0
 =envoy.type.http.v3.PathTransformation.Operation.MergeSlashes
 =envoy.type.http.v3.PathTransformation.Operation.NormalizePathRFC3986
 =envoy.type.matcher.v3.AddressMatcher
-ranges	1	*m808
+ranges	1	*m984
 invert_match	2	b
 =envoy.type.matcher.v3.DoubleMatcher
 ?match_pattern	!
-range	1	m754	0
+range	1	m876	0
 exact	2	d	0
 =envoy.type.matcher.v3.FilterStateMatcher
 ?matcher	!
 key	1	s		min=1
-string_match	2	m737	0
-address_match	3	m720	0
+string_match	2	m859	0
+address_match	3	m838	0
 =envoy.type.matcher.v3.HttpRequestHeaderMatchInput
 header_name	1	s		headernamelax
 =envoy.type.matcher.v3.HttpRequestQueryParamMatchInput
 query_param	1	s		min=1
+=envoy.type.matcher.v3.HttpRequestTrailerMatchInput
+header_name	1	s		headernamelax
 =envoy.type.matcher.v3.HttpResponseHeaderMatchInput
 header_name	1	s		headernamelax
+=envoy.type.matcher.v3.HttpResponseLocalReplyMatchInput
+=envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput
 =envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput
+=envoy.type.matcher.v3.HttpResponseTrailerMatchInput
+header_name	1	s		headernamelax
 =envoy.type.matcher.v3.ListMatcher
 ?match_pattern	!
-one_of	1	m740	0
+one_of	1	m862	0
 =envoy.type.matcher.v3.ListStringMatcher
-patterns	1	*m737		minitems=1
+patterns	1	*m859		minitems=1
 =envoy.type.matcher.v3.MetadataMatcher
 filter	1	s		min=1
-path	2	*m730		minitems=1
-value	3	m740		required
+path	2	*m852		minitems=1
+value	3	m862		required
 invert	4	b
 =envoy.type.matcher.v3.MetadataMatcher.PathSegment
 ?segment	!
 key	1	s	0	min=1
 =envoy.type.matcher.v3.NodeMatcher
-node_id	1	m737
-node_metadatas	2	*m738
+node_id	1	m859
+node_metadatas	2	*m860
 =envoy.type.matcher.v3.OrMatcher
-value_matchers	1	*m740		minitems=2
+value_matchers	1	*m862		minitems=2
 =envoy.type.matcher.v3.PathMatcher
 ?rule	!
-path	1	m737	0	required
+path	1	m859	0	required
 =envoy.type.matcher.v3.RegexMatchAndSubstitute
-pattern	1	m735		required
+pattern	1	m857		required
 substitution	2	s		headervaluelax
 =envoy.type.matcher.v3.RegexMatcher
 ?engine_type
-google_re2	1	m736	0
+google_re2	1	m858	0
 regex	2	s		min=1
 =envoy.type.matcher.v3.RegexMatcher.GoogleRE2
-max_program_size	1	m798
+max_program_size	1	m920
 =envoy.type.matcher.v3.StringMatcher
 ?match_pattern	!
 exact	1	s	0
 prefix	2	s	0	min=1
 suffix	3	s	0	min=1
-safe_regex	5	m735	0	required
+safe_regex	5	m857	0	required
 ignore_case	6	b
 contains	7	s	0	min=1
-custom	8	m812	0
+custom	8	m988	0
 =envoy.type.matcher.v3.StructMatcher
-path	2	*m739		minitems=1
-value	3	m740		required
+path	2	*m861		minitems=1
+value	3	m862		required
 =envoy.type.matcher.v3.StructMatcher.PathSegment
 ?segment	!
 key	1	s	0	min=1
 =envoy.type.matcher.v3.ValueMatcher
 ?match_pattern	!
-null_match	1	m741	0
-double_match	2	m721	0
-string_match	3	m737	0
+null_match	1	m863	0
+double_match	2	m839	0
+string_match	3	m859	0
 bool_match	4	b	0
 present_match	5	b	0
-list_match	6	m727	0
-or_match	7	m732	0
+list_match	6	m849	0
+or_match	7	m854	0
 =envoy.type.matcher.v3.ValueMatcher.NullMatch
 =envoy.type.metadata.v3.MetadataKey
 key	1	s		min=1
-path	2	*m743		minitems=1
+path	2	*m865		minitems=1
 =envoy.type.metadata.v3.MetadataKey.PathSegment
 ?segment	!
 key	1	s	0	min=1
 index	2	u	0
 =envoy.type.metadata.v3.MetadataKind
 ?kind	!
-request	1	m747	0
-route	2	m748	0
-cluster	3	m745	0
-host	4	m746	0
+request	1	m869	0
+route	2	m870	0
+cluster	3	m867	0
+host	4	m868	0
 =envoy.type.metadata.v3.MetadataKind.Cluster
 =envoy.type.metadata.v3.MetadataKind.Host
 =envoy.type.metadata.v3.MetadataKind.Request
@@ -3891,12 +4407,12 @@ host	4	m746	0
 =envoy.type.tracing.v3.CustomTag
 ?type	!
 tag	1	s		min=1
-literal	2	m752	0
-environment	3	m750	0
-request_header	4	m751	0
-metadata	5	m753	0
+literal	2	m874	0
+environment	3	m872	0
+request_header	4	m873	0
+metadata	5	m875	0
 value	6	s	0
-value_type	7	e99		defined
+value_type	7	e112		defined
 =envoy.type.tracing.v3.CustomTag.Environment
 name	1	s		min=1
 default_value	2	s
@@ -3906,24 +4422,24 @@ default_value	2	s
 =envoy.type.tracing.v3.CustomTag.Literal
 value	1	s		min=1
 =envoy.type.tracing.v3.CustomTag.Metadata
-kind	1	m744
-metadata_key	2	m742
+kind	1	m866
+metadata_key	2	m864
 default_value	3	s
 =envoy.type.v3.DoubleRange
 start	1	d
 end	2	d
 =envoy.type.v3.FractionalPercent
 numerator	1	u
-denominator	2	e101		defined
+denominator	2	e114		defined
 =envoy.type.v3.HashPolicy
 ?policy_specifier	!
-source_ip	1	m758	0
-filter_state	2	m757	0
+source_ip	1	m880	0
+filter_state	2	m879	0
 =envoy.type.v3.HashPolicy.FilterState
 key	1	s		min=1
 =envoy.type.v3.HashPolicy.SourceIp
 =envoy.type.v3.HttpStatus
-code	1	e103		defined notin=0
+code	1	e116		defined notin=0
 =envoy.type.v3.Int32Range
 start	1	i
 end	2	i
@@ -3938,114 +4454,114 @@ minor_number	2	u
 patch	3	u
 =envoy.type.v3.TokenBucket
 max_tokens	1	u		ge=0
-tokens_per_fill	2	m798		gt=0
-fill_interval	3	m789		required gt=0
+tokens_per_fill	2	m920		gt=0
+fill_interval	3	m911		required gt=0
 =google.api.expr.v1alpha1.CheckedExpr
-reference_map	2	%lm776
-type_map	3	%lm780
-expr	4	m767
-source_info	5	m777
+reference_map	2	%lm898
+type_map	3	%lm902
+expr	4	m889
+source_info	5	m899
 expr_version	6	s
 =google.api.expr.v1alpha1.Constant
 ?constant_kind
-null_value	1	e107	0
+null_value	1	e120	0
 bool_value	2	b	0
 int64_value	3	l	0
 uint64_value	4	v	0
 double_value	5	d	0
 string_value	6	s	0
 bytes_value	7	y	0
-duration_value	8	m789	0
-timestamp_value	9	m797	0
+duration_value	8	m911	0
+timestamp_value	9	m919	0
 =google.api.expr.v1alpha1.Expr
 ?expr_kind
 id	2	l
-const_expr	3	m766	0
-ident_expr	4	m773	0
-select_expr	5	m774	0
-call_expr	6	m768	0
-list_expr	7	m770	0
-struct_expr	8	m771	0
-comprehension_expr	9	m769	0
+const_expr	3	m888	0
+ident_expr	4	m895	0
+select_expr	5	m896	0
+call_expr	6	m890	0
+list_expr	7	m892	0
+struct_expr	8	m893	0
+comprehension_expr	9	m891	0
 =google.api.expr.v1alpha1.Expr.Call
-target	1	m767
+target	1	m889
 function	2	s
-args	3	*m767
+args	3	*m889
 =google.api.expr.v1alpha1.Expr.Comprehension
 iter_var	1	s
-iter_range	2	m767
+iter_range	2	m889
 accu_var	3	s
-accu_init	4	m767
-loop_condition	5	m767
-loop_step	6	m767
-result	7	m767
+accu_init	4	m889
+loop_condition	5	m889
+loop_step	6	m889
+result	7	m889
 iter_var2	8	s
 =google.api.expr.v1alpha1.Expr.CreateList
-elements	1	*m767
+elements	1	*m889
 optional_indices	2	*i
 =google.api.expr.v1alpha1.Expr.CreateStruct
 message_name	1	s
-entries	2	*m772
+entries	2	*m894
 =google.api.expr.v1alpha1.Expr.CreateStruct.Entry
 ?key_kind
 id	1	l
 field_key	2	s	0
-map_key	3	m767	0
-value	4	m767
+map_key	3	m889	0
+value	4	m889
 optional_entry	5	b
 =google.api.expr.v1alpha1.Expr.Ident
 name	1	s
 =google.api.expr.v1alpha1.Expr.Select
-operand	1	m767
+operand	1	m889
 field	2	s
 test_only	3	b
 =google.api.expr.v1alpha1.ParsedExpr
-expr	2	m767
-source_info	3	m777
+expr	2	m889
+source_info	3	m899
 =google.api.expr.v1alpha1.Reference
 name	1	s
 overload_id	3	*s
-value	4	m766
+value	4	m888
 =google.api.expr.v1alpha1.SourceInfo
 syntax_version	1	s
 location	2	s
 line_offsets	3	*i
 positions	4	%li
-macro_calls	5	%lm767
-extensions	6	*m778
+macro_calls	5	%lm889
+extensions	6	*m900
 =google.api.expr.v1alpha1.SourceInfo.Extension
 id	1	s
-affected_components	2	*e104
-version	3	m779
+affected_components	2	*e117
+version	3	m901
 =google.api.expr.v1alpha1.SourceInfo.Extension.Version
 major	1	l
 minor	2	l
 =google.api.expr.v1alpha1.Type
 ?type_kind
-dyn	1	m790	0
-null	2	e107	0
-primitive	3	e105	0
-wrapper	4	e105	0
-well_known	5	e106	0
-list_type	6	m783	0
-map_type	7	m784	0
-function	8	m782	0
+dyn	1	m912	0
+null	2	e120	0
+primitive	3	e118	0
+wrapper	4	e118	0
+well_known	5	e119	0
+list_type	6	m905	0
+map_type	7	m906	0
+function	8	m904	0
 message_type	9	s	0
 type_param	10	s	0
-type	11	m780	0
-error	12	m790	0
-abstract_type	14	m781	0
+type	11	m902	0
+error	12	m912	0
+abstract_type	14	m903	0
 =google.api.expr.v1alpha1.Type.AbstractType
 name	1	s
-parameter_types	2	*m780
+parameter_types	2	*m902
 =google.api.expr.v1alpha1.Type.FunctionType
-result_type	1	m780
-arg_types	2	*m780
+result_type	1	m902
+arg_types	2	*m902
 =google.api.expr.v1alpha1.Type.ListType
-elem_type	1	m780
+elem_type	1	m902
 =google.api.expr.v1alpha1.Type.MapType
-key_type	1	m780
-value_type	2	m780
+key_type	1	m902
+value_type	2	m902
 =google.protobuf.Any
 type_url	1	s
 value	2	y
@@ -4066,11 +4582,11 @@ value	1	i
 =google.protobuf.Int64Value
 value	1	l
 =google.protobuf.ListValue
-values	1	*m800
+values	1	*m922
 =google.protobuf.StringValue
 value	1	s
 =google.protobuf.Struct
-fields	1	%sm800
+fields	1	%sm922
 =google.protobuf.Timestamp
 seconds	1	l
 nanos	2	i
@@ -4080,132 +4596,393 @@ value	1	u
 value	1	v
 =google.protobuf.Value
 ?kind
-null_value	1	e107	0
+null_value	1	e120	0
 number_value	2	d	0
 string_value	3	s	0
 bool_value	4	b	0
-struct_value	5	m796	0
-list_value	6	m794	0
+struct_value	5	m918	0
+list_value	6	m916	0
 =google.rpc.Status
 code	1	i
 message	2	s
-details	3	*m785
+details	3	*m907
+=grpc.health.v1.HealthCheckRequest
+service	1	s
+=grpc.health.v1.HealthCheckResponse
+status	1	e121
+=io.istio.http.peer_metadata.Config
+downstream_discovery	1	*m928
+upstream_discovery	2	*m928
+downstream_propagation	3	*m930
+upstream_propagation	4	*m930
+shared_with_upstream	5	b
+additional_labels	6	*s
+=io.istio.http.peer_metadata.Config.Baggage
+=io.istio.http.peer_metadata.Config.DiscoveryMethod
+?method_specifier
+baggage	1	m927	0
+workload_discovery	2	m931	0
+istio_headers	3	m929	0
+=io.istio.http.peer_metadata.Config.IstioHeaders
+skip_external_clusters	1	b
+=io.istio.http.peer_metadata.Config.PropagationMethod
+?method_specifier
+istio_headers	1	m929	0
+=io.istio.http.peer_metadata.Config.WorkloadDiscovery
+=istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig
+alpn_override	1	*m933
+=istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride
+upstream_protocol	1	e122
+alpn_override	2	*s
+=istio.security.Address
+address	1	y
+length	2	u
+=istio.security.Authorization
+name	1	s
+namespace	2	s
+scope	3	e124
+action	4	e123
+rules	5	*m938
+dry_run	6	b
+extensions	7	*m946
+=istio.security.Clause
+matches	2	*m937
+=istio.security.Match
+namespaces	1	*m940
+not_namespaces	2	*m940
+principals	3	*m940
+not_principals	4	*m940
+source_ips	5	*m934
+not_source_ips	6	*m934
+destination_ips	7	*m934
+not_destination_ips	8	*m934
+destination_ports	9	*u
+not_destination_ports	10	*u
+service_accounts	11	*m939
+not_service_accounts	12	*m939
+extensions	13	*m946
+=istio.security.Rule
+clauses	1	*m936
+=istio.security.ServiceAccountMatch
+namespace	1	s
+serviceAccount	2	s
+=istio.security.StringMatch
+?match_type
+exact	1	s	0
+prefix	2	s	0
+suffix	3	s	0
+presence	4	m912	0
+=istio.v1.auth.IstioCertificateRequest
+csr	1	s
+validity_duration	3	l
+metadata	4	m918
+=istio.v1.auth.IstioCertificateResponse
+cert_chain	1	*s
+=istio.workload.Address
+?type
+workload	1	m956	0
+service	2	m954	0
+=istio.workload.ApplicationTunnel
+protocol	1	e126
+port	2	u
+=istio.workload.BootstrapExtension
+config_source	1	m157
+=istio.workload.Extension
+name	1	s
+config	2	m907
+=istio.workload.GatewayAddress
+?destination
+hostname	1	m950	0
+address	2	m951	0
+hbone_mtls_port	3	u
+=istio.workload.LoadBalancing
+routing_preference	1	*e130
+mode	2	e129
+health_policy	3	e128
+=istio.workload.Locality
+region	1	s
+zone	2	s
+subzone	3	s
+=istio.workload.NamespacedHostname
+namespace	1	s
+hostname	2	s
+=istio.workload.NetworkAddress
+network	1	s
+address	2	y
+length	3	u
+=istio.workload.Port
+service_port	1	u
+target_port	2	u
+app_protocol	3	e125
+=istio.workload.PortList
+ports	1	*m952
+=istio.workload.Service
+name	1	s
+namespace	2	s
+hostname	3	s
+addresses	4	*m951
+ports	5	*m952
+subject_alt_names	6	*s
+waypoint	7	m947
+load_balancing	8	m948
+ip_families	9	e127
+extensions	10	*m946
+canonical	11	b
+ingress_use_waypoint	12	b
+weighted_waypoints	13	*m955
+visibility	14	e132
+=istio.workload.WeightedWaypoint
+destination	1	m947
+weight	2	u
+=istio.workload.Workload
+name	1	s
+namespace	2	s
+addresses	3	*y
+network	4	s
+tunnel_protocol	5	e133
+trust_domain	6	s
+service_account	7	s
+waypoint	8	m947
+node	9	s
+canonical_name	10	s
+canonical_revision	11	s
+workload_type	12	e135
+workload_name	13	s
+native_tunnel	14	b
+authorization_policies	16	*s
+status	17	e134
+cluster_id	18	s
+network_gateway	19	m947
+uid	20	s
+hostname	21	s
+services	22	%sm953
+application_tunnel	23	m944
+locality	24	m949
+network_mode	25	e131
+extensions	26	*m946
+capacity	27	m920
+=opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess
+rejected_log_records	1	l
+error_message	2	s
+=opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest
+resource_logs	1	*m970
+=opentelemetry.proto.collector.logs.v1.ExportLogsServiceResponse
+partial_success	1	m957
+=opentelemetry.proto.collector.trace.v1.ExportTracePartialSuccess
+rejected_spans	1	l
+error_message	2	s
+=opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest
+resource_spans	1	*m973
+=opentelemetry.proto.collector.trace.v1.ExportTraceServiceResponse
+partial_success	1	m960
 =opentelemetry.proto.common.v1.AnyValue
 ?value
 string_value	1	s	0
 bool_value	2	b	0
 int_value	3	l	0
 double_value	4	d	0
-array_value	5	m803	0
-kvlist_value	6	m805	0
+array_value	5	m964	0
+kvlist_value	6	m968	0
 bytes_value	7	y	0
 =opentelemetry.proto.common.v1.ArrayValue
-values	1	*m802
+values	1	*m963
+=opentelemetry.proto.common.v1.EntityRef
+schema_url	1	s
+type	2	s
+id_keys	3	*s
+description_keys	4	*s
+=opentelemetry.proto.common.v1.InstrumentationScope
+name	1	s
+version	2	s
+attributes	3	*m967
+dropped_attributes_count	4	u
 =opentelemetry.proto.common.v1.KeyValue
 key	1	s
-value	2	m802
+value	2	m963
 =opentelemetry.proto.common.v1.KeyValueList
-values	1	*m804
+values	1	*m967
+=opentelemetry.proto.logs.v1.LogRecord
+time_unix_nano	1	V
+severity_number	2	e136
+severity_text	3	s
+body	5	m963
+attributes	6	*m967
+dropped_attributes_count	7	u
+flags	8	U
+trace_id	9	y
+span_id	10	y
+observed_time_unix_nano	11	V
+event_name	12	s
+=opentelemetry.proto.logs.v1.ResourceLogs
+resource	1	m972
+scope_logs	2	*m971
+schema_url	3	s
+=opentelemetry.proto.logs.v1.ScopeLogs
+scope	1	m966
+log_records	2	*m969
+schema_url	3	s
+=opentelemetry.proto.resource.v1.Resource
+attributes	1	*m967
+dropped_attributes_count	2	u
+entity_refs	3	*m965
+=opentelemetry.proto.trace.v1.ResourceSpans
+resource	1	m972
+scope_spans	2	*m974
+schema_url	3	s
+=opentelemetry.proto.trace.v1.ScopeSpans
+scope	1	m966
+spans	2	*m975
+schema_url	3	s
+=opentelemetry.proto.trace.v1.Span
+trace_id	1	y
+span_id	2	y
+trace_state	3	s
+parent_span_id	4	y
+name	5	s
+kind	6	e137
+start_time_unix_nano	7	V
+end_time_unix_nano	8	V
+attributes	9	*m967
+dropped_attributes_count	10	u
+events	11	*m976
+dropped_events_count	12	u
+links	13	*m977
+dropped_links_count	14	u
+status	15	m978
+flags	16	U
+=opentelemetry.proto.trace.v1.Span.Event
+time_unix_nano	1	V
+name	2	s
+attributes	3	*m967
+dropped_attributes_count	4	u
+=opentelemetry.proto.trace.v1.Span.Link
+trace_id	1	y
+span_id	2	y
+trace_state	3	s
+attributes	4	*m967
+dropped_attributes_count	5	u
+flags	6	U
+=opentelemetry.proto.trace.v1.Status
+message	2	s
+code	3	e138
+=stats.MetricConfig
+dimensions	1	%ss
+name	2	s
+tags_to_remove	3	*s
+match	4	s
+drop	5	b
+=stats.MetricDefinition
+name	1	s
+value	2	s
+type	3	e139
+=stats.PluginConfig
+disable_host_header_fallback	6	b
+tcp_reporting_duration	7	m911
+metrics	8	*m979
+definitions	9	*m980
+reporter	10	e140
+rotation_interval	11	m911
+graceful_deletion_interval	12	m911
 =udpa.type.v1.TypedStruct
 type_url	1	s
-value	2	m796
+value	2	m918
 =xds.core.v3.Authority
 name	1	s		min=1
 =xds.core.v3.CidrRange
 address_prefix	1	s		min=1
-prefix_len	2	m798		le=128
+prefix_len	2	m920		le=128
 =xds.core.v3.ContextParams
 params	1	%ss
 =xds.core.v3.ResourceLocator
 ?context_param_specifier
-scheme	1	e108		defined
+scheme	1	e141		defined
 id	2	s
 authority	3	s
 resource_type	4	s		min=1
-exact_context	5	m809	0
-directives	6	*m811
+exact_context	5	m985	0
+directives	6	*m987
 =xds.core.v3.ResourceLocator.Directive
 ?directive	!
-alt	1	m810	0
+alt	1	m986	0
 entry	2	s	0	min=1 pattern=^[0-9a-zA-Z_\-\./~:]+$
 =xds.core.v3.TypedExtensionConfig
 name	1	s		min=1
-typed_config	2	m785		required
+typed_config	2	m907		required
 =xds.type.matcher.v3.CelMatcher
-expr_match	1	m831		required
+expr_match	1	m1007		required
 description	2	s
 =xds.type.matcher.v3.HttpAttributesCelMatchInput
 =xds.type.matcher.v3.IPMatcher
-range_matchers	1	*m816
+range_matchers	1	*m992
 =xds.type.matcher.v3.IPMatcher.IPRangeMatcher
-ranges	1	*m808		minitems=1
-on_match	2	m825
+ranges	1	*m984		minitems=1
+on_match	2	m1001
 exclusive	3	b
 =xds.type.matcher.v3.Matcher
 ?matcher_type
-matcher_list	1	m818	0
-matcher_tree	2	m823	0
-on_no_match	3	m825
+matcher_list	1	m994	0
+matcher_tree	2	m999	0
+on_no_match	3	m1001
 =xds.type.matcher.v3.Matcher.MatcherList
-matchers	1	*m819		minitems=1
+matchers	1	*m995		minitems=1
 =xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher
-predicate	1	m820		required
-on_match	2	m825		required
+predicate	1	m996		required
+on_match	2	m1001		required
 =xds.type.matcher.v3.Matcher.MatcherList.Predicate
 ?match_type	!
-single_predicate	1	m822	0
-or_matcher	2	m821	0
-and_matcher	3	m821	0
-not_matcher	4	m820	0
+single_predicate	1	m998	0
+or_matcher	2	m997	0
+and_matcher	3	m997	0
+not_matcher	4	m996	0
 =xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList
-predicate	1	*m820		minitems=2
+predicate	1	*m996		minitems=2
 =xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate
 ?matcher	!
-input	1	m812		required
-value_match	2	m830	0
-custom_match	3	m812	0
+input	1	m988		required
+value_match	2	m1006	0
+custom_match	3	m988	0
 =xds.type.matcher.v3.Matcher.MatcherTree
 ?tree_type	!
-input	1	m812		required
-exact_match_map	2	m824	0
-prefix_match_map	3	m824	0
-custom_match	4	m812	0
+input	1	m988		required
+exact_match_map	2	m1000	0
+prefix_match_map	3	m1000	0
+custom_match	4	m988	0
 =xds.type.matcher.v3.Matcher.MatcherTree.MatchMap
-map	1	%sm825		minitems=1
+map	1	%sm1001		minitems=1
 =xds.type.matcher.v3.Matcher.OnMatch
 ?on_match	!
-matcher	1	m817	0
-action	2	m812	0
+matcher	1	m993	0
+action	2	m988	0
 keep_matching	3	b
 =xds.type.matcher.v3.RegexMatcher
 ?engine_type	!
-google_re2	1	m827	0	required
+google_re2	1	m1003	0	required
 regex	2	s		min=1
 =xds.type.matcher.v3.RegexMatcher.GoogleRE2
 =xds.type.matcher.v3.ServerNameMatcher
-domain_matchers	1	*m829
+domain_matchers	1	*m1005
 =xds.type.matcher.v3.ServerNameMatcher.DomainMatcher
 domains	1	*s		minitems=1
-on_match	2	m825
+on_match	2	m1001
 =xds.type.matcher.v3.StringMatcher
 ?match_pattern	!
 exact	1	s	0
 prefix	2	s	0	min=1
 suffix	3	s	0	min=1
-safe_regex	5	m826	0	required
+safe_regex	5	m1002	0	required
 ignore_case	6	b
 contains	7	s	0	min=1
-custom	8	m812	0
+custom	8	m988	0
 =xds.type.v3.CelExpression
 ?expr_specifier
-parsed_expr	1	m775	0
-checked_expr	2	m765	0
+parsed_expr	1	m897	0
+checked_expr	2	m887	0
 cel_expr_parsed	3	m10
 cel_expr_checked	4	m0
 cel_expr_string	5	s
 =xds.type.v3.TypedStruct
 type_url	1	s
-value	2	m796
+value	2	m918
 #cel.expr.SourceInfo.Extension.Component	COMPONENT_UNSPECIFIED=0,COMPONENT_PARSER=1,COMPONENT_TYPE_CHECKER=2,COMPONENT_RUNTIME=3
 #cel.expr.Type.PrimitiveType	PRIMITIVE_TYPE_UNSPECIFIED=0,BOOL=1,INT64=2,UINT64=3,DOUBLE=4,STRING=5,BYTES=6
 #cel.expr.Type.WellKnownType	WELL_KNOWN_TYPE_UNSPECIFIED=0,ANY=1,TIMESTAMP=2,DURATION=3
@@ -4256,6 +5033,8 @@ value	2	m796
 #envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode	SERVICE_UNAVAILABLE=0,NOT_FOUND=1,INTERNAL_SERVER_ERROR=2
 #envoy.config.route.v3.RouteAction.InternalRedirectAction	PASS_THROUGH_INTERNAL_REDIRECT=0,HANDLE_INTERNAL_REDIRECT=1
 #envoy.config.route.v3.VirtualHost.TlsRequirementType	NONE=0,EXTERNAL_ONLY=1,ALL=2
+#envoy.config.tap.v3.OutputSink.Format	JSON_BODY_AS_BYTES=0,JSON_BODY_AS_STRING=1,PROTO_BINARY=2,PROTO_BINARY_LENGTH_DELIMITED=3,PROTO_TEXT=4
+#envoy.config.trace.v3.LightstepConfig.PropagationMode	ENVOY=0,LIGHTSTEP=1,B3=2,TRACE_CONTEXT=3
 #envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion	DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE=0,HTTP_JSON=1,HTTP_PROTO=2,GRPC=3
 #envoy.config.trace.v3.ZipkinConfig.TraceContextOption	USE_B3=0,USE_B3_WITH_W3C_PROPAGATION=1
 #envoy.data.accesslog.v3.AccessLogType	NotSet=0,TcpUpstreamConnected=1,TcpPeriodic=2,TcpConnectionStart=14,TcpConnectionEnd=3,DownstreamStart=4,DownstreamPeriodic=5,DownstreamEnd=6,UpstreamPoolReady=7,UpstreamPeriodic=8,UpstreamEnd=9,DownstreamTunnelSuccessfullyEstablished=10,UdpTunnelUpstreamConnected=11,UdpPeriodic=12,UdpSessionEnd=13
@@ -4275,6 +5054,15 @@ value	2	m796
 #envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor.RouteCacheAction	DEFAULT=0,CLEAR=1,RETAIN=2
 #envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.BodySendMode	NONE=0,STREAMED=1,BUFFERED=2,BUFFERED_PARTIAL=3,FULL_DUPLEX_STREAMED=4,GRPC=5
 #envoy.extensions.filters.http.ext_proc.v3.ProcessingMode.HeaderSendMode	DEFAULT=0,SEND=1,SKIP=2
+#envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder.UrlUnescapeSpec	ALL_CHARACTERS_EXCEPT_RESERVED=0,ALL_CHARACTERS_EXCEPT_SLASH=1,ALL_CHARACTERS=2
+#envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode	NONE=0,BASE64=1
+#envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType	STRING=0,NUMBER=1,PROTOBUF_VALUE=2
+#envoy.extensions.filters.http.ip_tagging.v3.IPTagging.IpTagHeader.HeaderAction	SANITIZE=0,APPEND_IF_EXISTS_OR_ADD=1
+#envoy.extensions.filters.http.ip_tagging.v3.IPTagging.RequestType	BOTH=0,INTERNAL=1,EXTERNAL=2
+#envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata.ValueType	PROTOBUF_VALUE=0,STRING=1,NUMBER=2
+#envoy.extensions.filters.http.oauth2.v3.CookieConfig.SameSite	DISABLED=0,STRICT=1,LAX=2,NONE=3
+#envoy.extensions.filters.http.oauth2.v3.OAuth2Config.AuthType	URL_ENCODED_BODY=0,BASIC_AUTH=1,TLS_CLIENT_AUTH=2,PRIVATE_KEY_JWT=3
+#envoy.extensions.filters.http.oauth2.v3.PrivateKeyJwtConfig.SigningAlgorithm	RS256=0,RS384=1,RS512=2,ES256=3,ES384=4,ES512=5
 #envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion	OFF=0,DRAFT_VERSION_03=1
 #envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions	DEFAULT=0,OVERRIDE_POLICY=1,INCLUDE_POLICY=2,IGNORE_POLICY=3
 #envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions	OVERRIDE=0,INCLUDE=1,IGNORE=2
@@ -4289,6 +5077,7 @@ value	2	m796
 #envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy	ADD_IF_ABSENT=0,OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD=1,APPEND_IF_EXISTS_OR_ADD=2
 #envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode	IMMEDIATE=0,ON_DOWNSTREAM_DATA=1,ON_DOWNSTREAM_TLS_HANDSHAKE=2
 #envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders	DEFAULT=0,PROPER_CASE=1
+#envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2.AuthType	BASIC_AUTH=0,URL_ENCODED_BODY=1,TLS_CLIENT_AUTH=2
 #envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis	HEALTHY_HOSTS_NUM=0,HEALTHY_HOSTS_WEIGHT=1
 #envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod	N_CHOICES=0,FULL_SCAN=1
 #envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction	DEFAULT_HASH=0,XX_HASH=1,MURMUR_HASH_2=2
@@ -4301,6 +5090,7 @@ value	2	m796
 #envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType	SAN_TYPE_UNSPECIFIED=0,EMAIL=1,DNS=2,URI=3,IP_ADDRESS=4,OTHER_NAME=5
 #envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy	FIPS_202205=0,CNSA2_202603=1,CNSA1_202603=2
 #envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol	TLS_AUTO=0,TLSv1_0=1,TLSv1_1=2,TLSv1_2=3,TLSv1_3=4
+#envoy.extensions.wasm.v3.FailurePolicy	UNSPECIFIED=0,FAIL_RELOAD=1,FAIL_CLOSED=2,FAIL_OPEN=3
 #envoy.service.ratelimit.v3.RateLimitResponse.Code	UNKNOWN=0,OK=1,OVER_LIMIT=2
 #envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit	UNKNOWN=0,SECOND=1,MINUTE=2,HOUR=3,DAY=4,WEEK=7,MONTH=5,YEAR=6
 #envoy.service.status.v3.ClientConfigStatus	CLIENT_UNKNOWN=0,CLIENT_REQUESTED=1,CLIENT_ACKED=2,CLIENT_NACKED=3,CLIENT_RECEIVED_ERROR=4
@@ -4314,6 +5104,26 @@ value	2	m796
 #google.api.expr.v1alpha1.Type.PrimitiveType	PRIMITIVE_TYPE_UNSPECIFIED=0,BOOL=1,INT64=2,UINT64=3,DOUBLE=4,STRING=5,BYTES=6
 #google.api.expr.v1alpha1.Type.WellKnownType	WELL_KNOWN_TYPE_UNSPECIFIED=0,ANY=1,TIMESTAMP=2,DURATION=3
 #google.protobuf.NullValue	NULL_VALUE=0
+#grpc.health.v1.HealthCheckResponse.ServingStatus	UNKNOWN=0,SERVING=1,NOT_SERVING=2,SERVICE_UNKNOWN=3
+#istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol	HTTP10=0,HTTP11=1,HTTP2=2
+#istio.security.Action	ALLOW=0,DENY=1
+#istio.security.Scope	GLOBAL=0,NAMESPACE=1,WORKLOAD_SELECTOR=2
+#istio.workload.AppProtocol	UNKNOWN=0,HTTP11=1,HTTP2=2,GRPC=3,TCP=4,TLS=5
+#istio.workload.ApplicationTunnel.Protocol	NONE=0,PROXY=1
+#istio.workload.IPFamilies	AUTOMATIC=0,IPV4_ONLY=1,IPV6_ONLY=2,DUAL=3
+#istio.workload.LoadBalancing.HealthPolicy	ONLY_HEALTHY=0,ALLOW_ALL=1
+#istio.workload.LoadBalancing.Mode	UNSPECIFIED_MODE=0,STRICT=1,FAILOVER=2,PASSTHROUGH=3
+#istio.workload.LoadBalancing.Scope	UNSPECIFIED_SCOPE=0,REGION=1,ZONE=2,SUBZONE=3,NODE=4,CLUSTER=5,NETWORK=6
+#istio.workload.NetworkMode	STANDARD=0,HOST_NETWORK=1
+#istio.workload.Service.Visibility	PUBLIC=0,NAMESPACE=1
+#istio.workload.TunnelProtocol	NONE=0,HBONE=1,LEGACY_ISTIO_MTLS=2
+#istio.workload.WorkloadStatus	HEALTHY=0,UNHEALTHY=1
+#istio.workload.WorkloadType	DEPLOYMENT=0,CRONJOB=1,POD=2,JOB=3
+#opentelemetry.proto.logs.v1.SeverityNumber	SEVERITY_NUMBER_UNSPECIFIED=0,SEVERITY_NUMBER_TRACE=1,SEVERITY_NUMBER_TRACE2=2,SEVERITY_NUMBER_TRACE3=3,SEVERITY_NUMBER_TRACE4=4,SEVERITY_NUMBER_DEBUG=5,SEVERITY_NUMBER_DEBUG2=6,SEVERITY_NUMBER_DEBUG3=7,SEVERITY_NUMBER_DEBUG4=8,SEVERITY_NUMBER_INFO=9,SEVERITY_NUMBER_INFO2=10,SEVERITY_NUMBER_INFO3=11,SEVERITY_NUMBER_INFO4=12,SEVERITY_NUMBER_WARN=13,SEVERITY_NUMBER_WARN2=14,SEVERITY_NUMBER_WARN3=15,SEVERITY_NUMBER_WARN4=16,SEVERITY_NUMBER_ERROR=17,SEVERITY_NUMBER_ERROR2=18,SEVERITY_NUMBER_ERROR3=19,SEVERITY_NUMBER_ERROR4=20,SEVERITY_NUMBER_FATAL=21,SEVERITY_NUMBER_FATAL2=22,SEVERITY_NUMBER_FATAL3=23,SEVERITY_NUMBER_FATAL4=24
+#opentelemetry.proto.trace.v1.Span.SpanKind	SPAN_KIND_UNSPECIFIED=0,SPAN_KIND_INTERNAL=1,SPAN_KIND_SERVER=2,SPAN_KIND_CLIENT=3,SPAN_KIND_PRODUCER=4,SPAN_KIND_CONSUMER=5
+#opentelemetry.proto.trace.v1.Status.StatusCode	STATUS_CODE_UNSET=0,STATUS_CODE_OK=1,STATUS_CODE_ERROR=2
+#stats.MetricType	COUNTER=0,GAUGE=1,HISTOGRAM=2
+#stats.Reporter	UNSPECIFIED=0,SERVER_GATEWAY=1
 #xds.core.v3.ResourceLocator.Scheme	XDSTP=0,HTTP=1,FILE=2
 """#
 }

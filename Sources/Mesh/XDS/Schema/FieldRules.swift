@@ -1,37 +1,40 @@
 /// What a field's value must satisfy beyond its type: the rules that Envoy's own API states (protoc-gen-validate).
-struct FieldRules: Sendable {
+///
+/// An object, because few fields have any and all are passed along. It is written only while it is made, before anybody
+/// else has it; so it may be shared.
+final class FieldRules: @unchecked Sendable {
     /// A message must be there.
-    var isRequired = false
+    private(set) var isRequired = false
     /// Nothing within the message is checked.
-    var isSkipped = false
+    private(set) var isSkipped = false
     /// Only numbers that the enum names.
-    var isDefinedOnly = false
+    private(set) var isDefinedOnly = false
     /// All other rules hold only for a value that is not empty.
-    var ignoresEmpty = false
+    private(set) var ignoresEmpty = false
     /// Elements differ.
-    var isUnique = false
+    private(set) var isUnique = false
     /// Elements of a list, entries of a map.
-    var items = Lengths()
+    private(set) var items = Lengths()
     /// Characters of a text, bytes of bytes.
-    var length = Lengths()
+    private(set) var length = Lengths()
     /// Bytes of a text.
-    var bytes = Lengths()
+    private(set) var bytes = Lengths()
     /// Numbers; nanoseconds of durations.
-    var lower: Bound?
-    var upper: Bound?
-    var constant: Double?
-    var allowedNumbers: [Double] = []
-    var forbiddenNumbers: [Double] = []
-    var allowedTexts: [String] = []
-    var forbiddenTexts: [String] = []
-    var prefix: String?
-    var suffix: String?
-    var infix: String?
-    var form: TextForm?
-    /// Rules for each element, the keys and the values of a map. At most one each.
-    var each: [FieldRules] = []
-    var keys: [FieldRules] = []
-    var values: [FieldRules] = []
+    private(set) var lower: Bound?
+    private(set) var upper: Bound?
+    private(set) var constant: Double?
+    private(set) var allowedNumbers: [Double] = []
+    private(set) var forbiddenNumbers: [Double] = []
+    private(set) var allowedTexts: [String] = []
+    private(set) var forbiddenTexts: [String] = []
+    private(set) var prefix: String?
+    private(set) var suffix: String?
+    private(set) var infix: String?
+    private(set) var form: TextForm?
+    /// Rules for each element, the keys and the values of a map.
+    private(set) var each: FieldRules?
+    private(set) var keys: FieldRules?
+    private(set) var values: FieldRules?
 
     struct Lengths: Sendable {
         var min = 0
@@ -44,7 +47,7 @@ struct FieldRules: Sendable {
     }
 
     /// Nil for no rules. The generator says how they are written.
-    init?(_ text: String) {
+    convenience init?(_ text: String) {
         guard !text.isEmpty else { return nil }
         self.init(words: text.split(separator: " "))
     }
@@ -61,12 +64,12 @@ struct FieldRules: Sendable {
                 set(name, value)
             }
         }
-        each = nested["each"].map { [FieldRules(words: $0)] } ?? []
-        keys = nested["keys"].map { [FieldRules(words: $0)] } ?? []
-        values = nested["values"].map { [FieldRules(words: $0)] } ?? []
+        each = nested["each"].map { FieldRules(words: $0) }
+        keys = nested["keys"].map { FieldRules(words: $0) }
+        values = nested["values"].map { FieldRules(words: $0) }
     }
 
-    private mutating func set(_ name: Substring, _ value: String) {
+    private func set(_ name: Substring, _ value: String) {
         switch name {
         case "required": isRequired = true
         case "skip": isSkipped = true
@@ -139,6 +142,10 @@ enum TextForm: Sendable {
     case pathPrefix
     /// Without query and fragment, and not ending in a slash.
     case pathWithoutSlash
+    /// Nothing, or what RFC 6265 lets a cookie's name and value be made of.
+    case cookieWord
+    /// Nothing, or a path of such characters.
+    case cookiePath
 
     /// The few regular expressions in the API's rules.
     init(pattern: String) {
@@ -146,6 +153,8 @@ enum TextForm: Sendable {
         case #"^[^\x00-\x1f\x7f]*$"#: self = .printable
         case #"^[0-9a-zA-Z_\-\./~:]+$"#: self = .pathPrefix
         case #"^[^?#]+[^?#/]$"#: self = .pathWithoutSlash
+        case #"^$|^[^\x00-\x1f\x7f ",;<>\\]+$"#: self = .cookieWord
+        case #"^$|^/[^\x00-\x1f\x7f ",;<>\\]*$"#: self = .cookiePath
         default: preconditionFailure("the schema has a pattern \(pattern)")
         }
     }
@@ -160,6 +169,8 @@ enum TextForm: Sendable {
         case .printable: "without control characters"
         case .pathPrefix: "letters, digits and _-./~: only"
         case .pathWithoutSlash: "a path without query and fragment that does not end in a slash"
+        case .cookieWord: "without control characters, blanks and \",;<>\\"
+        case .cookiePath: "a path without control characters, blanks and \",;<>\\"
         }
     }
 
@@ -176,10 +187,17 @@ enum TextForm: Sendable {
         case .printable: return bytes.allSatisfy { $0 >= 32 && $0 != 127 }
         case .pathPrefix:
             return !bytes.isEmpty && bytes.allSatisfy { Self.isAlphanumeric($0) || "_-./~:".utf8.contains($0) }
+        case .cookieWord: return bytes.allSatisfy(Self.isCookieCharacter)
+        case .cookiePath:
+            return bytes.isEmpty || (bytes.first == UInt8(ascii: "/") && bytes.allSatisfy(Self.isCookieCharacter))
         case .pathWithoutSlash:
             return bytes.count >= 2 && bytes.last != UInt8(ascii: "/")
                 && !bytes.contains { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }
         }
+    }
+
+    private static func isCookieCharacter(_ byte: UInt8) -> Bool {
+        byte > 32 && byte != 127 && !"\",;<>\\".utf8.contains(byte)
     }
 
     private static func isAlphanumeric(_ byte: UInt8) -> Bool {

@@ -1,5 +1,5 @@
-/// One field of a message.
-struct FieldType: Sendable {
+/// One field of a message. An object, so that passing it along copies one reference.
+final class FieldType: Sendable {
     /// As in the API: `connect_timeout`.
     let name: String
     /// As JSON may also write it: `connectTimeout`.
@@ -50,6 +50,12 @@ struct FieldType: Sendable {
         rules = FieldRules(line.text(4))
     }
 
+    /// Members of a oneof have rules only when they are the one.
+    var isCheckedWhenAbsent: Bool {
+        guard let rules, oneof == nil, !rules.ignoresEmpty || rules.isRequired else { return false }
+        return rules.isRequired || cardinality != .single || !hasPresence
+    }
+
     static func lowerCamel(_ name: String) -> String {
         var camel = ""
         var isRaised = false
@@ -76,6 +82,8 @@ enum FieldKind: Sendable {
     case structure, value, listValue
     /// The number of a message.
     case message(Int)
+
+    var isMessage: Bool { if case .message = self { true } else { false } }
 
     init(_ type: WellKnownType) {
         switch type {

@@ -5,6 +5,8 @@ public final class MessageType: Sendable {
     /// In the order of their numbers.
     let fields: [FieldType]
     public let oneofs: [OneofType]
+    /// Positions of fields that have rules also for being absent.
+    let checkedWhenAbsent: [Int]
     /// Positions of fields by both names that JSON may use.
     private let positions: [String: Int]
     /// What the types of this one's fields are found in.
@@ -32,6 +34,7 @@ public final class MessageType: Sendable {
         self.fields = fields
         self.oneofs = oneofs
         self.positions = positions
+        checkedWhenAbsent = fields.indices.filter { fields[$0].isCheckedWhenAbsent }
     }
 
     /// The names of its fields, in the order of their numbers.

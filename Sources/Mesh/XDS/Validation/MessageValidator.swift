@@ -17,17 +17,15 @@ struct MessageValidator {
 
     private mutating func validate(_ message: Message) throws(ConfigError) {
         let type = message.type
-        var next = 0
-        for position in type.fields.indices {
-            let field = type.fields[position]
-            var value: FieldValue?
-            if next < message.entries.count, message.entries[next].position == position {
-                value = message.entries[next].value
-                next += 1
-            }
-            if value == nil, field.rules == nil { continue }
+        for entry in message.entries {
+            let field = type.fields[entry.position]
             path.append(.field(field.name))
-            try validate(value, field)
+            try validate(entry.value, field)
+            path.removeLast()
+        }
+        for position in type.checkedWhenAbsent where message[position] == nil {
+            path.append(.field(type.fields[position].name))
+            try validateAbsence(of: type.fields[position])
             path.removeLast()
         }
         for (position, oneof) in type.oneofs.enumerated() where oneof.isRequired {
@@ -37,43 +35,45 @@ struct MessageValidator {
         }
     }
 
-    private mutating func validate(_ value: FieldValue?, _ field: FieldType) throws(ConfigError) {
+    private func validateAbsence(of field: FieldType) throws(ConfigError) {
+        guard let rules = field.rules else { return }
+        if rules.isRequired { throw error("is required") }
+        switch (field.cardinality, field.kind) {
+        case (.single, .scalar(let scalar)): try check(scalar.zero, rules, field.kind)
+        case (.single, .enumeration): try check(.int(0), rules, field.kind)
+        case (.single, _): break
+        case (.list, _), (.map, _): try check(count: 0, rules.items, "element")
+        }
+    }
+
+    private mutating func validate(_ value: FieldValue, _ field: FieldType) throws(ConfigError) {
         let rules = field.rules
         switch value {
-        case nil:
-            // Members of a oneof have rules only when they are the one.
-            guard let rules, field.oneof == nil else { return }
-            if rules.isRequired { throw error("is required") }
-            guard !rules.ignoresEmpty else { return }
-            switch (field.cardinality, field.kind) {
-            case (.single, .scalar(let scalar)) where !field.hasPresence: try check(scalar.zero, rules, field.kind)
-            case (.single, .enumeration) where !field.hasPresence: try check(.int(0), rules, field.kind)
-            case (.single, _): break
-            case (.list, _), (.map, _): try check(count: 0, rules.items, "element")
-            }
-        case .list(let elements)?:
+        case .list(let elements):
             if let rules {
                 try check(count: elements.count, rules.items, "element")
                 if rules.isUnique, Set(elements).count < elements.count { throw error("must not have equal elements") }
             }
+            let each = rules?.each
+            guard each != nil || field.kind.isMessage else { return }
             for (index, element) in elements.enumerated() {
                 path.append(.element(index))
-                if let each = rules?.each.first { try check(element, each, field.kind) }
-                try descend(element, skipping: rules?.each.first?.isSkipped ?? false)
+                if let each { try check(element, each, field.kind) }
+                try descend(element, skipping: each?.isSkipped ?? false)
                 path.removeLast()
             }
-        case .map(let entries)?:
+        case .map(let entries):
             if let rules { try check(count: entries.count, rules.items, "entry") }
             for entry in entries {
                 if case .string(let key) = entry.key { path.append(.key(key)) } else { path.append(.key("")) }
-                if let keys = rules?.keys.first, case .map(let keyType) = field.cardinality {
+                if let keys = rules?.keys, case .map(let keyType) = field.cardinality {
                     try check(entry.key, keys, .scalar(keyType))
                 }
-                if let values = rules?.values.first { try check(entry.value, values, field.kind) }
-                try descend(entry.value, skipping: rules?.values.first?.isSkipped ?? false)
+                if let values = rules?.values { try check(entry.value, values, field.kind) }
+                try descend(entry.value, skipping: rules?.values?.isSkipped ?? false)
                 path.removeLast()
             }
-        case let value?:
+        case let value:
             if let rules { try check(value, rules, field.kind) }
             try descend(value, skipping: rules?.isSkipped ?? false)
         }

@@ -20,6 +20,13 @@ struct PackedMessage: Sendable {
         self.contents = contents
     }
 
+    var isEmpty: Bool {
+        switch contents {
+        case .bytes(let bytes): bytes.isEmpty
+        case .message(let message): message.isEmpty
+        }
+    }
+
     /// What is behind the last slash.
     static func typeName(ofURL url: String) -> String? {
         guard let slash = url.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
