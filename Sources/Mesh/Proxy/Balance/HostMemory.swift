@@ -1,38 +1,60 @@
 import Bytes
 
-/// A host set's flat memory: what workers read without touching a reference count.
-final class HostMemory: Sendable {
-    private let facts: Flat<HostFacts>
-    private let members: Flat<UInt32>
-    private let groups: Flat<HostGroup>
-    private let levels: Flat<PriorityLevel>
-    private let sections: Flat<HostSection>
-    private let shares: Flat<Double>
-    private let capacities: Flat<UInt32>
-    private let hashed: Flat<HashedLevel>
-    private let subsets: Flat<SubsetTable.Slot>
-    private let addresses: Flat<UInt32>
+/// A host set's flat memory, one block: what workers read without touching a reference count.
+final class HostMemory: @unchecked Sendable {
+    // Unchecked because of the pointers; nothing writes to the block after the initialiser.
     let view: HostView
+    private let block: MemoryBlock
 
     init(_ builder: HostSetBuilder, slotCount: Int) {
-        facts = Flat(builder.facts)
-        members = Flat(builder.members)
-        groups = Flat(builder.groups)
-        levels = Flat(builder.levels)
-        sections = Flat(builder.sections)
-        shares = Flat(builder.shares)
-        capacities = Flat(builder.capacities)
-        hashed = Flat(builder.hashed)
-        let slots = SubsetTable.layOut(builder.subsets)
-        subsets = Flat(slots)
-        addresses = Flat(HostView.layOutAddresses(builder.hosts))
+        let subsets = SubsetTable.layOut(builder.subsets)
+        let addresses = HostView.layOutAddresses(builder.hosts)
+        var block = MemoryBlock(
+            MemoryBlock.size(builder.facts) + MemoryBlock.size(builder.members) + MemoryBlock.size(builder.groups)
+                + MemoryBlock.size(builder.levels) + MemoryBlock.size(builder.sections)
+                + MemoryBlock.size(builder.shares) + MemoryBlock.size(builder.capacities)
+                + MemoryBlock.size(builder.hashed) + MemoryBlock.size(subsets) + MemoryBlock.size(addresses))
         view = HostView(
-            hostCount: facts.count, slotCount: slotCount, facts: facts.pointer, members: members.pointer,
-            groupCount: groups.count, groups: groups.pointer, levels: levels.pointer, sections: sections.pointer,
-            shares: shares.pointer, capacities: capacities.pointer, hashed: hashed.pointer,
-            subsets: SubsetTable(slots: subsets.pointer, mask: slots.count - 1), addresses: addresses.pointer,
-            addressMask: addresses.count - 1, anySection: builder.anySection, defaultSection: builder.defaultSection)
+            hostCount: builder.facts.count, slotCount: slotCount, facts: block.put(builder.facts),
+            members: block.put(builder.members), groupCount: builder.groups.count, groups: block.put(builder.groups),
+            levels: block.put(builder.levels), sections: block.put(builder.sections),
+            shares: block.put(builder.shares), capacities: block.put(builder.capacities),
+            hashed: block.put(builder.hashed),
+            subsets: SubsetTable(slots: block.put(subsets), mask: subsets.count - 1),
+            addresses: block.put(addresses), addressMask: addresses.count - 1, anySection: builder.anySection,
+            defaultSection: builder.defaultSection)
+        self.block = block
     }
+
+    deinit { block.deallocate() }
+}
+
+/// Memory that arrays are put into one after another.
+private struct MemoryBlock {
+    private static let alignment = 16
+    private let base: UnsafeMutableRawPointer
+    private var used = 0
+    private let capacity: Int
+
+    init(_ capacity: Int) {
+        base = .allocate(byteCount: max(capacity, 1), alignment: Self.alignment)
+        self.capacity = capacity
+    }
+
+    /// What an array takes, with what aligns the next.
+    static func size<Element>(_ elements: [Element]) -> Int {
+        (elements.count * MemoryLayout<Element>.stride + alignment - 1) / alignment * alignment
+    }
+
+    mutating func put<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafePointer<Element> {
+        precondition(used + Self.size(elements) <= capacity, "the block was measured")
+        let memory = (base + used).bindMemory(to: Element.self, capacity: max(elements.count, 1))
+        for (i, element) in elements.enumerated() { (memory + i).initialize(to: element) }
+        used += Self.size(elements)
+        return UnsafePointer(memory)
+    }
+
+    func deallocate() { base.deallocate() }
 }
 
 /// Pointers into a host set's memory; good as long as the set lives. Trivial: copying it costs no reference count.

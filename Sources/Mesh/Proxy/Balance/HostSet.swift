@@ -17,7 +17,6 @@ final class HostSet: Sendable {
     let local: LocalCluster?
     /// What each priority of the whole cluster has.
     let availability: [PriorityAvailability]
-    let load: PriorityLoad
     /// Why zone-aware routing is off although asked for.
     let zoneObstacle: ZoneRouting.Obstacle?
     /// Hosts that could not be in a `single_host_per_subset` because another was (`lb_subsets_single_host_per_subset_duplicate`).
@@ -32,6 +31,9 @@ final class HostSet: Sendable {
     private let memory: HostMemory
 
     var view: HostView { memory.view }
+
+    /// How load is shared among the whole cluster's priorities.
+    var load: PriorityLoad { PriorityLoad(availability, panicThreshold: config.panicThreshold) }
 
     /// What discovery says now. Hosts that were in `previous` (by address) keep their names and what checks and outlier
     /// detection know of them; others join.
@@ -98,19 +100,17 @@ final class HostSet: Sendable {
         weightedPriorityHealth: Bool, local: LocalCluster?, previous: HostSet?, generations: [UInt32]
     ) {
         self.config = config
-        self.hosts = hosts
-        self.places = places
+        self.hosts = exactly(hosts)
+        self.places = exactly(places)
         self.overprovisioningFactor = overprovisioningFactor
         self.weightedPriorityHealth = weightedPriorityHealth
         self.local = local
-        self.generations = generations
+        self.generations = exactly(generations)
         var builder = HostSetBuilder(
             hosts: hosts, places: places, config: config, overprovisioningFactor: overprovisioningFactor,
             weightedPriorityHealth: weightedPriorityHealth, local: local,
             reusing: previous?.config.policy == config.policy ? previous?.tables ?? [] : [])
-        let main = builder.addCluster()
-        availability = main.availability
-        load = main.load
+        availability = builder.addCluster()
         zoneObstacle = builder.zoneObstacle
         singleHostDuplicates = builder.singleHostDuplicates
         subsetCount = builder.subsets.count
@@ -143,4 +143,16 @@ func stablySorted<Element>(_ elements: [Element], by isBefore: (Element, Element
     elements.enumerated().sorted { a, b in
         isBefore(a.element, b.element) || !isBefore(b.element, a.element) && a.offset < b.offset
     }.map(\.element)
+}
+
+/// The same elements without room for more: snapshots are many and never grow.
+private func exactly<Element>(_ elements: [Element]) -> [Element] {
+    elements.capacity == elements.count
+        ? elements
+        : Array(unsafeUninitializedCapacity: elements.count) { memory, count in
+            for element in elements {
+                memory.initializeElement(at: count, to: element)
+                count += 1
+            }
+        }
 }

@@ -66,8 +66,8 @@ struct HostSetBuilder {
         }
     }
 
-    /// Lays out everything; answers with what the whole cluster has.
-    mutating func addCluster() -> (availability: [PriorityAvailability], load: PriorityLoad) {
+    /// Lays out everything; answers with what each priority of the whole cluster has.
+    mutating func addCluster() -> [PriorityAvailability] {
         let everyone = facts.indices.map(UInt32.init)
         let main = addSection(key: 0, everyone, weights: (0..<priorityCount).map(weights))
         if let subsets = config.subsets { addSubsets(subsets, everyone) }
@@ -76,7 +76,7 @@ struct HostSetBuilder {
 
     mutating func addSection(
         key: UInt64, _ chosen: [UInt32], weights: [[UInt32]]?, single: UInt32 = .none
-    ) -> (availability: [PriorityAvailability], load: PriorityLoad) {
+    ) -> [PriorityAvailability] {
         let first = levels.count
         let byPriority = Dictionary(grouping: chosen) { places[Int(hosts[Int($0)].place)].priority }
         let availability = (0..<priorityCount).map { measure(byPriority[$0] ?? []) }
@@ -94,7 +94,7 @@ struct HostSetBuilder {
             direct: directGroup(levels[first]), single: single,
             newestHealthySince: chosen.map { facts[Int($0)].healthySince }.max() ?? 0)
         sections.append(section)
-        return (availability, load)
+        return availability
     }
 
     /// The group that serves everything when the first priority carries all load and nothing else decides.

@@ -28,11 +28,21 @@ struct OutlierDetector {
         /// A gauge.
         fileprivate(set) var active: UInt64 = 0
 
-        /// Envoy's names, except those that it calls deprecated.
+        /// The oldest of Envoy's names, which it calls deprecated and still writes: allowed for 5xx or success rate, whether
+        /// enforced or not.
+        fileprivate(set) var allowedTotal: UInt64 = 0
+
+        /// Under Envoy's names.
         var byName: [(name: String, value: UInt64)] {
             [
                 ("ejections_active", active), ("ejections_enforced_total", enforcedTotal),
-                ("ejections_overflow", overflow),
+                ("ejections_overflow", overflow), ("ejections_total", allowedTotal),
+                ("ejections_consecutive_5xx", detected[OutlierReason.consecutive5xx.rawValue]),
+                (
+                    "ejections_success_rate",
+                    detected[OutlierReason.successRate.rawValue]
+                        + detected[OutlierReason.localOriginSuccessRate.rawValue]
+                ),
             ]
                 + OutlierReason.allCases.flatMap { reason in
                     [
@@ -186,6 +196,7 @@ struct OutlierDetector {
             counters.overflow += 1
             return
         }
+        if reason == .consecutive5xx || reason == .successRate { counters.allowedTotal += 1 }
         let isEnforced = random.below(100) < Int(config.enforcing(reason))
         events.append(Event(host: host, reason: reason, isEnforced: isEnforced))
         guard isEnforced else { return }

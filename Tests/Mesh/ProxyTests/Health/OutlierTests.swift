@@ -85,6 +85,7 @@ struct OutlierTests {
         #expect(usual.stat("ejections_detected_consecutive_gateway_failure") == 1)
         #expect(usual.stat("ejections_enforced_consecutive_gateway_failure") == 0)
         #expect(usual.detector.events.map(\.isEnforced) == [false, true])
+        #expect(usual.stat("ejections_total") == 1 && usual.stat("ejections_consecutive_5xx") == 1)
     }
 
     @Test("failures to connect count as gateway failures, or apart when they shall")
