@@ -9,16 +9,22 @@ enum MechanismBenchmark {
         let namespace = try NamespaceHandle.create()
         var configuration = ServiceProxyConfiguration(node: NodeIdentity(name: "node-1"))
         configuration.families = [.v4]
-        func fill(_ proxy: ServiceProxy) {
-            for number in 0..<load.services {
-                if let spec = ServiceSpec(load.service(number)) { proxy.set(spec) }
-                if let spec = EndpointSliceSpec(load.slice(number, endpoints: load.endpoints), on: configuration.node) {
-                    proxy.set(spec)
-                }
+        func decoded() -> [(ServiceSpec?, EndpointSliceSpec?)] {
+            (0..<load.services).map { number in
+                (
+                    ServiceSpec(load.service(number)),
+                    EndpointSliceSpec(load.slice(number, endpoints: load.endpoints), on: configuration.node)
+                )
+            }
+        }
+        func fill(_ proxy: ServiceProxy, _ objects: [(ServiceSpec?, EndpointSliceSpec?)]) {
+            for (service, slice) in objects {
+                if let service { proxy.set(service) }
+                if let slice { proxy.set(slice) }
             }
         }
         var proxy: ServiceProxy? = try ServiceProxy(configuration, namespace: namespace.descriptor)
-        if let proxy { fill(proxy) }
+        if let proxy { fill(proxy, decoded()) }
         var elements = 0
         let full = try measured { elements = try proxy?.sync().elementWrites ?? 0 }
         let memory = residentMegabytes()
@@ -62,11 +68,12 @@ enum MechanismBenchmark {
 
         // As a daemon that starts again: objects are in memory, the table is read and compared.
         proxy = nil
+        let objects = decoded()
         var writes = 0
         var again: ServiceProxy?
         let adoption = try measured {
             again = try ServiceProxy(configuration, namespace: namespace.descriptor)
-            if let again { fill(again) }
+            if let again { fill(again, objects) }
             writes = try again?.sync().elementWrites ?? -1
         }
         try again?.removeTables()
@@ -78,6 +85,7 @@ enum MechanismBenchmark {
             ("p99 ms", text(percentile(times, 0.99))),
             ("cpu ms/change", text(changes.map(\.cpuMilliseconds).reduce(0, +) / Double(changes.count))),
             ("burst 1000 ms", text(burst.milliseconds)), ("restart ms", text(adoption.milliseconds)),
+            ("restart cpu ms", text(adoption.cpuMilliseconds)),
             ("restart writes", "\(writes)"), ("resident MB", text(memory)),
         ])
     }
