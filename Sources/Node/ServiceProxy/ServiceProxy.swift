@@ -33,9 +33,11 @@ public final class ServiceProxy {
 
     // MARK: What the cluster wants
 
-    public func set(_ service: ServiceSpec) { model.set(service) }
+    public func set(_ service: ServiceSpec) { set(Shared(service)) }
+    func set(_ service: Shared<ServiceSpec>) { model.set(service) }
     public func removeService(_ key: ObjectKey) { model.removeService(key) }
-    public func set(_ slice: EndpointSliceSpec) { model.set(slice) }
+    public func set(_ slice: EndpointSliceSpec) { set(Shared(slice)) }
+    func set(_ slice: Shared<EndpointSliceSpec>) { model.set(slice) }
     public func removeSlice(_ key: ObjectKey) { model.removeSlice(key) }
 
     /// The node's addresses, as they are now: which of them node ports use follows from the configuration.
@@ -57,7 +59,7 @@ public final class ServiceProxy {
     public func setNodeIPs(_ addresses: [IPAddress]) {
         let changed = families.map { $0.setNodeIPs(addresses) }
         guard changed.contains(true) else { return }
-        model.markDirty(model.services.values.lazy.filter { !$0.sourceRanges.isEmpty }.map(\.key))
+        model.markDirty { !$0.sourceRanges.isEmpty }
     }
 
     /// Conflicts between Services that came up since the last call, and how many frontends are contested now.
@@ -72,7 +74,7 @@ public final class ServiceProxy {
         families.first { $0.family == family }?.localDrops ?? .none
     }
 
-    public var serviceCount: Int { model.services.count }
+    public var serviceCount: Int { model.serviceCount }
     /// Whether a `sync` has something to plan.
     public var hasChanges: Bool { !model.dirty.isEmpty || families.contains { !$0.desired.tracker.isSettled } }
     /// The Services that the next `sync` plans anew.

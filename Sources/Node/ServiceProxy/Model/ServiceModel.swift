@@ -4,17 +4,21 @@ import ClusterAPI
 ///
 /// A value without I/O; cost of a change is that Service's, never the cluster's.
 struct ServiceModel: Sendable {
-    private(set) var services: [ObjectKey: ServiceSpec] = [:]
-    /// By Service.
-    private var slices: [ObjectKey: [EndpointSliceSpec]] = [:]
-    private var serviceOfSlice: [ObjectKey: ObjectKey] = [:]
+    private var services: [ObjectKey: Shared<ServiceSpec>] = [:]
+    private var slices: [ObjectKey: Shared<EndpointSliceSpec>] = [:]
+    private var slicesOfService: [ObjectKey: [Shared<EndpointSliceSpec>]] = [:]
     /// Services to be planned anew.
     private(set) var dirty: Set<ObjectKey> = []
 
-    mutating func set(_ service: ServiceSpec) {
-        guard services[service.key] != service else { return }
-        services[service.key] = service
-        dirty.insert(service.key)
+    var serviceCount: Int { services.count }
+
+    func service(_ key: ObjectKey) -> ServiceSpec? { services[key]?.value }
+
+    func slices(of service: ObjectKey) -> [EndpointSliceSpec] { slicesOfService[service]?.map(\.value) ?? [] }
+
+    mutating func set(_ service: Shared<ServiceSpec>) {
+        let former = services.updateValue(service, forKey: service.value.key)
+        if former?.value != service.value { dirty.insert(service.value.key) }
     }
 
     mutating func removeService(_ key: ObjectKey) {
@@ -22,33 +26,34 @@ struct ServiceModel: Sendable {
         dirty.insert(key)
     }
 
-    mutating func set(_ slice: EndpointSliceSpec) {
-        if let service = serviceOfSlice[slice.key], service != slice.service { removeSlice(slice.key) }
-        serviceOfSlice[slice.key] = slice.service
-        if let index = slices[slice.service]?.firstIndex(where: { $0.key == slice.key }) {
-            guard slices[slice.service]?[index] != slice else { return }
-            slices[slice.service]?[index] = slice
+    mutating func set(_ slice: Shared<EndpointSliceSpec>) {
+        let (key, service) = (slice.value.key, slice.value.service)
+        if let former = slices[key], former.value.service != service { removeSlice(key) }
+        let former = slices.updateValue(slice, forKey: key)
+        if let former, let index = slicesOfService[service]?.firstIndex(where: { $0 === former }) {
+            slicesOfService[service]?[index] = slice
+            guard former.value != slice.value else { return }
         } else {
-            slices[slice.service, default: []].append(slice)
+            slicesOfService[service, default: []].append(slice)
         }
         // Slices of Services that are not ours wait here in case they become it.
-        if services[slice.service] != nil { dirty.insert(slice.service) }
-    }
-
-    mutating func removeSlice(_ key: ObjectKey) {
-        guard let service = serviceOfSlice.removeValue(forKey: key) else { return }
-        slices[service]?.removeAll { $0.key == key }
-        if slices[service]?.isEmpty == true { slices[service] = nil }
         if services[service] != nil { dirty.insert(service) }
     }
 
-    func slices(of service: ObjectKey) -> [EndpointSliceSpec] { slices[service] ?? [] }
+    mutating func removeSlice(_ key: ObjectKey) {
+        guard let slice = slices.removeValue(forKey: key) else { return }
+        let service = slice.value.service
+        slicesOfService[service]?.removeAll { $0 === slice }
+        if slicesOfService[service]?.isEmpty == true { slicesOfService[service] = nil }
+        if services[service] != nil { dirty.insert(service) }
+    }
 
     mutating func takeDirty() -> Set<ObjectKey> {
         defer { dirty = [] }
         return dirty
     }
 
-    mutating func markDirty(_ keys: some Sequence<ObjectKey>) { dirty.formUnion(keys) }
-    mutating func markAllDirty() { dirty.formUnion(services.keys) }
+    mutating func markDirty(where isMeant: (ServiceSpec) -> Bool) {
+        for (key, service) in services where isMeant(service.value) { dirty.insert(key) }
+    }
 }

@@ -90,7 +90,7 @@ final class FamilyProxy {
         while !open.isEmpty, rounds < 8 {
             var woken: Set<ObjectKey> = []
             for key in open {
-                let plan = planner.plan(model.services[key], model.slices(of: key))
+                let plan = planner.plan(model.service(key), model.slices(of: key))
                 let drops = LocalDrops(plan)
                 if let former = withoutLocal.removeValue(forKey: key) { localDrops = localDrops - former }
                 if drops != .none {

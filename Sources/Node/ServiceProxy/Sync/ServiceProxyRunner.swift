@@ -173,10 +173,8 @@ public struct ServiceProxyRunner: Sendable {
             loop.submit {
                 switch event {
                 case .added(let key, let entry), .updated(let key, _, let entry):
-                    var spec = entry.spec
-                    if !allowsExternalIPs { spec?.externalIPs = [] }
-                    sync.set(spec, key)
-                case .deleted(let key, _): sync.set(ServiceSpec?.none, key)
+                    sync.set(allowsExternalIPs ? entry.spec : entry.withoutExternalIPs, key)
+                case .deleted(let key, _): sync.set(Shared<ServiceSpec>?.none, key)
                 case .synced: sync.synced(.services)
                 }
             }
@@ -193,7 +191,7 @@ public struct ServiceProxyRunner: Sendable {
                 case .added(let key, let entry): sync.set(entry.spec, key, trigger: entry.trigger)
                 case .updated(let key, let old, let entry):
                     sync.set(entry.spec, key, trigger: old.trigger == entry.trigger ? nil : entry.trigger)
-                case .deleted(let key, _): sync.set(EndpointSliceSpec?.none, key)
+                case .deleted(let key, _): sync.set(Shared<EndpointSliceSpec>?.none, key)
                 case .synced: sync.synced(.slices)
                 }
             }
@@ -275,9 +273,16 @@ public struct ServiceProxyRunner: Sendable {
 
 /// A Service as the informer keeps it; nil inside for those that are not ours.
 struct ServiceEntry: APIDecodable {
-    var spec: ServiceSpec?
+    let spec: Shared<ServiceSpec>?
 
-    init(_ object: KubeObject) { spec = ServiceSpec(object) }
+    init(_ object: KubeObject) { spec = ServiceSpec(object).map(Shared.init) }
+
+    var withoutExternalIPs: Shared<ServiceSpec>? {
+        guard let spec, !spec.value.externalIPs.isEmpty else { return spec }
+        var value = spec.value
+        value.externalIPs = []
+        return Shared(value)
+    }
 }
 
 /// An EndpointSlice as the informer keeps it; nil inside for those that are not ours.
@@ -288,11 +293,11 @@ struct EndpointSliceEntry: APIDecodable {
     /// Written by the controller that makes slices: when the pod or Service changed because of which it wrote this one.
     static let triggerAnnotation = "endpoints.kubernetes.io/last-change-trigger-time"
 
-    var spec: EndpointSliceSpec?
-    var trigger: Timestamp?
+    let spec: Shared<EndpointSliceSpec>?
+    let trigger: Timestamp?
 
     init(_ object: KubeObject) {
-        spec = EndpointSliceSpec(object, on: Self.node)
+        spec = EndpointSliceSpec(object, on: Self.node).map(Shared.init)
         trigger = object.annotation(Self.triggerAnnotation).flatMap { Timestamp(rfc3339: $0) }
     }
 }

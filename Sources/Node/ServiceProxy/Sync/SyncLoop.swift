@@ -73,10 +73,10 @@ final class SyncLoop: @unchecked Sendable {
 
     // MARK: What changes
 
-    func set(_ service: ServiceSpec?, _ key: ObjectKey) {
+    func set(_ service: Shared<ServiceSpec>?, _ key: ObjectKey) {
         metrics.serviceChanges.increment()
         metrics.servicesPending.add(1)
-        let port = service?.healthCheckNodePort ?? 0
+        let port = service?.value.healthCheckNodePort ?? 0
         if healthChecked[key] != nil || port != 0 {
             healthChecked[key] = port == 0 ? nil : port
             healthTouched.insert(key)
@@ -86,13 +86,13 @@ final class SyncLoop: @unchecked Sendable {
     }
 
     /// - Parameter trigger: when the change was caused; nil where nobody says.
-    func set(_ slice: EndpointSliceSpec?, _ key: ObjectKey, trigger: Timestamp? = nil) {
+    func set(_ slice: Shared<EndpointSliceSpec>?, _ key: ObjectKey, trigger: Timestamp? = nil) {
         metrics.endpointChanges.increment()
         metrics.endpointsPending.add(1)
         if let slice {
             // What was caused before we could see it says nothing of us.
-            if let trigger, missing.isEmpty, triggers[slice.family, default: []].count < Self.triggerLimit {
-                triggers[slice.family, default: []].append(trigger)
+            if let trigger, missing.isEmpty, triggers[slice.value.family, default: []].count < Self.triggerLimit {
+                triggers[slice.value.family, default: []].append(trigger)
             }
             proxy.set(slice)
         } else {
