@@ -49,15 +49,17 @@ enum BenchNetwork {
             }, context)
     }
 
-    /// Microseconds until a connection stood, or nil when it was refused. It leaves no TIME_WAIT behind.
-    static func connect(_ address: IPAddress, _ port: UInt16) -> Double? {
+    /// Microseconds until a connection stood, or nil when it was refused or took longer than `patience`. It leaves no
+    /// TIME_WAIT behind.
+    static func connect(_ address: IPAddress, _ port: UInt16, patience: Duration = .seconds(2)) -> Double? {
         let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
         guard client >= 0 else { return nil }
         defer { close(client) }
         var yes: CInt = 1
         var reset = linger(l_onoff: 1, l_linger: 0)
         setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
-        var timeout = timeval(tv_sec: 2, tv_usec: 0)
+        let (seconds, attoseconds) = patience.components
+        var timeout = timeval(tv_sec: Int(seconds), tv_usec: Int(attoseconds / 1_000_000_000_000))
         setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         // As a pod does it, so that nothing is masqueraded; and with a port of its own only once the peer is known.
         setsockopt(client, CInt(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, &yes, 4)

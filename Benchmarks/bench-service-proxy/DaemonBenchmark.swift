@@ -165,15 +165,16 @@ final class DaemonBenchmark {
         revision += 1
         let services = numbers.map { load.serviceText($0, revision: revision) }
         let slices = numbers.flatMap { load.sliceTexts($0, endpoints: load.endpoints, revision: revision) }
-        // As a cluster's controllers do it: an address that only refuses because its endpoints went first answers a local
-        // client with a time-out (the kernel drops ICMP for a socket that is within connect).
+        // As a cluster's controllers do it.
         if type == "ADDED" { server.send(type, slices, to: Self.slicesPath) }
         server.send(type, services, to: Self.servicesPath)
         if type == "DELETED" { server.send(type, slices, to: Self.slicesPath) }
     }
 
+    /// With little patience: a local client within `connect` does not hear that it was rejected (the kernel drops ICMP for a
+    /// socket that is in use) and would try again after a second.
     private func reaches(_ number: Int) -> Bool {
-        BenchNetwork.connect(load.address(ofService: number), Load.servicePort) != nil
+        BenchNetwork.connect(load.address(ofService: number), Load.servicePort, patience: .milliseconds(20)) != nil
     }
 
     /// Asks often at first, then every millisecond.
