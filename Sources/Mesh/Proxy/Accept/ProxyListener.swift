@@ -53,7 +53,7 @@ package final class ProxyListener {
             applicationProtocols: protocols)
         guard let chain = snapshot.chain(for: facts) else { return socket.close() }
         do {
-            let session = try chain.tls.map { context throws(TLSError) in try TLSSession(context) }
+            let session = try chain.security.map { security throws(TLSError) in try TLSSession(security.context) }
             let connection = ProxyConnection(worker, origin, session)
             connection.terminal = chain.terminal.terminal(of: connection)
             connection.attach(socket)

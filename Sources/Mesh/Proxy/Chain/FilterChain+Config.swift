@@ -7,9 +7,7 @@ extension FilterChain {
     /// An `envoy.config.listener.v3.FilterChain`.
     convenience init(_ node: ConfigNode, index: Int, _ context: BuildContext) throws(ConfigError) {
         let match = try node.message("filter_chain_match", FilterChainMatch.init) ?? FilterChainMatch()
-        if let socket = node.message("transport_socket") {
-            throw socket.error("transport_socket", "\(socket.string("name")) is not supported")
-        }
+        let security = try node.message("transport_socket", DownstreamSecurity.read) ?? nil
         var filters: [NetworkFilter] = []
         var terminal: TerminalFilter?
         for filter in node.messages("filters") {
@@ -29,7 +27,8 @@ extension FilterChain {
         guard let terminal else { throw node.error("filters", "no terminal filter, such as a connection manager") }
         let name = node.string("name")
         self.init(
-            name: name.isEmpty ? "chain-\(index)" : name, match: match, filters: filters, terminal: terminal)
+            name: name.isEmpty ? "chain-\(index)" : name, match: match, security: security, filters: filters,
+            terminal: terminal)
     }
 }
 

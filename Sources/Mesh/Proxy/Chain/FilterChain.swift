@@ -4,18 +4,18 @@ import TLS
 package final class FilterChain: Sendable {
     package let name: String
     package let match: FilterChainMatch
-    package let tls: TLSContext?
+    package let security: DownstreamSecurity?
     /// Before the terminal one, in the order of configuration.
     package let filters: [NetworkFilter]
     package let terminal: TerminalFilter
 
     package init(
-        name: String, match: FilterChainMatch = FilterChainMatch(), tls: TLSContext? = nil,
+        name: String, match: FilterChainMatch = FilterChainMatch(), security: DownstreamSecurity? = nil,
         filters: [NetworkFilter] = [], terminal: TerminalFilter
     ) {
         self.name = name
         self.match = match
-        self.tls = tls
+        self.security = security
         self.filters = filters
         self.terminal = terminal
     }

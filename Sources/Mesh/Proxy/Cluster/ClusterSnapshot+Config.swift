@@ -13,7 +13,8 @@ extension ClusterSnapshot {
         _ = try node.enumeration("type", as: DiscoveryType.self)
         _ = try node.enumeration("lb_policy", as: Policy.self)
         let hosts = try node.message("load_assignment") { (node) throws(ConfigError) in try Self.hosts(node) } ?? []
-        self.init(name: node.string("name"), options: options, hosts: hosts)
+        let security = try node.message("transport_socket", UpstreamSecurity.read) ?? nil
+        self.init(name: node.string("name"), options: options, hosts: hosts, security: security)
     }
 
     private static func hosts(_ node: ConfigNode) throws(ConfigError) -> [Upstream] {

@@ -26,19 +26,17 @@ package final class ClusterSnapshot: Sendable {
     package let id: ClusterID
     package let options: Options
     package let hosts: [Upstream]
-    package let tls: TLSContext?
-    package let serverName: String
+    package let security: UpstreamSecurity?
     let http2Limits: HTTPLimits
 
     package init(
-        name: String, options: Options = Options(), hosts: [Upstream], tls: TLSContext? = nil, serverName: String = ""
+        name: String, options: Options = Options(), hosts: [Upstream], security: UpstreamSecurity? = nil
     ) {
         self.name = name
         id = ClusterID(name)
         self.options = options
         self.hosts = hosts
-        self.tls = tls
-        self.serverName = serverName
+        self.security = security
         var limits = HTTPLimits()
         limits.streamWindow = 16 << 20
         limits.connectionWindow = 24 << 20

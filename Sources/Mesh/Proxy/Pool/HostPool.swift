@@ -77,8 +77,9 @@ final class HostPool {
         cluster.stats.connections &+= 1
         let snapshot = cluster.snapshot
         do {
-            let tls = try snapshot.tls.map { context throws(TLSError) in
-                try TLSSession(context, serverName: snapshot.serverName.isEmpty ? nil : snapshot.serverName)
+            let tls = try snapshot.security.map { security throws(TLSError) in
+                try TLSSession(
+                    security.context, serverName: security.serverName.isEmpty ? nil : security.serverName)
             }
             let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
             connection.terminal =

@@ -195,8 +195,9 @@ open class Channel: StreamHandler, @unchecked Sendable {
 
     public final override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) {
         let reason: (any Error)? = failure ?? error
-        channelClosed(reason)
+        // First of all: a write that fails closes within the call, and whoever hears of it must not write again.
         socket = nil
+        channelClosed(reason)
     }
     private final var failure: (any Error)?
 

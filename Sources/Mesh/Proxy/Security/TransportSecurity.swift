@@ -1,0 +1,21 @@
+// Security: how connections are protected, on both sides: TLS contexts from configuration and secrets, and what is told of a
+// peer's certificate. The protocol itself is Wire/TLS.
+
+import TLS
+
+/// How a listener's chain protects its connections. Immutable: a renewed certificate makes a new one, and connections keep
+/// theirs.
+package struct DownstreamSecurity: Sendable {
+    package var context: TLSContext
+    /// A client that asks for no name is refused.
+    package var requiresServerName: Bool
+}
+
+/// How a cluster's connections are protected.
+package struct UpstreamSecurity: Sendable {
+    package var context: TLSContext
+    /// The name to ask for; "" for none.
+    package var serverName: String
+    /// The endpoint's host name is asked for where it has one (`auto_host_sni`).
+    package var usesHostname: Bool
+}
