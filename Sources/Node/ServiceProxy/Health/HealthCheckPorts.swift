@@ -7,7 +7,8 @@ import Telemetry
 
 /// The servers on `healthCheckNodePort`s, where load balancers ask whether a Service's packets are welcome on this node.
 ///
-/// Everything here runs on its loop; owners reach it through `loop.submit` and `loop.perform`.
+/// Everything here runs on its loop, which is not the one that writes rules: load balancers get their answers while a
+/// whole cluster is written. Owners reach it through `submit` and `close`.
 final class HealthCheckPorts: @unchecked Sendable {
     // `@unchecked`: confined to `loop`, which is the only one of `group`.
 
@@ -51,6 +52,9 @@ final class HealthCheckPorts: @unchecked Sendable {
         nodeName = configuration.node.name
         retryPeriod = configuration.bindRetryPeriod
     }
+
+    /// From any thread, in this order.
+    func submit(_ change: @escaping @Sendable (HealthCheckPorts) -> Void) { loop.submit { change(self) } }
 
     /// A Service's port and what it answers; nil when it has none (any more). Call `settle` after a round of these.
     func set(_ service: ObjectKey, port: Port?, _ endpoints: LocalEndpoints) {

@@ -38,18 +38,20 @@ public struct ServiceProxyRunner: Sendable {
     public func run() async throws {
         let group = try EventLoopGroup(count: 1, name: "services")
         let loop = group.next
+        // Who asks for health must not wait for a kernel that takes its time.
+        let pages = try EventLoopGroup(count: 1, name: "health")
         let state = ProxyState(patience: configuration.patience)
         let metrics = ServiceProxyMetrics(registry)
         let recorder = EventRecorder(
             client, component: "kube-proxy", host: configuration.node.name, loop: loop, log: log)
         let watch = OwnNodeWatch(client, name: configuration.node.name, log: log)
-        let ports = HealthCheckPorts(group, client, recorder, state: state, configuration: configuration, log: log)
+        let ports = HealthCheckPorts(pages, client, recorder, state: state, configuration: configuration, log: log)
         recorder.normal(ownNode, "Starting", "")
 
         let outcome: Result<Void, any Error>
         do {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
-                tasks.addTask { try await servePages(group, state, metrics, recorder) }
+                tasks.addTask { try await servePages(pages, state, metrics, recorder) }
                 tasks.addTask { await watch.run() }
                 tasks.addTask {
                     guard (try? await loop.sleep(for: Self.nodePatience)) != nil, watch.stopWaiting() else { return }
@@ -63,7 +65,8 @@ public struct ServiceProxyRunner: Sendable {
         } catch {
             outcome = .failure(error)
         }
-        try? await loop.perform { ports.close() }
+        try? await pages.next.perform { ports.close() }
+        await pages.shutdown()
         await group.shutdown()
         try outcome.get()
     }

@@ -103,7 +103,10 @@ final class SyncLoop: @unchecked Sendable {
 
     func synced(_ source: Source) {
         guard missing.remove(source) != nil else { return }
-        if missing.isEmpty { healthPorts.keepOnly(healthChecked.keys) }
+        if missing.isEmpty {
+            let known = Array(healthChecked.keys)
+            healthPorts.submit { $0.keepOnly(known) }
+        }
         ask()
     }
 
@@ -125,10 +128,13 @@ final class SyncLoop: @unchecked Sendable {
         proxy.setNodeAddresses(addresses, primary: primary)
         proxy.setNodeIPs(primary)
         let configuration = proxy.configuration
-        healthPorts.setAddresses(
+        let served =
             configuration.nodePortAddresses == .all
-                ? nil : configuration.listedNodePortAddresses(among: addresses, primary: primary))
-        healthPorts.settle()
+            ? nil : configuration.listedNodePortAddresses(among: addresses, primary: primary)
+        healthPorts.submit { ports in
+            ports.setAddresses(served)
+            ports.settle()
+        }
     }
 
     private func watchTables() throws {
@@ -250,8 +256,11 @@ final class SyncLoop: @unchecked Sendable {
     private func serveHealth(_ touched: Set<ObjectKey>) {
         healthTouched = []
         guard !touched.isEmpty else { return }
-        for key in touched { healthPorts.set(key, port: healthChecked[key], proxy.readyHere(key)) }
-        healthPorts.settle()
+        let answers = touched.map { (service: $0, port: healthChecked[$0], endpoints: proxy.readyHere($0)) }
+        healthPorts.submit { ports in
+            for answer in answers { ports.set(answer.service, port: answer.port, answer.endpoints) }
+            ports.settle()
+        }
     }
 
     private func tellConflicts() {
