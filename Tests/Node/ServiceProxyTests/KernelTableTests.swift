@@ -5,7 +5,7 @@ import Testing
 
 @testable import ServiceProxy
 
-@Suite("The table in the kernel")
+@Suite("The table in the kernel", .ownThreads)
 struct KernelTableTests {
     private static let http = EndpointSliceSpec.Port("", .tcp, 8080)
 
@@ -62,7 +62,7 @@ struct KernelTableTests {
     func restart() throws {
         let bench = try ProxyBench()
         var random = SplitMix64(seed: 1)
-        let model = RandomCluster(&random, services: 60)
+        let model = RandomCluster(&random, services: 30, isRich: true)
         model.feed(bench.proxy)
         #expect(try bench.proxy.sync().elementWrites > 100)
         let before = try bench.nftables.rules(in: NFTableName(.ip, "weft-services")).map(\.handle)
@@ -84,7 +84,7 @@ struct KernelTableTests {
     func reshape() throws {
         let bench = try ProxyBench()
         var random = SplitMix64(seed: 2)
-        let model = RandomCluster(&random, services: 20)
+        let model = RandomCluster(&random, services: 20, isRich: true)
         model.feed(bench.proxy)
         try bench.proxy.sync()
         let elements = try bench.elements(.endpoints)
@@ -161,8 +161,8 @@ struct KernelTableTests {
             state.keys.compactMap { if case .endpoint(let list, 0) = $0 { list } else { nil } }.first)
         var batch = NFBatch()
         let codec = ServiceElementCodec(family: .v4)
-        let foreign = codec.element(.endpoint(list: list, slot: 2), .endpoint(address("192.0.2.9"), 9))
-        batch.element(.add, foreign, in: ServiceSet.endpoints.name(in: NFTableName(.ip, configuration.tableName)))
+        let foreign = codec.elements(.endpoint(list: list, slot: 2), .endpoint(address("192.0.2.9"), 9))
+        batch.element(.add, foreign[0], in: ServiceSet.endpoints.name(in: NFTableName(.ip, configuration.tableName)))
         try bench.nftables.commit(batch)
         try bench.restart()
         bench.proxy.set(.test("cart", "10.96.0.10", .init("", .tcp, 80)))
@@ -208,9 +208,9 @@ struct KernelTableTests {
     func history(seed: Int) throws {
         var random = SplitMix64(seed: UInt64(seed) &* 77 &+ 5)
         let bench = try ProxyBench()
-        let model = RandomCluster(&random, services: 12)
+        let model = RandomCluster(&random, services: 12, isRich: seed % 2 == 1)
         model.feed(bench.proxy)
-        for step in 0..<40 {
+        for step in 0..<(seed % 2 == 1 ? 20 : 40) {
             for _ in 0..<Int.random(in: 1...4, using: &random) { model.change(bench.proxy, &random) }
             if step % 13 == 12 {
                 try bench.restart()
@@ -235,7 +235,8 @@ struct KernelTableTests {
         var random = SplitMix64(seed: UInt64(seed) &+ 100)
         let bench = try ProxyBench()
         for _ in 0..<4 {
-            let model = RandomCluster(&random, services: Int.random(in: 0...40, using: &random))
+            let model = RandomCluster(
+                &random, services: Int.random(in: 0...40, using: &random), isRich: seed % 2 == 1)
             try bench.restart()
             model.feed(bench.proxy)
             try bench.proxy.sync()

@@ -132,6 +132,13 @@ final class PacketLab {
         }
     }
 
+    /// Runs a command in a place.
+    @discardableResult
+    func run(_ place: Place, _ command: String) throws -> String {
+        guard let namespace = namespaces[place] else { return "" }
+        return try ProxyBench.run(command, in: namespace)
+    }
+
     /// Sends from a place; each line is "tcp|udp address port [source port]". One answer a line: "endpoint source",
     /// "refused" or "timeout".
     func ask(_ place: Place, _ lines: [String]) throws -> [String] {

@@ -5,7 +5,7 @@ import Testing
 
 @testable import ServiceProxy
 
-@Suite("Real packets through the table", .serialized)
+@Suite("Real packets through the table", .serialized, .ownThreads)
 struct PacketTests {
     private static let here: EndpointSliceSpec.Flags = [.ready, .serving, .local]
     private static let there: EndpointSliceSpec.Flags = [.ready, .serving]

@@ -69,7 +69,7 @@ final class ProxyBench {
     func kernelState(_ family: NFFamily = .ip) throws -> [ServiceElementKey: ServiceElementValue] {
         let codec = ServiceElementCodec(family: family == .ip ? .v4 : .v6)
         var state: [ServiceElementKey: ServiceElementValue] = [:]
-        for set in ServiceSet.allCases {
+        for set in ServiceSet.allCases where set != .serviceRanges {
             for element in try elements(set, family) {
                 let value: [UInt8]? = if case .value(let bytes) = element.data { bytes } else { nil }
                 guard let decoded = Self.decode(element, value, set, codec) else {
@@ -78,6 +78,7 @@ final class ProxyBench {
                 state[decoded.0] = decoded.1
             }
         }
+        for key in codec.serviceRanges(Array(try elements(.serviceRanges, family))) { state[key] = .present }
         let shape = proxy.families.first { $0.kernel.shape.name.family == family }?.kernel.shape
         for element in try shape.map({ try nftables.elements(of: $0.classes.id) }) ?? [] {
             if let (slotClass, sticky) = shape?.sticky(element) { state[.stickyClass(slotClass)] = .sticky(sticky) }
@@ -94,8 +95,7 @@ extension ProxyBench {
             (element.keyEnd ?? []).withUnsafeBytes { end in
                 (value ?? []).withUnsafeBytes {
                     codec.decode(
-                        set, key: key, keyEnd: end.isEmpty ? nil : end, isEnd: element.isIntervalEnd,
-                        value: value == nil ? nil : $0)
+                        set, key: key, keyEnd: end.isEmpty ? nil : end, value: value == nil ? nil : $0)
                 }
             }
         }

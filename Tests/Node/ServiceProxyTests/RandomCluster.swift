@@ -8,8 +8,11 @@ final class RandomCluster {
     private(set) var services: [ObjectKey: ServiceSpec] = [:]
     private(set) var slices: [ObjectKey: EndpointSliceSpec] = [:]
     private var count = 0
+    /// Whether Services also have affinity, ways of balancing, weights, source ranges, and claim what others claim.
+    private let isRich: Bool
 
-    init(_ random: inout SplitMix64, services count: Int) {
+    init(_ random: inout SplitMix64, services count: Int, isRich: Bool = false) {
+        self.isRich = isRich
         for _ in 0..<count { addService(&random) }
     }
 
@@ -44,9 +47,29 @@ final class RandomCluster {
         }
         service.isInternalLocal = Int.random(in: 0..<4, using: &random) == 0
         service.isExternalLocal = Int.random(in: 0..<3, using: &random) == 0
+        if isRich { enrich(&service, &random) }
         services[key] = service
         for part in 0..<Int.random(in: 0...2, using: &random) { setSlice(key, part, &random) }
         return key
+    }
+
+    private func enrich(_ service: inout ServiceSpec, _ random: inout SplitMix64) {
+        service.created = Int64.random(in: 0...3, using: &random)
+        service.affinity =
+            Int.random(in: 0..<3, using: &random) == 0
+            ? SessionAffinity(timeout: UInt32.random(in: 1...3, using: &random)) : nil
+        service.balancing = Int.random(in: 0..<6, using: &random) == 0 ? .maglev : .random
+        if Int.random(in: 0..<3, using: &random) == 0 {
+            service.ingressIPs = [IPAddress(v4: 198, 51, 100, UInt8.random(in: 0...5, using: &random))]
+            service.sourceRanges = (0..<Int.random(in: 0...3, using: &random)).compactMap { _ in
+                CIDR(
+                    IPAddress(v4: UInt32.random(in: 0...31, using: &random) << 27),
+                    prefixLength: UInt8.random(in: 0...8, using: &random))?.network
+            }
+        }
+        if Int.random(in: 0..<4, using: &random) == 0 {
+            service.ports[0].nodePort = Port(UInt16(29_000 + Int.random(in: 0...3, using: &random)))
+        }
     }
 
     private func setSlice(_ service: ObjectKey, _ part: Int, _ random: inout SplitMix64) {
@@ -67,6 +90,12 @@ final class RandomCluster {
                         ? IPAddress(v4: 0x0AF4_0000 + host) : IPAddress(v6: 0xFD00_0001_0000_0000, UInt64(host)),
                     flags)
             })
+        if isRich, Int.random(in: 0..<3, using: &random) == 0, var slice = slices[key] {
+            for index in slice.endpoints.indices {
+                slice.endpoints[index].weight = UInt8.random(in: 0...3, using: &random)
+            }
+            slices[key] = slice
+        }
     }
 
     /// One thing changes, here and in the proxy.
@@ -85,6 +114,7 @@ final class RandomCluster {
         case 2:
             guard let key, var service = services[key] else { return }
             service.isExternalLocal.toggle()
+            if isRich { enrich(&service, &random) }
             service.ports.shuffle(using: &random)
             if service.ports.count > 1 { service.ports.removeLast() }
             services[key] = service
@@ -102,63 +132,128 @@ final class RandomCluster {
     }
 
     /// Where a kernel's elements do not serve exactly these Services; by following each frontend to its endpoints, as a
-    /// packet does. Which ids and slots were chosen is the proxy's business.
+    /// packet does. Which ids, numbers and slots were chosen is the proxy's business.
     func differences(
         from state: [ServiceElementKey: ServiceElementValue], _ family: IPAddress.Family,
         _ configuration: ServiceProxyConfiguration
     ) -> [String] {
-        var problems: [String] = []
-        var rest = state
+        var check = ElementCheck(state)
         let planner = ServicePlanner(family: family)
-        var followed: Set<ServiceElementKey> = []
-        for (key, service) in services {
-            let plan = planner.plan(service, slices.values.filter { $0.service == key })
-            for address in plan.clusterIPs where rest.removeValue(forKey: .clusterIP(address)) == nil {
-                problems.append("\(key): cluster IP \(address) is missing")
+        let plans = services.values.map { service in
+            (service, planner.plan(service, slices.values.filter { $0.service == service.key }))
+        }
+        // Of those who claim one frontend the oldest has it.
+        var owners: [Frontend: (created: Int64, key: ObjectKey)] = [:]
+        for (service, plan) in plans {
+            for frontend in plan.ports.flatMap(\.frontends.keys) {
+                let mine = (created: service.created, key: service.key)
+                owners[frontend] = owners[frontend].map { $0 < mine ? $0 : mine } ?? mine
             }
-            for address in plan.hairpins {
-                if state[.hairpin(address)] == nil { problems.append("\(key): hairpin \(address) is missing") }
-                rest[.hairpin(address)] = nil
-            }
+        }
+        for (service, plan) in plans {
+            check.shared(plan)
+            var met: Set<Frontend> = []
             for port in plan.ports {
-                for (external, frontends) in [(false, port.frontends), (true, port.external)] {
-                    for (frontend, verdict) in frontends {
-                        let element = ServiceElementKey(frontend, external: external)
-                        guard case .dispatch(let dispatch)? = rest.removeValue(forKey: element) else {
-                            problems.append("\(key): \(element) is missing")
-                            continue
-                        }
-                        switch verdict {
-                        case .reject:
-                            if dispatch != Dispatch(.reject, list: 0) { problems.append("\(element): no reject") }
-                        case .drop: if dispatch != Dispatch(.drop, list: 0) { problems.append("\(element): no drop") }
-                        case .dispatch(let kind, let masquerade):
-                            if dispatch != Dispatch(dispatch.slotClass, masquerade: masquerade, list: dispatch.list) {
-                                problems.append("\(element): masquerade is not \(masquerade)")
-                            }
-                            var slots: [Endpoint: Int] = [:]
-                            for slot in 0..<dispatch.slotClass.slots {
-                                let key = ServiceElementKey.endpoint(list: dispatch.list, slot: UInt32(slot))
-                                followed.insert(key)
-                                guard case .endpoint(let address, let port)? = state[key] else {
-                                    problems.append("\(element): slot \(slot) is empty")
-                                    continue
-                                }
-                                slots[Endpoint(address: address, port: port), default: 0] += 1
-                            }
-                            if Set(slots.keys) != Set(port.lists[kind] ?? []) {
-                                problems.append("\(element): goes to \(slots.keys), not \(port.lists[kind] ?? [])")
-                            }
-                            if let most = slots.values.max(), let least = slots.values.min(), most > least + 1 {
-                                problems.append("\(element): unequal shares \(slots.values)")
-                            }
-                        }
+                for frontend in port.frontends.keys
+                where owners[frontend]?.key == service.key && met.insert(frontend).inserted {
+                    for (external, verdict) in [(false, port.frontends[frontend]), (true, port.external[frontend])] {
+                        guard let verdict else { continue }
+                        check.frontend(ServiceElementKey(frontend, external: external), frontend, verdict, port)
                     }
                 }
             }
         }
-        for key in followed { rest[key] = nil }
-        for key in rest.keys { problems.append("\(key) should not be there") }
-        return problems
+        return check.finish()
+    }
+}
+
+/// Follows frontends through a kernel's elements, and remembers what nothing led to.
+private struct ElementCheck {
+    let state: [ServiceElementKey: ServiceElementValue]
+    private var met: Set<ServiceElementKey> = []
+    private var problems: [String] = []
+
+    init(_ state: [ServiceElementKey: ServiceElementValue]) { self.state = state }
+
+    func finish() -> [String] {
+        problems + state.keys.filter { !met.contains($0) }.map { "\($0) should not be there" }
+    }
+
+    private mutating func value(_ key: ServiceElementKey) -> ServiceElementValue? {
+        met.insert(key)
+        if state[key] == nil { problems.append("\(key) is missing") }
+        return state[key]
+    }
+
+    mutating func shared(_ plan: ServicePlan) {
+        for address in plan.clusterIPs { _ = value(.clusterIP(address)) }
+        for address in plan.hairpins { _ = value(.hairpin(address)) }
+    }
+
+    mutating func frontend(_ element: ServiceElementKey, _ frontend: Frontend, _ verdict: Verdict, _ port: PortPlan) {
+        guard case .dispatch(let dispatch)? = value(element) else { return }
+        let isRestricted = port.restricted.contains(frontend)
+        if isRestricted, case .service(let address, let transport, let number) = element {
+            for range in port.admitted {
+                _ = value(
+                    .allowedSource(.init(address: address, transport: transport, port: number, sources: range)))
+            }
+        }
+        func expect(_ slotClass: SlotClass, _ masquerade: Masquerade = .never, _ list: UInt32 = 0) {
+            let wanted = Dispatch(slotClass, masquerade: masquerade, isRestricted: isRestricted, list: list)
+            if dispatch != wanted { problems.append("\(element): \(verdict), but the number is \(dispatch)") }
+        }
+        switch verdict {
+        case .reject: expect(.reject)
+        case .drop: expect(.drop)
+        case .dispatch(let kind, let masquerade):
+            expect(dispatch.slotClass, masquerade, dispatch.list)
+            list(dispatch, port.lists[kind] ?? [], port, "\(element)")
+        }
+    }
+
+    private mutating func list(_ dispatch: Dispatch, _ endpoints: [Endpoint], _ port: PortPlan, _ name: String) {
+        guard
+            let shares = SlotShares(
+                endpoints, weights: port.weights, port.balancing, isSticky: port.affinity != nil)
+        else { return }
+        let slots: [Endpoint]
+        if let affinity = port.affinity {
+            let sticky = StickyClass(slots: shares.slotClass, affinity: affinity)
+            if !dispatch.slotClass.isSticky || value(.stickyClass(dispatch.slotClass)) != .sticky(sticky) {
+                problems.append("\(name): not sticky as wanted")
+            }
+            var members: Set<Endpoint> = []
+            for case .stickyMember(dispatch.list, let number) in state.keys {
+                if let endpoint = endpoint(.stickyMember(list: dispatch.list, number: number)) {
+                    members.insert(endpoint)
+                }
+            }
+            if members != Set(endpoints) { problems.append("\(name): members are \(members)") }
+            slots = (0..<shares.slotClass.slots).compactMap { slot in
+                guard case .member(let number)? = value(.stickySlot(list: dispatch.list, slot: UInt32(slot))) else {
+                    return nil
+                }
+                return endpoint(.stickyMember(list: dispatch.list, number: number))
+            }
+        } else {
+            if dispatch.slotClass != shares.slotClass { problems.append("\(name): class is \(dispatch.slotClass)") }
+            slots = (0..<shares.slotClass.slots).compactMap { slot in
+                endpoint(.endpoint(list: dispatch.list, slot: UInt32(slot)))
+            }
+        }
+        let held = slots.reduce(into: [Endpoint: Int]()) { $0[$1, default: 0] += 1 }
+        let wanted = shares.slots(present: []).reduce(into: [Endpoint: Int]()) { $0[$1, default: 0] += 1 }
+        // Who has the odd slots of equal shares is history's choice.
+        let isFair = Set(held.keys) == Set(wanted.keys) && held.allSatisfy { abs($1 - (wanted[$0] ?? 0)) <= 1 }
+        if !isFair { problems.append("\(name): shares are \(held), not \(wanted)") }
+        if shares.slotClass.pick != .random, slots != shares.slots(present: []) {
+            problems.append("\(name): another table than on other nodes")
+        }
+    }
+
+    private mutating func endpoint(_ key: ServiceElementKey) -> Endpoint? {
+        guard case .endpoint(let address, let port)? = value(key) else { return nil }
+        return Endpoint(address: address, port: port)
     }
 }

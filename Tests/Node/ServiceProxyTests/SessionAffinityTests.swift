@@ -90,7 +90,7 @@ struct SessionAffinityTests {
     }
 }
 
-@Suite("Session affinity in the kernel")
+@Suite("Session affinity in the kernel", .ownThreads)
 struct SessionAffinityTableTests {
     private static let http = EndpointSliceSpec.Port("", .tcp, 8080)
 
@@ -225,7 +225,7 @@ struct SessionAffinityTableTests {
     }
 }
 
-@Suite("Session affinity, real packets", .serialized)
+@Suite("Session affinity, real packets", .serialized, .ownThreads)
 struct SessionAffinityPacketTests {
     private static let here: EndpointSliceSpec.Flags = [.ready, .serving, .local]
     private static let there: EndpointSliceSpec.Flags = [.ready, .serving]
@@ -309,36 +309,30 @@ struct SessionAffinityPacketTests {
     }
 
     @Test("each new connection begins the time-out anew, and a client that stays away is forgotten")
-    func timeout() throws {
+    func timeout() async throws {
         let lab = try PacketLab()
-        lab.bench.proxy.set(Self.service(4))
+        lab.bench.proxy.set(Self.service(3))
         lab.bench.proxy.set(Self.slice(Self.all.values))
         try lab.bench.proxy.sync()
         let target = "tcp 10.96.0.1 80"
-        let kept = try Self.one(lab, .podB, target)
         func left() throws -> UInt64 { try Self.clients(lab).compactMap(\.expiration).max() ?? 0 }
-        let deadline = ContinuousClock.now + .seconds(60)
         // Nearly over, then refreshed: more is left than before, with nobody else there to leave it.
-        var refreshed = false
-        while !refreshed, ContinuousClock.now < deadline {
+        try await until("refreshed") {
             let before = try left()
-            guard before > 0, before < 2500 else {
+            guard before > 0, before < 2000 else {
                 if before == 0 { _ = try lab.ask(.podB, target) }
-                continue
+                return false
             }
             _ = try lab.ask(.podB, target)
-            refreshed = try left() > before
+            return try left() > before
         }
-        #expect(refreshed)
-        #expect(Self.all[kept] != nil)
-        while try !Self.clients(lab).isEmpty { #expect(ContinuousClock.now < deadline, "still remembered") }
         // Forgotten clients get any endpoint again: some other one soon, by chance.
         var seen: Set<String> = []
-        while seen.count < 2, ContinuousClock.now < deadline {
+        try await until("another endpoint") {
+            guard try Self.clients(lab).isEmpty else { return false }
             seen.formUnion(try Self.endpoints(lab, .podB, target, 1))
-            while try !Self.clients(lab).isEmpty { #expect(ContinuousClock.now < deadline, "still remembered") }
+            return seen.count == 2
         }
-        #expect(seen.count == 2)
     }
 
     @Test("when the kernel has no room for another client, that one is served without affinity")

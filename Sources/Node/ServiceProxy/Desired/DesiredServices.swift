@@ -22,7 +22,7 @@ struct DesiredServices: Sendable {
         var frontends: [ServiceElementKey] = []
         var shared: [ServiceElementKey] = []
         /// Frontends that older Services have.
-        var waits: [ServiceElementKey] = []
+        var waits: [Frontend] = []
         var sources: [AllowedSource] = []
         var created: Int64 = 0
     }
@@ -59,21 +59,32 @@ struct DesiredServices: Sendable {
     }
 
     /// Makes the Service's elements those of its plan. Returns other Services that must be planned again, because a
-    /// frontend that they wait for is free now.
+    /// frontend that they wait for is free now, or one that they had is lost.
     mutating func apply(_ plan: ServicePlan, for key: ObjectKey) -> Set<ObjectKey> {
         let before = applied[key] ?? Applied()
         var now = Applied(created: plan.created)
-        for port in plan.ports { apply(port, of: key, before: before, now: &now) }
+        var others: Set<ObjectKey> = []
+        for port in plan.ports {
+            let frontends = port.frontends.keys.filter { claim($0, for: key, &now, &others) }
+            apply(port, frontends, plan.clusterIPs, before: before, now: &now)
+        }
         now.shared = Set(plan.clusterIPs).map { .clusterIP($0) } + plan.hairpins.map { .hairpin($0) }
         for element in Set(now.shared).subtracting(before.shared) { retain(element) }
         for element in Set(before.shared).subtracting(now.shared) { release(element) }
         for source in Set(before.sources).subtracting(now.sources) { tracker.abandon(.allowedSource(source)) }
-        var freed: Set<ObjectKey> = []
         for element in Set(before.frontends).subtracting(now.frontends) {
-            freed.formUnion(claims.release(element))
             tracker.abandon(element)
+            // One whose external element alone goes is still claimed.
+            guard let frontend = element.frontend, element == ServiceElementKey(frontend, external: false) else {
+                continue
+            }
+            others.formUnion(claims.release(frontend))
         }
-        for element in Set(before.waits).subtracting(now.waits) { claims.stopWaiting(key, for: element) }
+        // Deleted and made again between two looks at it: it is the youngest now.
+        if before.created < now.created {
+            for frontend in now.frontends.compactMap(\.frontend) { others.formUnion(claims.waiting(for: frontend)) }
+        }
+        for frontend in Set(before.waits).subtracting(now.waits) { claims.stopWaiting(key, for: frontend) }
         for list in before.lists where !now.lists.contains(where: { $0.id == list.id }) {
             tracker.abandonSlots(of: list.id)
             sticky.remove(list.id, in: &tracker)
@@ -81,14 +92,27 @@ struct DesiredServices: Sendable {
         }
         let isGone = plan.ports.isEmpty && now.shared.isEmpty
         applied[key] = isGone ? nil : now
-        return freed.subtracting([key])
+        return others.subtracting([key])
     }
 
-    private mutating func apply(_ port: PortPlan, of key: ObjectKey, before: Applied, now: inout Applied) {
+    /// One port, with those of its frontends that it has.
+    private mutating func apply(
+        _ port: PortPlan, _ frontends: [Frontend], _ clusterIPs: [IPAddress], before: Applied, now: inout Applied
+    ) {
+        /// What is to be written: elements of both kinds.
+        let wanted = frontends.flatMap { frontend in
+            [(false, port.frontends[frontend]), (true, port.external[frontend])].compactMap { isExternal, verdict in
+                verdict.map { (frontend: frontend, isExternal: isExternal, verdict: $0) }
+            }
+        }
         var dispatches: [ListKind: (SlotClass, UInt32)] = [:]
         for (kind, endpoints) in port.lists {
+            // A list that nothing leads to is none.
+            let leaders = wanted.filter { if case .dispatch(kind, _) = $0.verdict { true } else { false } }
+            guard !leaders.isEmpty else { continue }
             let known = before.lists.first { $0.isOf(port, kind) }?.id
-            guard let id = known ?? adopted(port, kind) ?? ids.take() else {
+            let elements = leaders.map { ServiceElementKey($0.frontend, external: $0.isExternal) }
+            guard let id = known ?? adopted(elements, clusterIPs) ?? ids.take() else {
                 shortages += 1
                 continue
             }
@@ -96,29 +120,26 @@ struct DesiredServices: Sendable {
             now.lists.append(List(port: port.name, transport: port.transport, kind: kind, id: id))
             if let slotClass = setList(id, endpoints, port) { dispatches[kind] = (slotClass, id) }
         }
-        for (isExternal, frontends) in [(false, port.frontends), (true, port.external)] {
-            for (frontend, verdict) in frontends {
-                let element = ServiceElementKey(frontend, external: isExternal)
-                guard claim(element, for: key, &now) else { continue }
-                let isRestricted = port.restricted.contains(frontend)
-                let value: Dispatch
-                switch verdict {
-                case .reject: value = Dispatch(.reject, isRestricted: isRestricted, list: 0)
-                case .drop: value = Dispatch(.drop, isRestricted: isRestricted, list: 0)
-                case .dispatch(let kind, let masquerade):
-                    // One that cannot be served is refused rather than left to whoever has that address.
-                    let (slotClass, id) = dispatches[kind] ?? (.reject, 0)
-                    value = Dispatch(slotClass, masquerade: masquerade, isRestricted: isRestricted, list: id)
-                }
-                now.frontends.append(element)
-                tracker.desire(element, .dispatch(value))
-                guard isRestricted, !isExternal, let address = frontend.address else { continue }
-                for range in port.admitted {
-                    let source = AllowedSource(
-                        address: address, transport: frontend.transport, port: frontend.port, sources: range)
-                    now.sources.append(source)
-                    tracker.desire(.allowedSource(source), .present)
-                }
+        for (frontend, isExternal, verdict) in wanted {
+            let isRestricted = port.restricted.contains(frontend)
+            let value: Dispatch
+            switch verdict {
+            case .reject: value = Dispatch(.reject, isRestricted: isRestricted, list: 0)
+            case .drop: value = Dispatch(.drop, isRestricted: isRestricted, list: 0)
+            case .dispatch(let kind, let masquerade):
+                // One that cannot be served is refused rather than left to whoever has that address.
+                let (slotClass, id) = dispatches[kind] ?? (.reject, 0)
+                value = Dispatch(slotClass, masquerade: masquerade, isRestricted: isRestricted, list: id)
+            }
+            let element = ServiceElementKey(frontend, external: isExternal)
+            now.frontends.append(element)
+            tracker.desire(element, .dispatch(value))
+            guard isRestricted, !isExternal, let address = frontend.address else { continue }
+            for range in port.admitted {
+                let source = AllowedSource(
+                    address: address, transport: frontend.transport, port: frontend.port, sources: range)
+                now.sources.append(source)
+                tracker.desire(.allowedSource(source), .present)
             }
         }
     }
@@ -141,20 +162,29 @@ struct DesiredServices: Sendable {
         return shares.slotClass
     }
 
-    /// Whether the frontend is the Service's. A younger one that had it loses it here and now.
-    private mutating func claim(_ element: ServiceElementKey, for key: ObjectKey, _ now: inout Applied) -> Bool {
-        switch claims.claim(element, by: .init(created: now.created, key: key)) {
-        case .owned: return true
+    /// Whether the frontend is the Service's. A younger one that had it loses it here and now, and is among `others`.
+    private mutating func claim(
+        _ frontend: Frontend, for key: ObjectKey, _ now: inout Applied, _ others: inout Set<ObjectKey>
+    ) -> Bool {
+        switch claims.claim(frontend, by: .init(created: now.created, key: key)) {
+        case .owned:
+            // Of two ports of one Service that want it the first has it.
+            return !now.frontends.contains(ServiceElementKey(frontend, external: false))
         case .waits:
-            now.waits.append(element)
+            now.waits.append(frontend)
             return false
         case .taken(let loser):
-            applied[loser]?.frontends.removeAll { $0 == element }
-            applied[loser]?.waits.append(element)
-            for source in applied[loser]?.sources.filter({ $0.isOf(element) }) ?? [] {
+            for external in [false, true] {
+                let element = ServiceElementKey(frontend, external: external)
+                tracker.abandon(element)
+                applied[loser]?.frontends.removeAll { $0 == element }
+            }
+            for source in applied[loser]?.sources.filter({ $0.isOf(frontend) }) ?? [] {
                 tracker.abandon(.allowedSource(source))
             }
-            applied[loser]?.sources.removeAll { $0.isOf(element) }
+            applied[loser]?.sources.removeAll { $0.isOf(frontend) }
+            applied[loser]?.waits.append(frontend)
+            others.insert(loser)
             return true
         }
     }
@@ -162,16 +192,15 @@ struct DesiredServices: Sendable {
     /// Conflicts that came up since the last call.
     mutating func takeConflicts() -> [FrontendConflict] { claims.takeConflicts() }
 
-    /// The id that the table of a former run has for this list, if nobody else took it meanwhile.
-    private func adopted(_ port: PortPlan, _ kind: ListKind) -> UInt32? {
-        for (isExternal, frontends) in [(false, port.frontends), (true, port.external)] {
-            for (frontend, verdict) in frontends {
-                guard case .dispatch(kind, _) = verdict,
-                    case .dispatch(let dispatch)? = tracker.actual(ServiceElementKey(frontend, external: isExternal)),
-                    dispatch.list != 0, !ids.isTaken(dispatch.list)
-                else { continue }
-                return dispatch.list
-            }
+    /// The id of the list that the table of a former run has behind these elements, if nobody else took it meanwhile.
+    /// Cluster IPs are asked first: no other Service can have had them.
+    private func adopted(_ elements: [ServiceElementKey], _ clusterIPs: [IPAddress]) -> UInt32? {
+        func isOwn(_ element: ServiceElementKey) -> Bool { element.frontend?.address.map(clusterIPs.contains) ?? false }
+        for element in elements.filter(isOwn) + elements.filter({ !isOwn($0) }) {
+            guard case .dispatch(let dispatch)? = tracker.actual(element), dispatch.list != 0,
+                !ids.isTaken(dispatch.list)
+            else { continue }
+            return dispatch.list
         }
         return nil
     }
@@ -200,17 +229,13 @@ struct DesiredServices: Sendable {
 
     // MARK: Addresses that Services may get
 
-    private var serviceRanges: Set<ServiceElementKey> = []
+    private var serviceRanges: Set<AddressRange> = []
 
     /// What is sent to addresses in these, and no Service has them, is dropped.
-    mutating func setServiceRanges(_ ranges: [AddressRange]) {
-        var wanted: Set<ServiceElementKey> = []
-        for range in AddressRange.disjoint(ranges) {
-            wanted.insert(.serviceRange(range.first, isEnd: false))
-            if let end = range.end { wanted.insert(.serviceRange(end, isEnd: true)) }
-        }
-        for element in serviceRanges.subtracting(wanted) { tracker.abandon(element) }
-        for element in wanted { tracker.desire(element, .present) }
+    mutating func setServiceRanges(_ ranges: some Sequence<AddressRange>) {
+        let wanted = Set(AddressRange.disjoint(ranges))
+        for range in serviceRanges.subtracting(wanted) { tracker.abandon(.serviceRange(range)) }
+        for range in wanted { tracker.desire(.serviceRange(range), .present) }
         serviceRanges = wanted
     }
 }

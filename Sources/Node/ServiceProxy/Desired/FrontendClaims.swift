@@ -20,37 +20,39 @@ struct FrontendClaims: Sendable {
         case waits
     }
 
-    private var owners: [ServiceElementKey: Claimant] = [:]
+    private var owners: [Frontend: Claimant] = [:]
     /// Whoever lets go of a frontend wakes those that wait for it.
-    private var waiting: [ServiceElementKey: Set<ObjectKey>] = [:]
+    private var waiting: [Frontend: Set<ObjectKey>] = [:]
     private var conflicts: [FrontendConflict] = []
 
     /// Frontends that some Service does not have because another one has it.
     var contested: Int { waiting.count }
 
-    mutating func claim(_ element: ServiceElementKey, by claimant: Claimant) -> Outcome {
-        guard let owner = owners[element], owner.key != claimant.key else {
-            owners[element] = claimant
+    mutating func claim(_ frontend: Frontend, by claimant: Claimant) -> Outcome {
+        guard let owner = owners[frontend], owner.key != claimant.key else {
+            owners[frontend] = claimant
             return .owned
         }
         guard claimant < owner else {
-            wait(claimant.key, for: element, owner: owner.key)
+            wait(claimant.key, for: frontend, owner: owner.key)
             return .waits
         }
-        owners[element] = claimant
-        wait(owner.key, for: element, owner: claimant.key)
+        owners[frontend] = claimant
+        wait(owner.key, for: frontend, owner: claimant.key)
         return .taken(from: owner.key)
     }
 
     /// Those who wait for it, and may claim it now.
-    mutating func release(_ element: ServiceElementKey) -> Set<ObjectKey> {
-        owners[element] = nil
-        return waiting[element] ?? []
+    mutating func release(_ frontend: Frontend) -> Set<ObjectKey> {
+        owners[frontend] = nil
+        return waiting(for: frontend)
     }
 
-    mutating func stopWaiting(_ key: ObjectKey, for element: ServiceElementKey) {
-        waiting[element]?.remove(key)
-        if waiting[element]?.isEmpty == true { waiting[element] = nil }
+    func waiting(for frontend: Frontend) -> Set<ObjectKey> { waiting[frontend] ?? [] }
+
+    mutating func stopWaiting(_ key: ObjectKey, for frontend: Frontend) {
+        waiting[frontend]?.remove(key)
+        if waiting[frontend]?.isEmpty == true { waiting[frontend] = nil }
     }
 
     /// Those that came up since the last call.
@@ -59,8 +61,8 @@ struct FrontendClaims: Sendable {
         return conflicts
     }
 
-    private mutating func wait(_ key: ObjectKey, for element: ServiceElementKey, owner: ObjectKey) {
-        guard waiting[element, default: []].insert(key).inserted else { return }
-        conflicts.append(FrontendConflict(element: element, owner: owner, loser: key))
+    private mutating func wait(_ key: ObjectKey, for frontend: Frontend, owner: ObjectKey) {
+        guard waiting[frontend, default: []].insert(key).inserted else { return }
+        conflicts.append(FrontendConflict(frontend: frontend, owner: owner, loser: key))
     }
 }

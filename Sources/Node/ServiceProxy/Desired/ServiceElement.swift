@@ -20,8 +20,8 @@ enum ServiceElementKey: Hashable, Sendable {
     case nodeAddress(IPAddress)
     /// Indirect, because there are few and they are long.
     indirect case allowedSource(AllowedSource)
-    /// Where addresses that Services may get begin, and the first behind them.
-    case serviceRange(IPAddress, isEnd: Bool)
+    /// Addresses that Services may get. Two elements: the first of them, and the first behind them.
+    indirect case serviceRange(AddressRange)
 
     init(_ frontend: Frontend, external: Bool) {
         switch (frontend.address, external) {
@@ -29,6 +29,17 @@ enum ServiceElementKey: Hashable, Sendable {
         case (let address?, true): self = .externalService(address, frontend.transport, frontend.port)
         case (nil, false): self = .nodePort(frontend.transport, frontend.port)
         case (nil, true): self = .externalNodePort(frontend.transport, frontend.port)
+        }
+    }
+
+    /// Of what packets meet, whether from outside or from within.
+    var frontend: Frontend? {
+        switch self {
+        case .service(let address, let transport, let port), .externalService(let address, let transport, let port):
+            Frontend(address: address, transport: transport, port: port)
+        case .nodePort(let transport, let port), .externalNodePort(let transport, let port):
+            Frontend(address: nil, transport: transport, port: port)
+        default: nil
         }
     }
 }
@@ -40,8 +51,9 @@ struct AllowedSource: Hashable, Sendable {
     var port: Port
     var sources: AddressRange
 
-    /// Whether it belongs to this frontend's element.
-    func isOf(_ element: ServiceElementKey) -> Bool { element == .service(address, transport, port) }
+    func isOf(_ frontend: Frontend) -> Bool {
+        frontend == Frontend(address: address, transport: transport, port: port)
+    }
 }
 
 /// What an element maps to; sets map to nothing.

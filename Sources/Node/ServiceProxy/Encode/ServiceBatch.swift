@@ -78,7 +78,10 @@ private struct ElementWriter {
     init(codec: ServiceElementCodec) { self.codec = codec }
 
     mutating func remove(_ element: ServiceElementKey, from set: NFSetName, in batch: inout NFBatch) {
-        if let range = codec.range(element) { return batch.element(.delete, range, in: set) }
+        if codec.isRange(element) {
+            for part in codec.elements(element, .present) { batch.element(.delete, part, in: set) }
+            return
+        }
         key.removeAll(keepingCapacity: true)
         codec.encode(element, into: &key)
         key.withUnsafeBytes { batch.element(.delete, key: $0, in: set) }
@@ -87,7 +90,10 @@ private struct ElementWriter {
     mutating func add(
         _ element: ServiceElementKey, _ value: ServiceElementValue, to set: NFSetName, in batch: inout NFBatch
     ) {
-        if let range = codec.range(element) { return batch.element(.add, range, in: set) }
+        if codec.isRange(element) {
+            for part in codec.elements(element, .present) { batch.element(.add, part, in: set) }
+            return
+        }
         key.removeAll(keepingCapacity: true)
         data.removeAll(keepingCapacity: true)
         codec.encode(element, into: &key)
@@ -99,11 +105,11 @@ private struct ElementWriter {
 }
 
 extension ServiceElementCodec {
-    /// An element of a set of ranges, as it is written; nil for all others.
-    fileprivate func range(_ key: ServiceElementKey) -> NFElement? {
+    /// Whether it is in a set of ranges: few, and written as values.
+    fileprivate func isRange(_ key: ServiceElementKey) -> Bool {
         switch key {
-        case .allowedSource, .serviceRange: element(key, .present)
-        default: nil
+        case .allowedSource, .serviceRange: true
+        default: false
         }
     }
 }

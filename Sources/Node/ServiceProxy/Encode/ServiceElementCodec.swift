@@ -48,7 +48,7 @@ struct ServiceElementCodec: Sendable {
             append(address, to: &bytes)
             append(address, to: &bytes)
         case .allowedSource(let source): append(source, source.sources.first, to: &bytes)
-        case .serviceRange(let address, _): append(address, to: &bytes)
+        case .serviceRange(let range): append(range.first, to: &bytes)
         case .stickyClass: break
         }
     }
@@ -75,24 +75,24 @@ struct ServiceElementCodec: Sendable {
         }
     }
 
-    /// The element as a value of its own; the hot way is `append` of a batch.
-    func element(_ key: ServiceElementKey, _ value: ServiceElementValue) -> NFElement {
+    /// The key's element, or elements, as values; the hot way is `append` of a batch.
+    func elements(_ key: ServiceElementKey, _ value: ServiceElementValue) -> [NFElement] {
         var (keyBytes, valueBytes): ([UInt8], [UInt8]) = ([], [])
         encode(key, into: &keyBytes)
         encode(value, of: key, into: &valueBytes)
-        var element = NFElement(
+        let element = NFElement(
             key: keyBytes, keyEnd: encodeEnd(key), data: valueBytes.isEmpty ? .none : .value(valueBytes))
-        if case .serviceRange(_, isEnd: true) = key { element.isIntervalEnd = true }
-        return element
+        // A range to the last address there is has no first one behind it.
+        if case .serviceRange(let range) = key, let end = range.end { return [element, .end(end.bytes)] }
+        return [element]
     }
 
     /// nil for an element that we never wrote.
     ///
     /// - Parameters:
     ///   - keyEnd: the last key, of a range of keys.
-    ///   - isEnd: the key is the first behind a range.
     func decode(
-        _ set: ServiceSet, key: UnsafeRawBufferPointer, keyEnd: UnsafeRawBufferPointer? = nil, isEnd: Bool = false,
+        _ set: ServiceSet, key: UnsafeRawBufferPointer, keyEnd: UnsafeRawBufferPointer? = nil,
         value: UnsafeRawBufferPointer?
     ) -> (ServiceElementKey, ServiceElementValue)? {
         var key = ByteCursor(key)
@@ -158,12 +158,27 @@ struct ServiceElementCodec: Sendable {
             return (
                 .allowedSource(.init(address: frontend, transport: transport, port: port, sources: sources)), .present
             )
-        case .serviceRanges: return address(&key).map { (.serviceRange($0, isEnd: isEnd), .present) }
+        // Boundaries, of which two make a range: `serviceRanges`.
+        case .serviceRanges: return nil
         case .clusterIPs: return address(&key).map { (.clusterIP($0), .present) }
         case .nodeAddresses: return address(&key).map { (.nodeAddress($0), .present) }
         case .hairpins:
             guard let first = address(&key), let second = address(&key), first == second else { return nil }
             return (.hairpin(first), .present)
+        }
+    }
+
+    /// The ranges that the boundaries in a set of ranges make, whatever their order.
+    func serviceRanges(_ boundaries: [NFElement]) -> [ServiceElementKey] {
+        let sorted = boundaries.compactMap { element in
+            element.key.withUnsafeBytes { IPAddress(bytes: $0) }.map { (address: $0, isEnd: element.isIntervalEnd) }
+        }.sorted { $0.address < $1.address }
+        return sorted.indices.compactMap { index in
+            let first = sorted[index].address
+            guard !sorted[index].isEnd else { return nil }
+            let next = index + 1 < sorted.count ? sorted[index + 1].address : nil
+            let range = next.map { AddressRange(first, before: $0) } ?? AddressRange.from(first)
+            return range.map { .serviceRange($0) }
         }
     }
 

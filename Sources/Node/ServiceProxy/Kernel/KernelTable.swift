@@ -148,7 +148,11 @@ final class KernelTable {
     func readElements() throws(NetlinkError) -> PresentElements {
         defer { hasRead = true }
         var present = PresentElements()
-        for set in ServiceSet.allCases where set != .endpoints { present.insert(try dump(set)) }
+        for set in ServiceSet.allCases where set != .endpoints && set != .serviceRanges {
+            present.insert(try dump(set))
+        }
+        let boundaries = try connection.elements(of: ServiceSet.serviceRanges.name(in: shape.name))
+        for range in codec.serviceRanges(boundaries) { present.insert(range, .present) }
         for element in try connection.elements(of: shape.classes.id) {
             guard let (slotClass, sticky) = shape.sticky(element) else { continue }
             present.insert(.stickyClass(slotClass), .sticky(sticky))
@@ -189,7 +193,7 @@ final class KernelTable {
 
     private func insert(_ view: NFElementView, of set: ServiceSet, into present: inout PresentElements) {
         let element = codec.decode(
-            set, key: view.key, keyEnd: view.keyEnd, isEnd: view.isIntervalEnd, value: view.value)
+            set, key: view.key, keyEnd: view.keyEnd, value: view.value)
         if let element { present.insert(element.0, element.1) }
     }
 

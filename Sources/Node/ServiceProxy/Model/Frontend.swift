@@ -8,6 +8,11 @@ struct Frontend: Hashable, Sendable {
     var port: Port
 }
 
+extension Frontend: CustomStringConvertible {
+    /// `192.0.2.1 TCP 443`, `node port TCP 30080`.
+    var description: String { "\(address.map { "\($0)" } ?? "node port") \(transport) \(port)" }
+}
+
 /// What becomes of a packet that meets a frontend.
 enum Verdict: Hashable, Sendable {
     case dispatch(ListKind, Masquerade)

@@ -1,36 +1,5 @@
 import Bytes
 
-/// Addresses from one to another, both included, of one family.
-struct AddressRange: Hashable, Sendable {
-    var first: IPAddress
-    var last: IPAddress
-
-    init(_ first: IPAddress, _ last: IPAddress) { (self.first, self.last) = (first, last) }
-    init(_ prefix: CIDR) { self.init(prefix.first, prefix.last) }
-
-    /// The next address behind; nil at the family's end.
-    var end: IPAddress? {
-        let next = last.adding(1)
-        return next > last ? next : nil
-    }
-
-    /// The same addresses as ranges that neither overlap nor touch, sorted: the kernel refuses an interval that lies
-    /// within another.
-    static func disjoint(_ ranges: some Sequence<AddressRange>) -> [AddressRange] {
-        var result: [AddressRange] = []
-        for range in ranges.sorted(by: { $0.first < $1.first }) {
-            if let before = result.last, before.last.family == range.first.family,
-                before.end.map({ range.first <= $0 }) ?? true
-            {
-                result[result.count - 1].last = max(before.last, range.last)
-            } else {
-                result.append(range)
-            }
-        }
-        return result
-    }
-}
-
 /// A Service's `loadBalancerSourceRanges`.
 enum SourceRanges {
     /// What people write: blanks around a prefix are dropped, leading zeros and host bits are let pass, and what is no prefix

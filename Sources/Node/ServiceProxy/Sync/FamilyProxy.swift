@@ -89,7 +89,7 @@ final class FamilyProxy {
         var rounds = 0
         while !open.isEmpty, rounds < 8 {
             var woken: Set<ObjectKey> = []
-            for key in open {
+            for key in hasSettled ? Array(open) : byAge(open, model) {
                 let plan = planner.plan(model.service(key), model.slices(of: key))
                 let drops = LocalDrops(plan)
                 if let former = withoutLocal.removeValue(forKey: key) { localDrops = localDrops - former }
@@ -107,6 +107,11 @@ final class FamilyProxy {
             open = woken
             rounds += 1
         }
+    }
+
+    /// The oldest first, as they have precedence: so that at a start nobody takes over the list of another one's frontend.
+    private func byAge(_ keys: Set<ObjectKey>, _ model: ServiceModel) -> [ObjectKey] {
+        keys.map { FrontendClaims.Claimant(created: model.service($0)?.created ?? 0, key: $0) }.sorted().map(\.key)
     }
 
     /// Writes the difference. After a failure everything is read again and tried once more.

@@ -269,7 +269,7 @@ final class SyncLoop: @unchecked Sendable {
         for conflict in new {
             log.warning(
                 "two Services claim one address and port",
-                ["frontend": conflict.frontend, "owner": "\(conflict.owner)", "loser": "\(conflict.loser)"])
+                ["frontend": "\(conflict.frontend)", "owner": "\(conflict.owner)", "loser": "\(conflict.loser)"])
         }
     }
 

@@ -23,7 +23,8 @@ struct TableSnapshot: Sendable {
                 take(chains: [shape.chain(sticky)], rules: shape.rules(sticky), sets: [])
                 insert(shape.element(sticky, as: slotClass), in: shape.classes.id.name)
             }
-            if let set = ServiceElementCodec.set(of: key) { insert(codec.element(key, value), in: set.name) }
+            guard let set = ServiceElementCodec.set(of: key) else { continue }
+            for element in codec.elements(key, value) { insert(element, in: set.name) }
         }
     }
 

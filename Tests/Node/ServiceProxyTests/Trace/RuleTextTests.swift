@@ -4,7 +4,7 @@ import Testing
 
 @testable import ServiceProxy
 
-@Suite("Rules and elements in nft's words")
+@Suite("Rules and elements in nft's words", .ownThreads)
 struct RuleTextTests {
     struct Shape: Sendable, CustomTestStringConvertible {
         var testDescription: String
