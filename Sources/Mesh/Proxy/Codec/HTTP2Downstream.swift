@@ -50,8 +50,12 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         stream.owner = proxied
         proxied.request.load(head, length: head.buffer.count)
         proxied.request.setScheme(head.schemeIsHTTPS ? "https" : "http")
-        if head.protocolSlice.count > 0 { proxied.request.adoptProtocol(head) }
-        proxied.requestHead(end: endsStream, isUpgrade: head.method == .connect)
+        let isConnect = head.method == .connect
+        if head.protocolSlice.count > 0 {
+            proxied.request.adoptProtocol(head)
+            if isConnect { proxied.request.becomeHTTP1Upgrade() }
+        }
+        proxied.requestHead(end: endsStream, isUpgrade: isConnect)
     }
 
     func http2(data: UnsafeRawBufferPointer, of stream: HTTP2Stream) {

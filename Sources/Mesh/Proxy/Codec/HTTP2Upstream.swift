@@ -165,7 +165,15 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     override func start(_ attempt: UpstreamAttempt, _ head: HeaderBlock, end: Bool) {
         guard let session else { return attempt.failed(.connectionTermination) }
         timer?.clear()
-        worker.fields.addRequest(head)
+        let isUpgrade = attempt.isUpgrade && !attempt.isConnect && head.has(.upgrade)
+        if isUpgrade {
+            // The stream keeps its own form: another attempt may speak HTTP/1.
+            let connect = HeaderBlock()
+            connect.load(head)
+            if connect.becomeExtendedConnect() { worker.fields.addRequest(connect) }
+        } else {
+            worker.fields.addRequest(head)
+        }
         do throws(HTTPError) {
             let stream = try session.open(worker.fields, finished: end)
             stream.owner = attempt

@@ -2,7 +2,8 @@ import HTTP
 
 /// The upstream's side of streams. An attempt is one stream of it; a codec that has let go of it ignores calls.
 package class UpstreamCodec: ConnectionTerminal {
-    unowned let pool: HostPool
+    /// A retired pool lives as long as its last connection.
+    let pool: HostPool
 
     init(_ connection: ProxyConnection, _ pool: HostPool) {
         self.pool = pool

@@ -46,6 +46,7 @@ extension ConnectionManager {
         options.drainTimeout = node.nanoseconds("drain_timeout", default: options.drainTimeout)
         node.message("common_http_protocol_options").map { options.read(common: $0) }
         node.message("http_protocol_options").map { options.read(http1: $0) }
+        node.message("http2_protocol_options").map { options.read(http2: $0) }
         options.upgrades = node.messages("upgrade_configs").map { upgrade in
             var found = Upgrade(upgrade.string("upgrade_type").lowercased())
             found.isEnabled = upgrade.bool("enabled", default: true)
@@ -107,6 +108,14 @@ extension ConnectionManager.Options {
         maximumStreamDuration = node.nanoseconds("max_stream_duration", default: 0)
         maximumHeaders = Int(node.uint32("max_headers_count", default: 100))
         maximumRequestsPerConnection = node.uint32("max_requests_per_connection", default: 0)
+    }
+
+    /// `core.v3.Http2ProtocolOptions`
+    fileprivate mutating func read(http2 node: ConfigNode) {
+        http2.maximumStreams = Int(node.uint32("max_concurrent_streams", default: 1024))
+        http2.streamWindow = Int(node.uint32("initial_stream_window_size", default: 16 << 20))
+        http2.connectionWindow = Int(node.uint32("initial_connection_window_size", default: 24 << 20))
+        http2.allowsConnect = node.bool("allow_connect")
     }
 
     /// `core.v3.Http1ProtocolOptions`

@@ -5,7 +5,8 @@ import TLS
 /// The connections of one worker to one host. An attempt gets one with room, the last that was used first, or a new one; while
 /// that connects it waits, and takes whatever becomes free first.
 final class HostPool {
-    unowned let cluster: ClusterState
+    /// Lets go of its pools when it is retired.
+    let cluster: ClusterState
     let address: SocketAddress
     /// Those that can take an attempt now.
     private var ready: [UpstreamCodec] = []

@@ -12,6 +12,10 @@ extension UpstreamAttempt {
 
     func deliverHead(_ head: MessageHead, _ length: Int, end: Bool) {
         stream.response.load(head, length: length)
+        if head.version == .http2, head.status == 200, isUpgrade, !isConnect, let kind = stream.request.value(.upgrade)
+        {
+            stream.response.becomeSwitchingProtocols(kind)
+        }
         stream.attemptHead(self, end: end)
     }
 

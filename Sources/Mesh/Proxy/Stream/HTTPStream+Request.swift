@@ -7,6 +7,9 @@ extension HTTPStream {
     func requestHead(end: Bool, isUpgrade: Bool = false) {
         if isUpgrade { flags.insert(.isUpgrade) }
         if end { requestIsWhole() }
+        if isUpgrade, !isConnect, let kind = request.value(.upgrade), manager.upgrade(kind)?.isEnabled != true {
+            return refuse(403, "upgrade_failed")
+        }
         guard RequestHygiene.apply(to: self) else { return }
         findRoute()
         runRequestFilters()

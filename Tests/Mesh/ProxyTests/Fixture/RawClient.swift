@@ -27,6 +27,11 @@ final class RawClient: Sendable {
         }
     }
 
+    /// So many bytes.
+    func read(_ count: Int) async throws -> String {
+        String(decoding: try await connection.read(exactly: count), as: UTF8.self)
+    }
+
     /// All that comes until the proxy closes.
     func everything() async throws -> String {
         String(decoding: try await connection.readToEnd(limit: 64 << 20), as: UTF8.self)
@@ -80,6 +85,7 @@ enum WireMessage {
             }
             return start + end.utf8.count + 5
         }
+        if isResponse, status == 101 { return start }
         guard let line = lower.components("\r\n").first(where: { $0.hasPrefix("content-length:") }) else {
             return isResponse ? nil : start
         }

@@ -10,6 +10,8 @@ final class ScriptedUpstream: Sendable {
     enum Action: Sendable {
         case answer(String)
         case answerAndClose(String)
+        /// Says this, then answers every piece by what the function makes of it.
+        case becomeTunnel(String, @Sendable (String) -> String)
         case close
         case reset
         /// Says nothing and keeps the connection.
@@ -62,6 +64,7 @@ final class ScriptedUpstream: Sendable {
     private final class Conversation: StreamHandler, @unchecked Sendable {
         private let log: Log
         private let script: Script
+        private var tunnel: (@Sendable (String) -> String)?
 
         init(_ log: Log, _ script: @escaping Script) {
             self.log = log
@@ -70,6 +73,10 @@ final class ScriptedUpstream: Sendable {
 
         override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
             let text = String(decoding: bytes, as: UTF8.self)
+            if let tunnel {
+                stream.write(Array(tunnel(text).utf8))
+                return bytes.count
+            }
             guard let length = WireMessage.length(text, isResponse: false) else { return 0 }
             let request = String(decoding: text.utf8.prefix(length), as: UTF8.self)
             let number = log.requests.withLock { requests in
@@ -81,6 +88,9 @@ final class ScriptedUpstream: Sendable {
             case .answerAndClose(let answer):
                 stream.write(Array(answer.utf8))
                 stream.closeAfterWrite()
+            case .becomeTunnel(let answer, let reply):
+                stream.write(Array(answer.utf8))
+                tunnel = reply
             case .close: stream.close()
             case .reset: stream.reset()
             case .silence: break
