@@ -10,6 +10,8 @@ struct ProxyOptions: Sendable {
     /// Worker threads; 0 is one a core.
     var concurrency = 0
     var allowsUnknownStaticFields = false
+    /// How long a line of an access log waits at most.
+    var logInterval: Duration = .seconds(10)
     var wantsHelp = false
     var wantsVersion = false
 
@@ -19,6 +21,7 @@ struct ProxyOptions: Sendable {
           --config-yaml YAML               laid over the file, or used alone
           --mode MODE                      serve, or validate: read the configuration and exit
           --concurrency N                  worker threads (default: one a core)
+          --file-flush-interval-msec MS    how long a line of a log waits at most (default 10000)
           --allow-unknown-static-fields    pass over fields of the bootstrap that are not known
           --version, --help
 
@@ -50,6 +53,10 @@ struct ProxyOptions: Sendable {
                     throw OptionError("--concurrency: \"\(text)\" is not a number of threads up to 256")
                 }
                 concurrency = number
+            case "--file-flush-interval-msec":
+                let text = try value()
+                guard let number = Int(text), number > 0 else { throw OptionError("\(name): \"\(text)\" is no time") }
+                logInterval = .milliseconds(number)
             case "--allow-unknown-static-fields": allowsUnknownStaticFields = true
             case "-h", "--help": wantsHelp = true
             case "--version": wantsVersion = true

@@ -1,8 +1,9 @@
 /// What those who build snapshots from configuration need to know besides the resource itself. On the main loop only.
 package final class BuildContext {
     private var managers: [String: Int] = [:]
+    let logs: LogFiles
 
-    package init() {}
+    package init(logs: LogFiles) { self.logs = logs }
 
     /// Where the counters of connection managers with this prefix stand in each worker: two managers of one prefix share
     /// them, as in Envoy.

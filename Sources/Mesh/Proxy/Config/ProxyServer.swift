@@ -8,12 +8,16 @@ import XDS
 /// An actor: configuration comes from several sources, and is applied one change after the other. Workers are reached by message.
 package actor ProxyServer {
     package nonisolated let workers: [ProxyWorker]
-    private let context = BuildContext()
+    private let context: BuildContext
+    package nonisolated let logs: LogFiles
     private var resources = ResourceSet()
     private var listeners: [String: [ProxyListenerReference]] = [:]
 
     /// One worker a loop of the group.
-    package init(_ group: EventLoopGroup) {
+    /// - Parameter logInterval: how long a line of a log waits at most.
+    package init(_ group: EventLoopGroup, logInterval: Duration = .seconds(10)) throws {
+        logs = try LogFiles(interval: logInterval)
+        context = BuildContext(logs: logs)
         workers = group.all.enumerated().map { ProxyWorker($0.element, index: $0.offset) }
     }
 
@@ -25,9 +29,9 @@ package actor ProxyServer {
     }
 
     /// What a bootstrap would be refused for. Changes nothing.
-    package static func validate(_ bootstrap: ConfigNode) throws(ConfigError) {
+    package static func validate(_ bootstrap: ConfigNode) throws {
         let found = try bootstrap.staticResources()
-        let context = BuildContext()
+        let context = BuildContext(logs: try LogFiles())
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
     }
@@ -100,6 +104,7 @@ package actor ProxyServer {
         }
         listeners = [:]
         for worker in workers { await worker.perform { $0.close() } }
+        await logs.close()
     }
 
     /// What a listener is bound to.

@@ -74,9 +74,10 @@ extension ConnectionManager {
             }
             filters.append(try HTTPFilter(config, name: name, context))
         }
+        let logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
         guard hasRouter else { throw node.error("http_filters", "the last filter must be the router") }
         self.init(
-            options, filters: filters, routes: routes, statsID: context.managerStatsID(options.statPrefix))
+            options, filters: filters, routes: routes, logs: logs, statsID: context.managerStatsID(options.statPrefix))
     }
 
     private enum Codec: String, ConfigEnum {

@@ -80,15 +80,17 @@ package final class ConnectionManager: Sendable {
     /// The chain without its router, in the order of configuration.
     package let filters: [HTTPFilter]
     package let routes: RouteSource
+    package let logs: [AccessLog]
     let http1Limits: HTTPLimits
     let http2Limits: HTTPLimits
     /// Where its counters stand in each worker.
     let statsID: Int
 
-    package init(_ options: Options, filters: [HTTPFilter], routes: RouteSource, statsID: Int) {
+    package init(_ options: Options, filters: [HTTPFilter], routes: RouteSource, logs: [AccessLog] = [], statsID: Int) {
         self.options = options
         self.filters = filters
         self.routes = routes
+        self.logs = logs
         self.statsID = statsID
         var limits = HTTPLimits()
         limits.headerBytes = options.maximumHeadKilobytes << 10

@@ -158,6 +158,30 @@ package final class HeaderBlock {
         return UnsafeRawBufferPointer(rebasing: path[..<end])
     }
 
+    /// The bytes that HTTP/1 would send for the fields and pseudo-fields, about.
+    var wireSize: Int {
+        var size = 0
+        for index in 0..<count { size &+= Int(fields[index].nameLength) &+ Int(fields[index].valueLength) }
+        return size
+    }
+
+    /// Shows the first value of a query parameter as it stands in the path; nil when there is none.
+    func withQueryParameter<R>(_ name: [UInt8], _ body: (UnsafeRawBufferPointer?) -> R) -> R {
+        let path = path
+        guard let mark = path.firstIndex(of: UInt8(ascii: "?")) else { return body(nil) }
+        var start = mark + 1
+        while start < path.count {
+            let end = path[start...].firstIndex { $0 == UInt8(ascii: "&") || $0 == UInt8(ascii: "#") } ?? path.count
+            let piece = UnsafeRawBufferPointer(rebasing: path[start..<end])
+            let middle = piece.firstIndex(of: UInt8(ascii: "=")) ?? piece.count
+            if piece[..<middle].elementsEqual(name) {
+                return body(UnsafeRawBufferPointer(rebasing: piece[min(middle + 1, piece.count)...]))
+            }
+            start = end + 1
+        }
+        return body(nil)
+    }
+
     /// The index of the first field under a known name.
     @inline(__always)
     package func find(_ name: HeaderName) -> Int? {

@@ -13,6 +13,8 @@ package struct HeaderKey: Hashable, Sendable, CustomStringConvertible {
         name = self.text.withUnsafeBytes { HeaderName($0) }
     }
 
+    static let envoyOriginalPath = HeaderKey("x-envoy-original-path")
+
     package var description: String { String(decoding: text, as: UTF8.self) }
     /// One of `:method`, `:path`, `:authority`, `:scheme`, `:status`.
     package var isPseudo: Bool { text.first == UInt8(ascii: ":") }

@@ -22,6 +22,8 @@ final class UpstreamAttempt {
     var isPaused = false
     /// Bytes of the response for which the upstream was not given window again.
     var unconsumed = 0
+    /// Why its connection failed, in words; "" when nobody said.
+    var failureText = ""
 
     init(_ stream: HTTPStream) { self.stream = stream }
 
@@ -34,6 +36,7 @@ final class UpstreamAttempt {
         answersHead = stream.request.method == .head
         isPaused = false
         unconsumed = 0
+        failureText = ""
     }
 
     /// Lets go of what it refers to, before it waits for the next stream.

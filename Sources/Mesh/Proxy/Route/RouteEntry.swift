@@ -1,4 +1,5 @@
 import HTTP
+import TLS
 
 /// One route: what it matches and what becomes of a request that it matches. Immutable.
 package final class RouteEntry: Sendable {
@@ -124,23 +125,34 @@ package struct HeaderMutation: Sendable {
 
     package var key: HeaderKey
     package var kind: Kind
-    package var value: [UInt8]
+    package var value: Template
 
-    package init(_ key: HeaderKey, _ kind: Kind, _ value: [UInt8] = []) {
+    package init(_ key: HeaderKey, _ kind: Kind, _ value: Template) {
         self.key = key
         self.kind = kind
         self.value = value
     }
 
     func apply(to block: HeaderBlock, _ stream: HTTPStream) {
-        value.withUnsafeBytes { value in
-            switch kind {
-            case .append: block.add(key, value)
-            case .addIfAbsent: if block.find(key) == nil { block.add(key, value) }
-            case .overwrite: block.set(key, value)
-            case .overwriteIfPresent: if block.find(key) != nil { block.set(key, value) }
-            case .remove: block.remove(key)
-            }
+        switch kind {
+        case .addIfAbsent: if block.find(key) != nil { return }
+        case .overwriteIfPresent: if block.find(key) == nil { return }
+        case .remove:
+            block.remove(key)
+            return
+        case .append, .overwrite: break
         }
+        if let literal = value.literal {
+            literal.withUnsafeBytes { set($0, in: block) }
+        } else {
+            var text = GrowingBytes()
+            value.render(stream, into: &text)
+            set(text.bytes, in: block)
+            text.deallocate()
+        }
+    }
+
+    private func set(_ value: UnsafeRawBufferPointer, in block: HeaderBlock) {
+        if kind == .append { block.add(key, value) } else { block.set(key, value) }
     }
 }

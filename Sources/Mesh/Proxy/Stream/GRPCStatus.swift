@@ -13,6 +13,16 @@ enum GRPCStatus {
         }
     }
 
+    /// By code, as Envoy's logs write them.
+    static let names: [(camel: StaticString, snake: StaticString)] = [
+        ("OK", "OK"), ("Canceled", "CANCELLED"), ("Unknown", "UNKNOWN"), ("InvalidArgument", "INVALID_ARGUMENT"),
+        ("DeadlineExceeded", "DEADLINE_EXCEEDED"), ("NotFound", "NOT_FOUND"), ("AlreadyExists", "ALREADY_EXISTS"),
+        ("PermissionDenied", "PERMISSION_DENIED"), ("ResourceExhausted", "RESOURCE_EXHAUSTED"),
+        ("FailedPrecondition", "FAILED_PRECONDITION"), ("Aborted", "ABORTED"), ("OutOfRange", "OUT_OF_RANGE"),
+        ("Unimplemented", "UNIMPLEMENTED"), ("Internal", "INTERNAL"), ("Unavailable", "UNAVAILABLE"),
+        ("DataLoss", "DATA_LOSS"), ("Unauthenticated", "UNAUTHENTICATED"),
+    ]
+
     /// A response that is complete with its head: status 200, the failure in `grpc-status` and `grpc-message`.
     static func reply(_ status: Int, _ message: UnsafeRawBufferPointer, on response: HeaderBlock) {
         response.status = 200

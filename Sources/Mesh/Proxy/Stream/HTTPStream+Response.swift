@@ -131,6 +131,7 @@ extension HTTPStream {
 
     private func responseIsWhole() {
         flags.insert(.responseEnded)
+        responseEndedAt = worker.now
         if let attempt, attempt.isDone || attempt.codec == nil { dropAttempt() }
         guard flags.contains(.requestEnded) || !flags.contains(.isTunnel) else { return }
         finish()

@@ -58,6 +58,7 @@ extension HTTPStream {
             arm()
         }
         let attempt = worker.takeAttempt(self)
+        upstream.remote = pool.address
         self.attempt = attempt
         cluster.stats.requests &+= 1
         cluster.stats.activeRequests &+= 1
@@ -67,6 +68,12 @@ extension HTTPStream {
     /// The attempt has a connection: the request goes out.
     func attemptIsReady(_ attempt: UpstreamAttempt) {
         guard let codec = attempt.codec else { return }
+        upstream.remote = codec.pool.address
+        upstream.local = codec.connection.origin.local
+        upstream.version = codec.version
+        upstream.connectionID = codec.connection.id
+        upstreamSendBeganAt = worker.now
+        if flags.contains(.requestEnded) { upstreamSendEndedAt = worker.now }
         let hasBody = !requestBody.isEmpty
         let isWhole = flags.contains(.requestEnded)
         codec.start(attempt, request, end: isWhole && !hasBody)
@@ -83,7 +90,10 @@ extension HTTPStream {
     }
 
     func sendUpstream(_ data: UnsafeRawBufferPointer, end: Bool) {
-        if end { startRouteClock() }
+        if end {
+            startRouteClock()
+            upstreamSendEndedAt = worker.now
+        }
         if flags.contains(.keepsBody), !data.isEmpty {
             if requestBody.count + data.count <= manager.options.bufferLimit {
                 requestBody.append(data)
@@ -139,6 +149,7 @@ extension HTTPStream {
         guard attempt === self.attempt else { return }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }
         let hadRequest = attempt.hasSentHead
+        upstream.failure = attempt.failureText
         dropAttempt()
         switch reason {
         case .overflow: responseFlags.insert(.upstreamOverflow)

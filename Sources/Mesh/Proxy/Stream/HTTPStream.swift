@@ -21,6 +21,7 @@ package final class HTTPStream {
 
     /// The connection manager's snapshot that this stream began with.
     private(set) var owner: ConnectionManager?
+    private(set) var codecVersion: HTTPVersion?
     package internal(set) var route: RouteEntry?
     /// By slot of the chain: what filters remember of this stream.
     package var filterState: [AnyObject?] = []
@@ -56,10 +57,18 @@ package final class HTTPStream {
     /// Response bytes that wait for a filter.
     var responseBody = GrowingBytes()
 
+    /// What is known of the present, or last, attempt's connection.
+    var upstream = UpstreamFacts()
+    /// The body of the proxy's own answer, for formats that repeat it.
+    var localReplyBody: [UInt8] = []
+
     // Time, in nanoseconds of the monotonic clock.
     package private(set) var began: UInt64 = 0
     var requestEndedAt: UInt64 = 0
     var responseBeganAt: UInt64 = 0
+    var responseEndedAt: UInt64 = 0
+    var upstreamSendEndedAt: UInt64 = 0
+    var upstreamSendBeganAt: UInt64 = 0
     private(set) var timer: LazyTimer?
     var routeDeadline = LazyTimer.never
     var tryDeadline = LazyTimer.never
@@ -110,6 +119,8 @@ package final class HTTPStream {
 
     package var manager: ConnectionManager { owner.unsafelyUnwrapped }
     package var connection: ProxyConnection? { codec?.connection }
+    /// The health-check filter has answered it.
+    package var isHealthCheck = false
     var isConnect: Bool { request.method == .connect }
     var hasSentHead: Bool { flags.contains(.headSent) }
     var isGRPC: Bool {
@@ -127,6 +138,7 @@ package final class HTTPStream {
     func begin(_ codec: DownstreamCodec) {
         self.codec = codec
         owner = codec.manager
+        codecVersion = codec.version
         began = worker.now
         id = worker.nextStreamID()
         idleTimeout = codec.manager.options.streamIdleTimeout
@@ -176,12 +188,18 @@ package final class HTTPStream {
         responseSlot = .max
         responseStep = 0
         cluster = nil
+        isHealthCheck = false
         attempts = 0
         retriesLeft = 0
         requestBody.deallocate()
         responseBody.deallocate()
         requestEndedAt = 0
         responseBeganAt = 0
+        responseEndedAt = 0
+        upstreamSendBeganAt = 0
+        upstreamSendEndedAt = 0
+        upstream = UpstreamFacts()
+        if !localReplyBody.isEmpty { localReplyBody = [] }
         routeDeadline = LazyTimer.never
         tryDeadline = LazyTimer.never
         idleDeadline = LazyTimer.never

@@ -5,4 +5,22 @@ import JSON
 package final class StreamMetadata {
     package var values: [String: JSONObject] = [:]
     package init() {}
+
+    /// A value; nil for what is not there.
+    func json(_ namespace: String, _ path: [String]) -> JSONValue? {
+        guard let object = values[namespace] else { return nil }
+        var value = JSONValue.object(object)
+        for step in path {
+            guard let next = value[step], next != .null else { return nil }
+            value = next
+        }
+        return value
+    }
+
+    /// A value as text: strings as they are, everything else as JSON; nil for what is not there.
+    func text(_ namespace: String, _ path: [String]) -> String? {
+        guard let value = json(namespace, path) else { return nil }
+        if case .string(let text) = value { return text }
+        return value.encodedString()
+    }
 }

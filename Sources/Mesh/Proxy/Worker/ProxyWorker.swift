@@ -30,6 +30,7 @@ package final class ProxyWorker: @unchecked Sendable {
     private var late: [ConnectionTerminal] = []
     private let turnEnd = TurnEnd()
     private var kept: [AnyObject] = []
+    private var logScratch = GrowingBytes()
     /// Scratch for a header block on its way to HPACK.
     var fields = HTTP2Fields()
 
@@ -58,6 +59,7 @@ package final class ProxyWorker: @unchecked Sendable {
         for stats in managerStats { stats.deallocate() }
         for index in buffers.indices { buffers[index].deallocate() }
         fields.deallocate()
+        logScratch.deallocate()
     }
 
     /// Nanoseconds of the monotonic clock when this turn of the loop began.
@@ -220,7 +222,9 @@ package final class ProxyWorker: @unchecked Sendable {
         return date.withBytes(body)
     }
 
-    func logAccess(_ stream: HTTPStream) {}
+    func logAccess(_ stream: HTTPStream) {
+        for log in stream.manager.logs { log.write(stream, &logScratch) }
+    }
 }
 
 /// Called by the loop at the end of a turn in which somebody asked for it.

@@ -42,6 +42,7 @@ open class Channel: StreamHandler, @unchecked Sendable {
 
     // MARK: For the subclass to call
 
+    public final var tlsSession: TLSSession? { tls }
     public final var isSecure: Bool { tls != nil }
     public final var negotiatedProtocol: String? { tls?.negotiatedProtocol }
     /// Read from OpenSSL once a connection, since every request carries it.

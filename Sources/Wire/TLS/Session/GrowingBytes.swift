@@ -74,6 +74,13 @@ package struct GrowingBytes {
         if count == 0 { deallocate() }
     }
 
+    /// Takes bytes from the end.
+    @inlinable
+    package mutating func removeLast(_ taken: Int) {
+        precondition(taken >= 0 && taken <= count, "more was taken than was there")
+        count &-= taken
+    }
+
     /// Forgets all bytes but keeps memory of an ordinary size for the next: for scratch that many connections share.
     @inlinable
     package mutating func clear() {

@@ -25,7 +25,7 @@ final class ProxyBench: Sendable {
             text = text.split(separator: "$\(index)", omittingEmptySubsequences: false).joined(
                 separator: "\(upstream.port)")
         }
-        let server = ProxyServer(group)
+        let server = try ProxyServer(group)
         let bench = ProxyBench(group, server, upstreams)
         do {
             try await server.load(try Bootstrap.read([ConfigText(name: "test.yaml", text: text)]))
