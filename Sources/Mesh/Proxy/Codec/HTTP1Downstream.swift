@@ -158,7 +158,8 @@ final class HTTP1Downstream: DownstreamCodec {
         let stream = worker.takeStream(self)
         self.stream = stream
         let hasBody = head.framing != .none
-        let isUpgrade = head.wantsUpgrade || head.method == .connect
+        let isUpgrade = head.wantsUpgrade && !offersHTTP2(head) || head.method == .connect
+        if head.method == .connect { keepsAlive = false }
         phase = hasBody ? .body : .answer
         decoder = BodyDecoder(head.framing)
         stream.request.load(head, length: length)
@@ -167,16 +168,30 @@ final class HTTP1Downstream: DownstreamCodec {
             queue { $0.append("HTTP/1.1 100 Continue\r\n\r\n") }
         }
         if isHTTP10, !manager.http1.acceptsHTTP10 {
-            keepsAlive = false
-            return stream.refuse(426, "http1.http10_not_allowed")
+            isHTTP10 = false
+            return refuse(426, "low_version")
         }
+        if head.method == .other, !KnownMethods.contains(head.methodText) { return refuse(400, "http1.codec_error") }
         stream.requestHead(end: !hasBody && !isUpgrade, isUpgrade: isUpgrade)
+    }
+
+    /// An offer to go on in HTTP/2 (RFC 7540 §3.2) is passed over, as RFC 9113 wants it.
+    private func offersHTTP2(_ head: MessageHead) -> Bool {
+        head.value(.upgrade).map { equalsIgnoringCase($0, "h2c") } ?? false
     }
 
     private func requestEnded() {
         guard phase == .body || phase == .trailers else { return }
         phase = .answer
         if stream == nil { answerEnded() }
+    }
+
+    /// Answers a message that cannot be taken as it is; nothing of it is looked at.
+    private func refuse(_ status: Int, _ details: StaticString) {
+        keepsAlive = false
+        phase = .answer
+        stream?.request.clear()
+        stream?.refuse(status, details, flag: .downstreamProtocolError)
     }
 
     /// Answers a broken message and says no more.

@@ -71,7 +71,10 @@ package final class HeaderBlock {
         count = head.fieldCount
         method = head.method
         methodRange = TextRange(head.methodSlice.offset, head.methodSlice.count)
-        pathRange = TextRange(head.targetSlice.offset, head.targetSlice.count)
+        // What CONNECT names is an authority.
+        if head.method != .connect || head.version == .http2 {
+            pathRange = TextRange(head.targetSlice.offset, head.targetSlice.count)
+        }
         authorityRange = TextRange(head.authoritySlice.offset, head.authoritySlice.count)
         status = head.status
         for index in 0..<count {

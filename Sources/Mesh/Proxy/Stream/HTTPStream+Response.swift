@@ -185,7 +185,7 @@ extension HTTPStream {
         worker.stats(manager).pointee.protocolErrors &+= 1
         responseFlags.insert(.downstreamProtocolError)
         guard !hasSentHead else { return cut(.protocolError) }
-        detailText = violation.description
-        refuse(violation.status, "http1.codec_error", flag: .downstreamProtocolError)
+        let answer = ProtocolErrorAnswer(violation)
+        refuse(answer.status, answer.details, flag: .downstreamProtocolError)
     }
 }

@@ -128,6 +128,7 @@ extension HTTPStream {
     func attemptHead(_ attempt: UpstreamAttempt, end: Bool) {
         guard attempt === self.attempt else { return }
         attempt.hasHead = true
+        details = "via_upstream"
         tryDeadline = LazyTimer.never
         cluster?.stats.count(status: response.status)
         if shouldRetry(status: response.status), retry() { return }

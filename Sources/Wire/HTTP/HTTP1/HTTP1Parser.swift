@@ -1,11 +1,19 @@
 /// What was wrong with a message on the wire, and how a server answers it.
 public struct HTTP1Violation: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What kind of violation it is, for those who count or log kinds.
+    public enum Kind: UInt8, Hashable, Sendable {
+        case malformed, control, tooLong, tooManyFields, version, authority, scheme, transferCoding, lengthAndCoding
+        case noHost, expectation
+    }
+
+    public var kind: Kind
     /// The status a server answers before it closes.
     public var status: Int
     /// What the peer did, e.g. "header line without a colon".
     public var description: String
 
-    init(_ description: String, status: Int = 400) {
+    init(_ description: String, status: Int = 400, _ kind: Kind = .malformed) {
+        self.kind = kind
         self.status = status
         self.description = description
     }
@@ -70,7 +78,7 @@ public struct HTTP1Parser: Sendable {
     }
 
     private static func tooLong(_ limit: Int) -> HTTP1Violation {
-        HTTP1Violation("header block longer than \(limit) bytes", status: 431)
+        HTTP1Violation("header block longer than \(limit) bytes", status: 431, .tooLong)
     }
 
     /// Reads the field lines that follow a chunked body, up to and with the empty line. Framing fields are refused there.
@@ -150,7 +158,9 @@ private struct HeadLines {
         let target = at
         at = skip(CharacterClasses.target, from: at)
         guard at < count else { return false }
-        guard at > target, base[at] == 0x20 else { throw HTTP1Violation("malformed target in the request line") }
+        guard at > target, base[at] == 0x20 else {
+            throw HTTP1Violation("malformed target in the request line", base[at] == 0 ? .control : .malformed)
+        }
         head.targetSlice = MessageHead.Slice(offset: target, count: at &- target)
         at &+= 1
         guard let version = try version() else { return false }
@@ -182,7 +192,9 @@ private struct HeadLines {
         let available = min(count &- at, 7)
         for index in 0..<available where base[at &+ index] != expected.utf8Start[index] {
             // The right name with another major version deserves its own status.
-            if index == 5, base[at &+ 5] &- 48 < 10 { throw HTTP1Violation("HTTP version not supported", status: 505) }
+            if index == 5, base[at &+ 5] &- 48 < 10 {
+                throw HTTP1Violation("HTTP version not supported", status: 505, .version)
+            }
             throw HTTP1Violation("no HTTP version where one belongs")
         }
         guard at &+ 7 < count else { return nil }
@@ -191,7 +203,7 @@ private struct HeadLines {
         switch minor {
         case UInt8(ascii: "1"): return .http11
         case UInt8(ascii: "0"): return .http10
-        default: throw HTTP1Violation("HTTP version not supported", status: 505)
+        default: throw HTTP1Violation("HTTP version not supported", status: 505, .version)
         }
     }
 
@@ -210,12 +222,13 @@ private struct HeadLines {
         let nameEnd = skip(CharacterClasses.token, from: at)
         guard nameEnd < count else { return nil }
         guard base[nameEnd] == UInt8(ascii: ":") else {
-            throw HTTP1Violation(
-                base[nameEnd] == 10 || base[nameEnd] == 13
-                    ? "header line without a colon" : "invalid character in a header name")
+            if base[nameEnd] == 10 || base[nameEnd] == 13 { throw HTTP1Violation("header line without a colon") }
+            throw HTTP1Violation("invalid character in a header name", base[nameEnd] == 0 ? .control : .malformed)
         }
         guard nameEnd > name else { throw HTTP1Violation("empty header name") }
-        guard nameEnd &- name <= Int(UInt16.max) else { throw HTTP1Violation("header name too long", status: 431) }
+        guard nameEnd &- name <= Int(UInt16.max) else {
+            throw HTTP1Violation("header name too long", status: 431, .tooLong)
+        }
         var value = nameEnd &+ 1
         while value < count, base[value] == 0x20 || base[value] == 9 { value &+= 1 }
         at = indexOfControl(base, from: value, count: count)
@@ -226,7 +239,7 @@ private struct HeadLines {
         }
         while valueEnd > value, base[valueEnd &- 1] == 0x20 || base[valueEnd &- 1] == 9 { valueEnd &-= 1 }
         guard head.fieldCount < head.capacity else {
-            throw HTTP1Violation("more than \(head.capacity) header fields", status: 431)
+            throw HTTP1Violation("more than \(head.capacity) header fields", status: 431, .tooManyFields)
         }
         head.storage[head.fieldCount] = HeaderField(
             name: names.find(UnsafeRawBufferPointer(start: base + name, count: nameEnd &- name)),
@@ -242,7 +255,8 @@ private struct HeadLines {
     private mutating func endOfLine() throws(HTTP1Violation) -> Bool {
         guard at < count else { return false }
         guard base[at] == 13 else {
-            throw HTTP1Violation(base[at] == 10 ? "line ends in a bare LF" : "control character in the header")
+            throw base[at] == 10
+                ? HTTP1Violation("line ends in a bare LF") : HTTP1Violation("control character in the header", .control)
         }
         guard at &+ 1 < count else { return false }
         guard base[at &+ 1] == 10 else { throw HTTP1Violation("bare CR") }

@@ -5,14 +5,14 @@ package enum RequestRules {
         head.keepsAlive = facts.keepsAlive(head.version)
         head.wantsUpgrade = facts.upgrade && facts.connectionUpgrade && head.version == .http11
         if facts.isChunked {
-            guard head.version == .http11 else { throw HTTP1Violation("Transfer-Encoding in HTTP/1.0") }
+            guard head.version == .http11 else { throw HTTP1Violation("Transfer-Encoding in HTTP/1.0", .version) }
             head.framing = .chunked
         } else if let length = facts.length {
             head.framing = length == 0 ? .none : .length(length)
         }
         if let expectation = facts.expectation, head.version == .http11 {
             guard equalsIgnoringCase(expectation, "100-continue") else {
-                throw HTTP1Violation("unknown expectation", status: 417)
+                throw HTTP1Violation("unknown expectation", status: 417, .expectation)
             }
             head.expectsContinue = head.framing != .none
         }
@@ -22,10 +22,10 @@ package enum RequestRules {
     /// RFC 9112 §3.2: origin-form, absolute-form, authority-form (CONNECT) or `*` (OPTIONS).
     private static func resolveTarget(_ head: MessageHead, host: MessageHead.Slice?) throws(HTTP1Violation) {
         if let host {
-            guard isHost(head.bytes(host)) else { throw HTTP1Violation("malformed Host") }
+            guard isHost(head.bytes(host)) else { throw HTTP1Violation("malformed Host", .authority) }
             head.authoritySlice = host
         } else if head.version == .http11 {
-            throw HTTP1Violation("no Host")
+            throw HTTP1Violation("no Host", .noHost)
         }
         let target = head.target
         if head.method == .connect {
@@ -40,12 +40,16 @@ package enum RequestRules {
         if target.count == 1, target[0] == UInt8(ascii: "*"), head.method == .options { return }
 
         let scheme = absoluteSchemeLength(target)
-        guard scheme > 0 else { throw HTTP1Violation("target is neither a path nor a URL") }
+        guard scheme > 0 else {
+            // `ftp://host/` is a URL all the same, only not one of ours.
+            let isURL = target.contains(UInt8(ascii: ":")) && !target.starts(with: ":".utf8)
+            throw HTTP1Violation("target is neither a path nor a URL", isURL ? .scheme : .malformed)
+        }
         var end = scheme
         while end < target.count, target[end] != UInt8(ascii: "/"), target[end] != UInt8(ascii: "?") { end &+= 1 }
         let authority = MessageHead.Slice(offset: head.targetSlice.offset &+ scheme, count: end &- scheme)
         guard authority.count > 0, isHost(head.bytes(authority)) else {
-            throw HTTP1Violation("malformed host in the target")
+            throw HTTP1Violation("malformed host in the target", .authority)
         }
         // RFC 9112 §3.2.2: the target's authority wins over Host.
         head.authoritySlice = authority
@@ -116,9 +120,11 @@ private struct FramingFacts {
                 guard let value = decimal(head.value(field)) else { throw HTTP1Violation("malformed Content-Length") }
                 length = value
             case .transferEncoding:
-                guard !isChunked else { throw HTTP1Violation("more than one Transfer-Encoding") }
+                guard !isChunked else {
+                    throw HTTP1Violation("more than one Transfer-Encoding", status: 501, .transferCoding)
+                }
                 guard equalsIgnoringCase(head.value(field), "chunked") else {
-                    throw HTTP1Violation("a transfer coding other than chunked", status: 501)
+                    throw HTTP1Violation("a transfer coding other than chunked", status: 501, .transferCoding)
                 }
                 isChunked = true
             case .connection:
@@ -139,7 +145,7 @@ private struct FramingFacts {
             }
         }
         guard !isChunked || length == nil else {
-            throw HTTP1Violation("both Content-Length and Transfer-Encoding")
+            throw HTTP1Violation("both Content-Length and Transfer-Encoding", .lengthAndCoding)
         }
     }
 
