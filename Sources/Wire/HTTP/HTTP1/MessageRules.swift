@@ -121,7 +121,7 @@ private struct FramingFacts {
                 length = value
             case .transferEncoding:
                 guard !isChunked else {
-                    throw HTTP1Violation("more than one Transfer-Encoding", status: 501, .transferCoding)
+                    throw HTTP1Violation("more than one Transfer-Encoding", .transferCoding)
                 }
                 guard equalsIgnoringCase(head.value(field), "chunked") else {
                     throw HTTP1Violation("a transfer coding other than chunked", status: 501, .transferCoding)
