@@ -1,6 +1,5 @@
 import Bytes
 import ClusterAPI
-import Foundation
 import Glibc
 import Netlink
 import Testing
@@ -43,19 +42,11 @@ final class ProxyBench {
 
     @discardableResult
     static func run(_ command: String, input: String = "", in namespace: NamespaceHandle) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/nsenter")
-        process.arguments = ["--net=/proc/\(getpid())/fd/\(namespace.descriptor)", "sh", "-c", command]
-        let (stdin, stdout) = (Pipe(), Pipe())
-        process.standardInput = stdin
-        process.standardOutput = stdout
-        process.standardError = stdout
-        try process.run()
-        stdin.fileHandleForWriting.write(Data(input.utf8))
-        try stdin.fileHandleForWriting.close()
-        let output = String(decoding: stdout.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw Failure(description: "\(command): \(output)") }
+        let child = try ChildCommand([
+            "nsenter", "--net=/proc/\(getpid())/fd/\(namespace.descriptor)", "sh", "-c", command,
+        ])
+        let (output, status) = child.finish(input)
+        guard status == 0 else { throw Failure(description: "\(command): \(output)") }
         return output
     }
 
