@@ -122,7 +122,9 @@ private struct Objects: Sendable {
         let cluster = TraceCluster(
             services: try await client.list(.services).items,
             endpointSlices: try await client.list(.endpointSlices).items,
-            nodes: try await client.list(.nodes).items, pods: try await client.list(.pods).items)
+            nodes: try await client.list(.nodes).items, pods: try await client.list(.pods).items,
+            // Servers before 1.33 have none, and proxies then drop nothing for them.
+            serviceCIDRs: (try? await client.list(.serviceCIDRs).items) ?? [])
         let key = ObjectKey(namespace: "kube-system", name: "kube-proxy")
         // Who may not read it asks for the defaults.
         let map = try? await client.find(.configMaps, key)

@@ -39,7 +39,7 @@ public struct ServiceTrace: Sendable {
         var found: [String] = []
         if let fault = table.fault {
             found.append("the rules cannot be followed: \(fault)")
-        } else if let fate = table.fate, !fate.agrees(with: decision.fate) {
+        } else if let fate = table.fate, !decision.isKept(by: fate) {
             found.append("the rules that the proxy writes do something else: \(fate)")
         }
         switch kernel {
@@ -48,7 +48,7 @@ public struct ServiceTrace: Sendable {
         case .walked(let walk):
             if let fault = walk.fault {
                 found.append("the kernel's rules cannot be followed: \(fault)")
-            } else if let fate = walk.fate, !fate.agrees(with: decision.fate) {
+            } else if let fate = walk.fate, !decision.isKept(by: fate) {
                 found.append("the kernel does something else: \(fate)")
             }
         }
@@ -72,7 +72,7 @@ extension ServiceTrace {
         lines += Self.lines(table)
         if kernel != nil, isConsistent { lines.append("the kernel's table does the same") }
         lines += disagreements.map { "WRONG: \($0)" }
-        if case .walked(let walk) = kernel, let fate = walk.fate, !fate.agrees(with: decision.fate) {
+        if case .walked(let walk) = kernel, let fate = walk.fate, !decision.isKept(by: fate) {
             lines.append("how, in the kernel:")
             lines += Self.lines(walk)
         }
@@ -120,6 +120,7 @@ extension ServiceTrace {
         if let service = decision.service {
             object["service"] = ["namespace": .string(service.namespace), "name": .string(service.name)]
         }
+        if let affinity = decision.affinity { object["affinitySeconds"] = .int(Int64(affinity.timeout)) }
         switch kernel {
         case nil: break
         case .noTable: object["kernel"] = ["table": false]

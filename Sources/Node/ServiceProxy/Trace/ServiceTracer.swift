@@ -10,19 +10,22 @@ public struct ServiceTracer: Sendable {
     private let node: TracedNode
     private let services: [ServiceSpec]
     private let slices: [ObjectKey: [EndpointSliceSpec]]
+    private let serviceCIDRs: [CIDR]
 
     /// - Parameters:
     ///   - addresses: the node's own; loopback needs no mention.
     ///   - services: in the order in which they claim what two of them want.
     ///   - slices: as that node sees them.
+    ///   - serviceCIDRs: where Services get their addresses; without, packets to addresses of no Service are left alone.
     public init(
         _ configuration: ServiceProxyConfiguration, addresses: Set<IPAddress>, services: [ServiceSpec],
-        slices: [EndpointSliceSpec]
+        slices: [EndpointSliceSpec], serviceCIDRs: [CIDR] = []
     ) {
         self.configuration = configuration
         node = TracedNode(addresses: addresses)
         self.services = services
         self.slices = Dictionary(grouping: slices, by: \.service)
+        self.serviceCIDRs = serviceCIDRs
     }
 
     public func trace(_ packet: TracedPacket) -> ServiceTrace {
@@ -52,13 +55,17 @@ public struct ServiceTracer: Sendable {
     }
 
     func policy(_ family: IPAddress.Family) -> TrafficPolicy {
-        TrafficPolicy(family, configuration, node, services: services, slices: slices)
+        TrafficPolicy(
+            family, configuration, node, services: services, slices: slices,
+            serviceCIDRs: serviceCIDRs.filter { $0.address.family == family })
     }
 
     /// What the proxy would write into an empty kernel.
     func plannedTable(_ family: IPAddress.Family) -> TableSnapshot {
-        let planner = ServicePlanner(family, configuration)
+        var planner = ServicePlanner(family, configuration)
+        planner.nodeIPs = node.addresses.filter { $0.family == family }
         var desired = DesiredServices()
+        desired.setServiceRanges(serviceCIDRs.filter { $0.address.family == family }.map { AddressRange($0) })
         for service in services {
             _ = desired.apply(planner.plan(service, slices[service.key] ?? []), for: service.key)
         }

@@ -13,6 +13,8 @@ struct TrafficPolicy: Sendable {
     /// In the order in which they claim what two of them want.
     let services: [ServiceSpec]
     let slices: [ObjectKey: [EndpointSliceSpec]]
+    /// Where the cluster's Services get their addresses.
+    let serviceCIDRs: [CIDR]
     private let detector: ServiceTable.PodDetector
 
     struct Decision: Sendable {
@@ -21,29 +23,46 @@ struct TrafficPolicy: Sendable {
         var reasons: [String]
         /// The Service that the packet meets.
         var service: ObjectKey?
+        /// For how long the client keeps the endpoint that chance gave it.
+        var affinity: SessionAffinity?
+        /// Hashed clients fall to endpoints in nearly these shares, not exactly.
+        var isHashed = false
+
+        /// Whether a table keeps the promise.
+        func isKept(by other: PacketFate) -> Bool {
+            isHashed ? Set(other.outcomes.keys) == Set(fate.outcomes.keys) : other.agrees(with: fate)
+        }
     }
 
     init(
         _ family: IPAddress.Family, _ configuration: ServiceProxyConfiguration, _ node: TracedNode,
-        services: [ServiceSpec], slices: [ObjectKey: [EndpointSliceSpec]]
+        services: [ServiceSpec], slices: [ObjectKey: [EndpointSliceSpec]], serviceCIDRs: [CIDR] = []
     ) {
         self.family = family
         self.configuration = configuration
         self.node = node
         self.services = services
         self.slices = slices
+        self.serviceCIDRs = serviceCIDRs
         detector = configuration.detector(family)
     }
 
     func decide(_ packet: TracedPacket) -> Decision {
         guard let meeting = meeting(packet) else { return decideWithoutPort(packet) }
+        if let reason = refusal(of: packet, meeting) {
+            return Decision(
+                fate: PacketFate(.dropped), reasons: [meeting.description, reason], service: meeting.service.key)
+        }
         let (origin, why) = origin(of: packet)
         var reasons = [meeting.description, why]
-        let endpoints = Endpoints(candidates(meeting))
+        let candidates = candidates(meeting)
+        let endpoints = Endpoints(candidates.mapValues(\.flags))
         let row = row(meeting, origin)
         reasons.append(row.why)
         func decision(_ fate: PacketFate) -> Decision {
-            Decision(fate: fate, reasons: reasons, service: meeting.service.key)
+            Decision(
+                fate: fate, reasons: reasons, service: meeting.service.key,
+                affinity: fate.arrives ? meeting.service.affinity : nil)
         }
         guard endpoints.any else {
             reasons.append("none of its endpoints is ready or still serves: refused with port unreachable")
@@ -59,15 +78,45 @@ struct TrafficPolicy: Sendable {
         if row.masquerades, !chosen.contains(where: { node.passesPostrouting(packet.entry, to: $0.address) }) {
             reasons[reasons.count - 1] = "the endpoint is on the node itself, so that answers pass it anyway"
         }
-        let parts = chosen.map { endpoint in
+        let weights = Self.weights(chosen.map { Int(candidates[$0]?.weight ?? 1) })
+        if Set(weights).count > 1 { reasons.append("their weights are not equal") }
+        if let affinity = meeting.service.affinity {
+            reasons.append("a client keeps its endpoint until it made no connection for \(affinity.timeout) s")
+        }
+        let isHashed = meeting.service.affinity == nil && meeting.service.balancing != .random
+        if isHashed {
+            reasons.append("which one is decided by a hash of the client, the same on all nodes")
+        }
+        let total = weights.reduce(0, +)
+        let parts = zip(chosen, weights).filter { $0.1 > 0 }.map { endpoint, weight in
             let isHairpin = endpoint.address == packet.source && localEndpoints.contains(endpoint.address)
             if isHairpin { reasons.append("\(endpoint.address) reaches itself and needs another source") }
             let masquerades =
                 (row.masquerades || isHairpin) && node.passesPostrouting(packet.entry, to: endpoint.address)
-            return (PacketFate.Outcome.endpoint(endpoint, masqueraded: masquerades), Share(1, of: chosen.count))
+            return (PacketFate.Outcome.endpoint(endpoint, masqueraded: masquerades), Share(weight, of: total))
         }
         reasons.removeAll(where: \.isEmpty)
-        return decision(PacketFate(parts))
+        var made = decision(PacketFate(parts))
+        made.isHashed = isHashed
+        return made
+    }
+
+    /// Where all have weight 0, none is set back.
+    private static func weights(_ given: [Int]) -> [Int] { given.contains { $0 > 0 } ? given : given.map { _ in 1 } }
+
+    // MARK: Who may come in
+
+    /// Why a load balancer's address does not admit the source; nil when it does. Node ports admit everybody.
+    private func refusal(of packet: TracedPacket, _ meeting: Meeting) -> String? {
+        guard meeting.service.ingressIPs.contains(packet.destination) else { return nil }
+        let ranges = meeting.service.sourceRanges.filter { $0.address.family == family }
+        guard !ranges.isEmpty, !ranges.contains(where: { $0.prefixLength == 0 || $0.contains(packet.source) }) else {
+            return nil
+        }
+        // What the node sends to an address that is its own has that address for its source.
+        let admitsNode = node.addresses.contains { address in ranges.contains { $0.contains(address) } }
+        if admitsNode, meeting.service.ingressIPs.contains(packet.source) { return nil }
+        return "\(packet.source) is in none of loadBalancerSourceRanges: dropped"
     }
 
     // MARK: What the packet meets
@@ -124,6 +173,10 @@ struct TrafficPolicy: Sendable {
                 "\(packet.destination) is a cluster IP of \(service.key), which has no port "
                 + "\(packet.port)/\(packet.transport): refused with port unreachable"
             return Decision(fate: PacketFate(.rejected), reasons: [reason], service: service.key)
+        }
+        if let range = serviceCIDRs.first(where: { $0.contains(packet.destination) }) {
+            let reason = "no Service has this address of the Services' own range \(range): dropped"
+            return Decision(fate: PacketFate(.dropped), reasons: [reason])
         }
         return Decision(
             fate: PacketFate(.untouched), reasons: ["no Service has this address and port: the packet goes on as it is"]
@@ -198,8 +251,13 @@ struct TrafficPolicy: Sendable {
 
     // MARK: The endpoints
 
-    private func candidates(_ meeting: Meeting) -> [Endpoint: EndpointSliceSpec.Flags] {
-        var found: [Endpoint: EndpointSliceSpec.Flags] = [:]
+    private struct Candidate {
+        var flags: EndpointSliceSpec.Flags
+        var weight: UInt8
+    }
+
+    private func candidates(_ meeting: Meeting) -> [Endpoint: Candidate] {
+        var found: [Endpoint: Candidate] = [:]
         /// Of two that claim one address and port, the one that stays, then the abler, then the one that tells more.
         func order(_ flags: EndpointSliceSpec.Flags) -> [Int] {
             [
@@ -212,8 +270,17 @@ struct TrafficPolicy: Sendable {
             where port.name == meeting.port.name && port.transport == meeting.port.transport {
                 for candidate in slice.endpoints {
                     let endpoint = Endpoint(address: candidate.address, port: port.port)
-                    let isBetter = found[endpoint].map { order($0).lexicographicallyPrecedes(order(candidate.flags)) }
-                    if isBetter ?? true { found[endpoint] = candidate.flags }
+                    guard var other = found[endpoint] else {
+                        found[endpoint] = Candidate(flags: candidate.flags, weight: candidate.weight)
+                        continue
+                    }
+                    if order(other.flags).lexicographicallyPrecedes(order(candidate.flags)) {
+                        other.flags = candidate.flags
+                    }
+                    // A weight that is said counts more than one that is not, and the larger of two.
+                    let said = [other.weight, candidate.weight].filter { $0 != 1 }
+                    other.weight = said.max() ?? 1
+                    found[endpoint] = other
                 }
             }
         }

@@ -10,6 +10,7 @@ struct RandomWorld {
     let addresses: Set<IPAddress>
     let services: [ServiceSpec]
     let slices: [EndpointSliceSpec]
+    let serviceCIDRs: [CIDR]
 
     private static let nodeAddresses = ["192.0.2.1", "203.0.113.1", "10.244.1.1", "fd00:8::1", "fd00:1::1"].map(address)
 
@@ -23,6 +24,11 @@ struct RandomWorld {
                 services[index].ingressIPs = [
                     IPAddress(v4: 198, 51, 100, UInt8(index + 1)), IPAddress(v6: 0xFD00_00FF_0000_0000, UInt64(index)),
                 ]
+                services[index].sourceRanges = Self.sourceRanges.randomElement(using: &random) ?? []
+            }
+            if Int.random(in: 0..<6, using: &random) == 0 { services[index].balancing = .maglev }
+            if Int.random(in: 0..<4, using: &random) == 0 {
+                services[index].affinity = SessionAffinity(timeout: [1, 60, 10_800].randomElement(using: &random) ?? 1)
             }
             if Int.random(in: 0..<5, using: &random) == 0 {
                 services[index].externalIPs.append(Self.nodeAddresses[index % Self.nodeAddresses.count])
@@ -41,16 +47,24 @@ struct RandomWorld {
             }
         }
         self.services = services
+        serviceCIDRs = Bool.random(using: &random) ? [prefix("10.96.0.0/16"), prefix("fd00::/64")] : []
         slices = cluster.slices.values.sorted { $0.key < $1.key }.map { slice in
             var slice = slice
             let hints = Int.random(in: 0..<4, using: &random)
+            let isWeighted = Int.random(in: 0..<5, using: &random) == 0
             for index in slice.endpoints.indices {
                 if hints > 1 { slice.endpoints[index].flags.formUnion(Self.hints(hints == 2, &random)) }
+                if isWeighted { slice.endpoints[index].weight = [0, 1, 1, 5, 20].randomElement(using: &random) ?? 1 }
                 if Int.random(in: 0..<9, using: &random) == 0 { slice.endpoints[index].flags.insert(.terminating) }
             }
             return slice
         }
     }
+
+    private static let sourceRanges: [[CIDR]] = [
+        [], [prefix("192.0.2.0/24")], [prefix("10.244.0.0/16"), prefix("fd00:1::/64")],
+        [prefix("198.51.100.0/24"), prefix("0.0.0.0/0")], [prefix("fd00:8::/64"), prefix("203.0.113.1/32")],
+    ]
 
     private static func hints(_ zone: Bool, _ random: inout SplitMix64) -> EndpointSliceSpec.Flags {
         var flags: EndpointSliceSpec.Flags = []
@@ -76,7 +90,9 @@ struct RandomWorld {
     }
 
     var tracer: ServiceTracer {
-        ServiceTracer(configuration, addresses: addresses, services: services, slices: slices)
+        ServiceTracer(
+            configuration, addresses: addresses, services: services, slices: slices,
+            serviceCIDRs: serviceCIDRs)
     }
 
     /// One that is likely to meet a Service, and sometimes just not.

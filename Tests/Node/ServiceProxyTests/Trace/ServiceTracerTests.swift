@@ -25,7 +25,7 @@ struct ServiceTracerTests {
                 let promised = tracer.policy(packet.destination.family).decide(packet)
                 let fate = try RuleInterpreter(table: table, node: TracedNode(addresses: world.addresses)).fate(
                     of: packet)
-                let agrees = fate.agrees(with: promised.fate)
+                let agrees = promised.isKept(by: fate)
                 #expect(
                     agrees,
                     """
@@ -37,7 +37,7 @@ struct ServiceTracerTests {
             }
         }
         // A property of packets that meet nothing proves nothing.
-        for kind in ["endpoint", "masqueraded", "rejected", "untouched"] {
+        for kind in ["endpoint", "masqueraded", "rejected", "dropped"] {
             #expect(met[kind, default: 0] > 0, "\(kind): \(met)")
         }
     }

@@ -8,10 +8,12 @@ public struct TraceCluster: Sendable {
     let endpointSlices: [KubeObject]
     let nodes: [KubeObject]
     let pods: [KubeObject]
+    private let serviceCIDRs: [CIDR]
     private let podByAddress: [IPAddress: Int]
 
     public init(
-        services: [KubeObject], endpointSlices: [KubeObject], nodes: [KubeObject], pods: [KubeObject]
+        services: [KubeObject], endpointSlices: [KubeObject], nodes: [KubeObject], pods: [KubeObject],
+        serviceCIDRs: [KubeObject] = []
     ) {
         self.services = services.sorted {
             ($0.creationTimestamp ?? "", $0.key) < ($1.creationTimestamp ?? "", $1.key)
@@ -19,6 +21,8 @@ public struct TraceCluster: Sendable {
         self.endpointSlices = endpointSlices
         self.nodes = nodes
         self.pods = pods
+        self.serviceCIDRs = serviceCIDRs.filter { !$0.isTerminating }
+            .flatMap { $0.spec["cidrs"]?.array ?? [] }.compactMap { $0.string.flatMap { CIDR($0) } }
         var byAddress: [IPAddress: Int] = [:]
         for (index, pod) in pods.enumerated() where !pod.isFinished && !pod.isOnHostNetwork {
             for address in pod.podAddresses { byAddress[address] = index }
@@ -51,7 +55,8 @@ public struct TraceCluster: Sendable {
     ) -> ServiceTracer {
         ServiceTracer(
             configuration, addresses: addresses, services: services.compactMap { ServiceSpec($0) },
-            slices: endpointSlices.compactMap { EndpointSliceSpec($0, on: configuration.node) })
+            slices: endpointSlices.compactMap { EndpointSliceSpec($0, on: configuration.node) },
+            serviceCIDRs: serviceCIDRs)
     }
 
     /// Who the node is to the proxy; nil for a name that no Node has.
