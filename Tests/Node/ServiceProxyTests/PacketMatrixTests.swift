@@ -3,7 +3,7 @@ import Testing
 
 @testable import ServiceProxy
 
-@Suite("Real packets do what Kubernetes promises", .serialized)
+@Suite("Real packets do what Kubernetes promises", .serialized, .ownThreads)
 struct PacketMatrixTests {
     struct Node: Sendable, CustomTestStringConvertible {
         var testDescription: String
@@ -33,8 +33,8 @@ struct PacketMatrixTests {
     func matrix(node: Node) async throws {
         var configuration = ServiceProxyConfiguration.testing
         node.change(&configuration)
-        let (settled, wiring) = (configuration, node.wiring)
-        let lab = try await offPool { try PacketLab(settled, wiring) }
+        let wiring = node.wiring
+        let lab = try PacketLab(configuration, wiring)
         let matrix = PacketMatrix(configuration)
         matrix.feed(lab.bench.proxy)
         try lab.bench.proxy.sync()

@@ -143,8 +143,8 @@ extension PacketLab {
     }
 }
 
-/// Runs what blocks on a thread of its own, so that it takes none of the few that all tests share.
-func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+/// Runs what blocks on a thread of its own: more of it at the same time than `OwnThreads` has threads.
+private func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
     }

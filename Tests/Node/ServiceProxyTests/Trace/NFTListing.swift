@@ -13,13 +13,14 @@ struct NFTListing {
     struct Unknown: Error, CustomStringConvertible { var description: String }
 
     init(_ text: String) throws {
-        for object in try JSONValue.parse(text)["nftables"]?.array ?? [] {
+        guard let json = try? JSONValue.parse(text) else { throw Unknown(description: "no JSON: \(text.prefix(400))") }
+        for object in json["nftables"]?.array ?? [] {
             guard let set = object["set"] ?? object["map"], let name = set["name"]?.string else { continue }
             let key = try Self.types(set["type"])
             let value = set["map"]?.string == "verdict" ? nil : try set["map"].map(Self.types)
             elements[name] = Set(
                 try (set["elem"]?.array ?? []).map { element in
-                    guard set["map"] != nil else { return NFElement(key: try Self.bytes(element, key)) }
+                    guard set["map"] != nil else { return try Self.key(element, key) }
                     let (left, right) = (element[0] ?? .null, element[1] ?? .null)
                     let data: NFElementData =
                         if let value { .value(try Self.bytes(right, value)) } else { .verdict(try Self.verdict(right)) }
@@ -35,18 +36,43 @@ struct NFTListing {
         return text.split(separator: " ").filter { $0 != "." }.map(String.init)
     }
 
-    private static func bytes(_ json: JSONValue, _ types: [String]) throws -> [UInt8] {
+    /// The first and, where it is another, the last key of an element.
+    private static func key(_ json: JSONValue, _ types: [String]) throws -> NFElement {
+        let (first, last) = try span(json, types)
+        return NFElement(key: first, keyEnd: first == last ? nil : last)
+    }
+
+    private static func span(_ json: JSONValue, _ types: [String]) throws -> (first: [UInt8], last: [UInt8]) {
         // An element with a timeout or a comment is wrapped.
-        if let inner = json["elem"]?["val"] { return try bytes(inner, types) }
-        guard types.count > 1 else { return try field(json, types.first ?? "") }
+        if let inner = json["elem"]?["val"] { return try span(inner, types) }
+        guard types.count > 1 else { return try fieldSpan(json, types.first ?? "") }
         guard let parts = json["concat"]?.array, parts.count == types.count else {
             throw Unknown(description: "\(json) is not \(types)")
         }
-        return try zip(parts, types).flatMap { part, type in
-            let bytes = try field(part, type)
-            return bytes + [UInt8](repeating: 0, count: (4 - bytes.count % 4) % 4)
+        var (first, last): ([UInt8], [UInt8]) = ([], [])
+        for (part, type) in zip(parts, types) {
+            let field = try fieldSpan(part, type)
+            let padding = [UInt8](repeating: 0, count: (4 - field.first.count % 4) % 4)
+            first += field.first + padding
+            last += field.last + padding
         }
+        return (first, last)
     }
+
+    private static func fieldSpan(_ json: JSONValue, _ type: String) throws -> (first: [UInt8], last: [UInt8]) {
+        if let range = json["range"]?.array, range.count == 2 {
+            return (try field(range[0], type), try field(range[1], type))
+        }
+        if let text = json["prefix"]?["addr"]?.string, let length = json["prefix"]?["len"]?.int,
+            let prefix = CIDR("\(text)/\(length)")
+        {
+            return (prefix.first.bytes, prefix.last.bytes)
+        }
+        let bytes = try field(json, type)
+        return (bytes, bytes)
+    }
+
+    private static func bytes(_ json: JSONValue, _ types: [String]) throws -> [UInt8] { try span(json, types).first }
 
     private static func field(_ json: JSONValue, _ type: String) throws -> [UInt8] {
         let unknown = Unknown(description: "\(json) as \(type)")
@@ -78,11 +104,37 @@ struct NFTListing {
         throw Unknown(description: "a verdict: \(json)")
     }
 
+    /// Elements of intervals as nft tells them: each by its first and last key.
+    private static func ranged(_ elements: [NFElement], _ set: NFSet) -> Set<NFElement> {
+        guard set.flags.contains(.interval) else { return Set(elements) }
+        if set.key.count > 1 {
+            return Set(elements.map { NFElement(key: $0.key, keyEnd: $0.keyEnd == $0.key ? nil : $0.keyEnd) })
+        }
+        let sorted = elements.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+        return Set(
+            sorted.indices.filter { !sorted[$0].isIntervalEnd }.map { index in
+                let first = sorted[index].key
+                let end = sorted.dropFirst(index + 1).first { $0.isIntervalEnd }
+                let last = end.map { before($0.key) } ?? first.map { _ in 0xFF }
+                return NFElement(key: first, keyEnd: first == last ? nil : last)
+            })
+    }
+
+    private static func before(_ key: [UInt8]) -> [UInt8] {
+        var key = key
+        for index in key.indices.reversed() {
+            key[index] &-= 1
+            if key[index] != 0xFF { break }
+        }
+        return key
+    }
+
     /// In which elements it is not what a table should be; empty when they are the same.
     func differences(from table: TableSnapshot) -> [String] {
         var problems: [String] = []
-        for (name, set) in table.sets {
-            let wanted = Set((table.elements[name] ?? [:]).values)
+        // What the kernel puts into sets by itself is nobody's wish.
+        for (name, set) in table.sets where !set.flags.contains(.dynamic) {
+            let wanted = Self.ranged(Array((table.elements[name] ?? [:]).values), set)
             let listed = elements[name] ?? []
             for element in wanted.subtracting(listed) {
                 problems.append("\(name): nft lists no \(ElementText.of(element, in: set))")
@@ -103,7 +155,8 @@ extension ProxyBench {
             return ["\(family) is not there"]
         }
         let table = TableSnapshot(proxy.kernel.shape, proxy.desired.tracker.allDesired)
-        let text = try run("nft -j list table \(proxy.kernel.shape.name)")
+        // It has no JSON for rules that add to maps, says so on stderr, and tells all the rest.
+        let text = try run("nft -j list table \(proxy.kernel.shape.name) 2>/dev/null")
         return try NFTListing(text).differences(from: table)
     }
 }
