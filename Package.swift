@@ -209,7 +209,7 @@ let targets: [Target] = [
         ["ServiceProxy", "ClusterAPI", "Netlink", "HTTP", "Reactor", "JSON", "Bytes", "CLinux"]),
     benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-json", ["ClusterAPI", "JSON"]),
-    benchmark("bench-xds", ["XDS", "JSON", "YAML"]),
+    benchmark("bench-xds", ["XDS", "JSON", "YAML", "Reactor"]),
 ]
 
 /// `WEFT_ONLY=NetlinkTests,Delta swift build --build-tests` narrows the package to these targets and what they rest on,

@@ -1,5 +1,6 @@
 import Glibc
 import JSON
+import Reactor
 import XDS
 import YAML
 
@@ -27,6 +28,7 @@ func milliseconds(_ body: () throws -> Void) rethrows -> Double {
 
 /// Resident kilobytes of this process that no file backs.
 func residentKilobytes() -> Int {
+    Heap.giveBack()
     guard let file = fopen("/proc/self/statm", "r") else { return 0 }
     defer { fclose(file) }
     var line = [CChar](repeating: 0, count: 256)
@@ -81,12 +83,22 @@ let kilobytesBefore = residentKilobytes()
 let message = try Message(json: document, type: bootstrapType)
 let messageKilobytes = residentKilobytes() - kilobytesBefore
 let binary = message.binary()
+func heldSet() throws -> ResourceSet {
+    var set = ResourceSet()
+    let bootstrap = try Bootstrap.read(binary: binary, name: "bench")
+    _ = set.replace(.cluster, with: try bootstrap.staticResources()[.cluster] ?? [])
+    return set
+}
+let kilobytesWithoutSet = residentKilobytes()
+let held = try heldSet()
+let setKilobytes = residentKilobytes() - kilobytesWithoutSet
 let resources = try Bootstrap.read(binary: binary, name: "bench").staticResources()[.cluster]!
 
 var table: [(row: String, unit: String, value: Double)] = [
     ("schema, first message", "ms", schemaMilliseconds),
     ("YAML, size", "KB", Double(yaml.utf8.count) / 1024), ("JSON, size", "KB", Double(json.utf8.count) / 1024),
     ("protobuf, size", "KB", Double(binary.count) / 1024), ("messages, resident", "KB", Double(messageKilobytes)),
+    ("held in a set, resident", "KB", Double(setKilobytes)),
     ("YAML text to value", "ms", try milliseconds { _ = try YAML.parse(yaml, limits: limits) }),
     ("JSON text to value", "ms", try milliseconds { _ = try JSONValue.parse(json) }),
     ("value to messages", "ms", try milliseconds { _ = try Message(json: document, type: bootstrapType) }),

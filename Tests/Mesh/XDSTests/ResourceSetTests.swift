@@ -31,6 +31,8 @@ import XDS
         let third = set.replace(.cluster, with: try Self.clusters([("d", "1s"), ("b", "2s"), ("a", "1s")]))
         #expect(third.isEmpty)
         #expect(set[.cluster, "b"]?.version == "7")
+        let updated = try #require(second.updated.first)
+        #expect(try set[.cluster, "b"]?.message() == updated.message())
         #expect(try set[.cluster, "b"]?.node().duration("connect_timeout") == .seconds(2))
     }
 

@@ -1,27 +1,17 @@
-import Bytes
-
 /// One resource as it came: from the bootstrap, from a file, or from a control plane.
+///
+/// What it is, is its bytes: they are small, and equal bytes are the same resource. The message that they were read as comes
+/// along until the resource is put at rest.
 public struct Resource: Sendable {
     public let kind: ResourceKind
     public let name: String
     /// What its source calls its version; empty for static ones.
     public let version: String
-    public let message: Message
-    /// Of its bytes: whether anything changed.
-    let digest: Digest
-    let text: ConfigText
-    let path: ConfigPath
-
-    /// Equal for equal bytes; different for different ones but for one in 2⁶⁴ of the same length.
-    struct Digest: Hashable, Sendable {
-        var hash: UInt64
-        var count: Int
-
-        init(_ bytes: [UInt8]) {
-            hash = FNV1a.hash64(bytes)
-            count = bytes.count
-        }
-    }
+    /// Protobuf, as it came or as we write it.
+    public let bytes: [UInt8]
+    private let read: Message?
+    private let text: ConfigText
+    private let path: ConfigPath
 
     /// A resource whose message was read already.
     public init(
@@ -29,10 +19,10 @@ public struct Resource: Sendable {
     )
         throws(ConfigError)
     {
-        try self.init(kind, message, Digest(message.binary()), version: version, from: text, at: path)
+        try self.init(kind, message, message.binary(), version: version, from: text, at: path)
     }
 
-    /// A resource in an `Any`, of which the bytes are looked at without reading them once more.
+    /// A resource in an `Any`.
     init(_ kind: ResourceKind, _ packed: PackedMessage, version: String, from text: ConfigText, at path: ConfigPath)
         throws(ConfigError)
     {
@@ -43,11 +33,11 @@ public struct Resource: Sendable {
         do throws(ConfigError) {
             message = try packed.message(schema: .envoy, path: path)
         } catch { throw text.locating(error) }
-        try self.init(kind, message, Digest(packed.binary()), version: version, from: text, at: path)
+        try self.init(kind, message, packed.binary(), version: version, from: text, at: path)
     }
 
     private init(
-        _ kind: ResourceKind, _ message: Message, _ digest: Digest, version: String, from text: ConfigText,
+        _ kind: ResourceKind, _ message: Message, _ bytes: [UInt8], version: String, from text: ConfigText,
         at path: ConfigPath
     ) throws(ConfigError) {
         guard case .string(let name)? = message.value(kind.nameField) else {
@@ -56,13 +46,37 @@ public struct Resource: Sendable {
         self.kind = kind
         self.name = name
         self.version = version
-        self.message = message
-        self.digest = digest
+        self.bytes = bytes
+        self.read = message
         self.text = text
         self.path = path
     }
 
+    private init(atRest resource: Resource) {
+        kind = resource.kind
+        // A copy: the name is the message's own, amid the message's memory, of which it would keep a page from being given back.
+        var name = resource.name
+        self.name = name.withUTF8 { String(decoding: $0, as: UTF8.self) }
+        version = resource.version
+        bytes = resource.bytes
+        read = nil
+        text = ConfigText(name: resource.text.name)
+        path = resource.path
+    }
+
+    /// The same without what can be had again: a tenth of the memory, and no hold on its source's text, so its errors have
+    /// no lines.
+    var atRest: Resource { read == nil ? self : Resource(atRest: self) }
+
+    /// The message; read from the bytes when the resource is at rest.
+    public func message() throws(ConfigError) -> Message {
+        if let read { return read }
+        do throws(ConfigError) {
+            return try Message(binary: bytes, type: kind.type, at: path)
+        } catch { throw text.locating(error) }
+    }
+
     /// The resource for those who build from it. Its places are those of the text that it came from.
     /// - Throws: When it breaks a rule of the API.
-    public func node() throws(ConfigError) -> ConfigNode { try ConfigNode(message, from: text, at: path) }
+    public func node() throws(ConfigError) -> ConfigNode { try ConfigNode(try message(), from: text, at: path) }
 }

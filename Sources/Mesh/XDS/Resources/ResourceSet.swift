@@ -1,7 +1,8 @@
 /// The resources that one source has said so far, by kind and name.
 ///
 /// Static configuration, files and control planes all go through here, so what uses resources sees changes and never
-/// whole states: what is unchanged keeps its connections, statistics and warm state. A value without I/O.
+/// whole states: what is unchanged keeps its connections, statistics and warm state. What is held is bytes; updates carry the
+/// messages. A value without I/O.
 public struct ResourceSet: Sendable {
     private var resources: [ResourceKind: [String: Resource]] = [:]
 
@@ -35,13 +36,14 @@ public struct ResourceSet: Sendable {
         var update = ResourceUpdate(kind: kind)
         for resource in resources {
             assert(resource.kind == kind, "a \(resource.kind) among \(kind)s")
-            switch self.resources[kind]?[resource.name]?.digest {
+            switch self.resources[kind]?[resource.name]?.bytes {
             case nil: update.added.append(resource)
-            case resource.digest?: update.unchanged += 1
+            case resource.bytes?: update.unchanged += 1
             default: update.updated.append(resource)
             }
             // Also when nothing changed: its version and its place may be new.
-            self.resources[kind, default: [:]][resource.name] = resource
+            let held = resource.atRest
+            self.resources[kind, default: [:]][held.name] = held
         }
         for name in names.sorted() where self.resources[kind]?.removeValue(forKey: name) != nil {
             update.removed.append(name)
