@@ -8,9 +8,9 @@ import Testing
 @Suite("Ring hash and Maglev choose as Envoy does")
 struct EnvoyAgreementTests {
     /// Our choice for every key, as `EnvoyOracle` writes Envoy's.
-    static func choices(_ scenario: OracleScenario, _ ports: [Int]) -> String {
+    static func choices(_ scenario: OracleScenario, _ ports: [Int], host: String = "127.0.0.1") -> String {
         var random = SplitMix64(seed: 1)
-        let set = HostSet(scenario.assignment(ports), scenario.config, now: MonotonicTime(nanoseconds: 1))
+        let set = HostSet(scenario.assignment(ports, host: host), scenario.config, now: MonotonicTime(nanoseconds: 1))
         var balancer = Balancer(set, random: &random)
         return (0..<OracleScenario.keyCount).map { number -> String in
             let request = PickRequest(hash: XXHash64.hash(OracleScenario.key(number)))
@@ -32,7 +32,7 @@ struct EnvoyAgreementTests {
         let answer = try EnvoyOracle.ask(OracleScenario.all, EnvoyBinary.path!)
         #expect(answer.ports.count == 5)
         for scenario in OracleScenario.all {
-            let ours = Self.choices(scenario, answer.ports)
+            let ours = Self.choices(scenario, answer.ports, host: answer.host)
             #expect(answer.choices[scenario.name] == ours, "\(scenario)")
         }
     }

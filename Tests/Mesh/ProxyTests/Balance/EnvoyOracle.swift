@@ -25,14 +25,14 @@ struct OracleScenario: CustomStringConvertible, Sendable {
 
     static func key(_ number: Int) -> String { "key-\(number)" }
 
-    func assignment(_ ports: [Int]) -> EndpointAssignment {
+    func assignment(_ ports: [Int], host: String) -> EndpointAssignment {
         EndpointAssignment(
             zones.map { zone in
                 LocalityEndpoints(
                     locality: Locality(zone: zone.name), weight: UInt32(zone.weight),
                     endpoints: zone.hosts.map {
                         Endpoint(
-                            .init("127.0.0.1:\(ports[$0])")!, hostname: hostnames[$0], weight: UInt32(weights[$0]))
+                            .init("\(host):\(ports[$0])")!, hostname: hostnames[$0], weight: UInt32(weights[$0]))
                     })
             })
     }
@@ -114,7 +114,8 @@ struct OracleScenario: CustomStringConvertible, Sendable {
 /// Envoy itself, asked which host it would take.
 enum EnvoyOracle {
     struct Answer {
-        /// The hosts' ports on 127.0.0.1.
+        /// The hosts' address and ports.
+        var host: String
         var ports: [Int]
         /// By scenario, the number of the host for each key as a digit.
         var choices: [String: String]
@@ -140,6 +141,7 @@ enum EnvoyOracle {
         process.waitUntilExit()
         let answer = try JSONValue.parse(text)
         return Answer(
+            host: answer["host"]?.string ?? "",
             ports: (answer["ports"]?.array ?? []).compactMap { $0.int.map(Int.init) },
             choices: Dictionary(
                 uniqueKeysWithValues: (answer["choices"]?.object ?? JSONObject()).map {
@@ -150,21 +152,23 @@ enum EnvoyOracle {
     /// Starts Envoy with five listeners that answer with their number and one that balances over them, asks it for every key
     /// of every scenario, and prints what it answered.
     private static let script = """
-        import http.client, json, os, socket, subprocess, sys, time
+        import http.client, json, os, random, socket, subprocess, sys, time
         envoy, folder, keys = sys.argv[1], sys.argv[2], int(sys.argv[3])
         scenarios = json.load(sys.stdin)
+        # An address of its own: on 127.0.0.1 another test may take a port between our close and Envoy's bind.
+        HOST = '127.%d.%d.%d' % (random.randint(64, 250), random.randint(1, 250), random.randint(1, 250))
         held = [socket.socket() for _ in range(6)]
-        for s in held: s.bind(('127.0.0.1', 0))
+        for s in held: s.bind((HOST, 0))
         *ports, front = [s.getsockname()[1] for s in held]
         for s in held: s.close()
         HCM = 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'
         ROUTER = 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router'
         def listener(port, routes):
-            return {'address': {'socket_address': {'address': '127.0.0.1', 'port_value': port}}, 'filter_chains': [{'filters': [{
+            return {'address': {'socket_address': {'address': HOST, 'port_value': port}}, 'filter_chains': [{'filters': [{
                 'name': 'http', 'typed_config': {'@type': HCM, 'stat_prefix': 'x',
                 'http_filters': [{'name': 'router', 'typed_config': {'@type': ROUTER}}],
                 'route_config': {'virtual_hosts': [{'name': 'all', 'domains': ['*'], 'routes': routes}]}}}]}]}
-        def address(port): return {'socket_address': {'address': '127.0.0.1', 'port_value': port}}
+        def address(port): return {'socket_address': {'address': HOST, 'port_value': port}}
         def cluster(s):
             assignment = {'cluster_name': s['name'], 'endpoints': [
                 {'locality': {'zone': z['name']}, 'load_balancing_weight': z['weight'], 'lb_endpoints': [
@@ -188,7 +192,7 @@ enum EnvoyOracle {
             deadline = time.time() + 60
             while True:
                 try:
-                    connection = http.client.HTTPConnection('127.0.0.1', front, timeout=20)
+                    connection = http.client.HTTPConnection(HOST, front, timeout=20)
                     connection.request('GET', '/' + scenarios[0]['name']); connection.getresponse().read(); break
                 except OSError:
                     if time.time() > deadline or child.poll() is not None:
@@ -201,7 +205,7 @@ enum EnvoyOracle {
                     connection.request('GET', '/' + s['name'], headers={'x-key': 'key-%d' % key})
                     digits += connection.getresponse().read().decode()[:1]
                 choices[s['name']] = digits
-            print(json.dumps({'ports': ports, 'choices': choices}))
+            print(json.dumps({'host': HOST, 'ports': ports, 'choices': choices}))
         finally:
             child.kill(); child.wait()
         """
