@@ -37,6 +37,7 @@ final class HTTP1Downstream: DownstreamCodec {
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         parser = HTTP1Parser(.request, limits: manager.http1Limits)
+        parser.passesExpectations = true
         super.init(connection, manager)
         setTimer(manager.idleTimeout)
     }
@@ -249,7 +250,7 @@ final class HTTP1Downstream: DownstreamCodec {
         writer.append(isHTTP10 ? "HTTP/1.0 " : "HTTP/1.1 ")
         writer.append(decimal: status)
         writer.append(" ")
-        writer.append(HTTP1Encoder.reason(status))
+        writer.append(Self.reason(status))
         writer.append("\r\n")
         worker.flushLater(self)
         if status < 200, status != 101 {
@@ -265,6 +266,8 @@ final class HTTP1Downstream: DownstreamCodec {
         } else if head.has(.contentLength) {
             writer.framing = isBodiless ? .none : .length
         } else if isBodiless {
+            // Of how the body of a GET would be framed, HEAD tells what it can.
+            if answersHead, status != 204, status != 304, !isHTTP10 { writer.append("transfer-encoding: chunked\r\n") }
             writer.framing = .none
         } else if end {
             writer.append("content-length: 0\r\n")
@@ -328,6 +331,15 @@ final class HTTP1Downstream: DownstreamCodec {
     override func becomeTunnel(_ stream: HTTPStream) {
         phase = .tunnel
         timer?.clear()
+    }
+
+    /// Envoy's phrases where they are older than RFC 9110's.
+    private static func reason(_ status: Int) -> StaticString {
+        switch status {
+        case 413: "Payload Too Large"
+        case 422: "Unprocessable Entity"
+        default: HTTP1Encoder.reason(status)
+        }
     }
 
     private func settlePersistence(_ head: HeaderBlock) {

@@ -66,7 +66,8 @@ final class HTTP1Upstream: UpstreamCodec {
         pool.closed(self)
         guard let attempt else { return }
         self.attempt = nil
-        attempt.failed(.connectionTermination)
+        // In the middle of a body the end of the connection breaks the framing.
+        attempt.failed(before == .body || before == .trailers ? .protocolError : .connectionTermination)
     }
 
     private func isTimeout(_ error: (any Error)?) -> Bool { (error as? SystemError)?.errno == ETIMEDOUT }

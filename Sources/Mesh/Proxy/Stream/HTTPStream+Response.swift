@@ -14,8 +14,8 @@ extension HTTPStream {
             routeDeadline = LazyTimer.never
             arm()
         }
-        if !flags.contains(.isLocalReply) {
-            let took = Int((worker.now &- (requestEndedAt > 0 ? requestEndedAt : began)) / 1_000_000)
+        if !flags.contains(.isLocalReply), requestEndedAt > 0 {
+            let took = Int((worker.now &- requestEndedAt) / 1_000_000)
             response.set(.xEnvoyUpstreamServiceTime, decimal: took)
         }
         if end { flags.insert(.responseEnded) }

@@ -161,7 +161,10 @@ extension HTTPStream {
         case .localReset: responseFlags.insert(.localReset)
         }
         if forwardAction?.options.retry != nil, attempts > 1 { responseFlags.insert(.upstreamRetryLimitExceeded) }
-        guard !hasSentHead else { return cut(reason) }
+        guard !hasSentHead else {
+            details = UpstreamFailure(reason: reason, afterRequest: true).detailsAfterHead
+            return cut(reason)
+        }
         UpstreamFailure(reason: reason, afterRequest: hadRequest).reply(on: self)
     }
 

@@ -34,6 +34,20 @@ struct UpstreamFailure {
         }
     }
 
+    /// Once the client has the head.
+    var detailsAfterHead: StaticString {
+        switch reason {
+        case .connectionFailure: "upstream_reset_after_response_started{remote_connection_failure}"
+        case .connectTimeout: "upstream_reset_after_response_started{connection_timeout}"
+        case .connectionTermination: "upstream_reset_after_response_started{connection_termination}"
+        case .remoteReset: "upstream_reset_after_response_started{remote_reset}"
+        case .refused: "upstream_reset_after_response_started{remote_refused_stream_reset}"
+        case .protocolError: "upstream_reset_after_response_started{protocol_error}"
+        case .overflow: "upstream_reset_after_response_started{overflow}"
+        case .localReset: "upstream_reset_after_response_started{local_reset}"
+        }
+    }
+
     func reply(on stream: HTTPStream) {
         stream.reply(reason == .protocolError ? 502 : 503, words, details: details)
     }

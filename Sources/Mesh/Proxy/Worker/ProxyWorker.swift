@@ -26,6 +26,8 @@ package final class ProxyWorker: @unchecked Sendable {
     private var buffers: [GrowingBytes] = []
     private var date = DateHeader()
     private var isFlushing = false
+    /// Nothing is kept for use again: what lives on the loop must go on the loop.
+    private var isClosed = false
     /// Terminals that send at the end of the loop's turn, when all streams of the turn have had their say.
     private var late: [ConnectionTerminal] = []
     private let turnEnd = TurnEnd()
@@ -76,6 +78,7 @@ package final class ProxyWorker: @unchecked Sendable {
     /// Drops everything that lives on the loop, on the loop, before that ends.
     package func close() {
         for cluster in clusters { cluster?.retire() }
+        isClosed = true
         clusters = []
         tables = [:]
         streams = []
@@ -208,12 +211,12 @@ package final class ProxyWorker: @unchecked Sendable {
         isFlushing = false
         while let stream = finishedStreams.popLast() {
             stream.reset()
-            if streams.count < Self.keptObjects { streams.append(stream) }
+            if streams.count < Self.keptObjects, !isClosed { streams.append(stream) }
         }
         if !kept.isEmpty { kept.removeAll() }
         while let attempt = finishedAttempts.popLast() {
             attempt.forget()
-            if attempts.count < Self.keptObjects { attempts.append(attempt) }
+            if attempts.count < Self.keptObjects, !isClosed { attempts.append(attempt) }
         }
     }
 

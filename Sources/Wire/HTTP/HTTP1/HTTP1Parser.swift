@@ -29,6 +29,8 @@ public struct HTTP1Parser: Sendable {
 
     let role: Role
     let maximumHeadBytes: Int
+    /// An expectation other than `100-continue` is the next one's to understand: for proxies.
+    package var passesExpectations = false
     /// Bytes looked at for the end of the head without finding it.
     private var searched = 0
     /// Length of the last incomplete head that was parsed for errors; the next is tried at twice that.
@@ -55,7 +57,7 @@ public struct HTTP1Parser: Sendable {
         guard let base = window.baseAddress else { return nil }
         var line = HeadLines(base: base.assumingMemoryBound(to: UInt8.self), count: window.count)
         head.reset(window)
-        guard try line.parse(role, into: head, answering: answering) else {
+        guard try line.parse(role, into: head, answering: answering, passesExpectations) else {
             guard input.count <= maximumHeadBytes else { throw Self.tooLong(maximumHeadBytes) }
             searched = max(1, input.count)
             tried = input.count
@@ -124,14 +126,14 @@ private struct HeadLines {
 
     /// Parses everything; false if the bytes end before the head does.
     mutating func parse(
-        _ role: HTTP1Parser.Role, into head: MessageHead, answering: HTTPMethod
+        _ role: HTTP1Parser.Role, into head: MessageHead, answering: HTTPMethod, _ passesExpectations: Bool
     ) throws(HTTP1Violation) -> Bool {
         let started = role == .request ? try requestLine(into: head) : try statusLine(into: head)
         guard started else { return false }
         while let more = try field(into: head) {
             if !more {
                 switch role {
-                case .request: try RequestRules.apply(to: head)
+                case .request: try RequestRules.apply(to: head, passesExpectations: passesExpectations)
                 case .response: try ResponseRules.apply(to: head, answering: answering)
                 }
                 return true

@@ -1,6 +1,6 @@
 /// What a request's fields mean together: framing, persistence, authority. Every rule that smuggling relies on is here.
 package enum RequestRules {
-    static func apply(to head: MessageHead) throws(HTTP1Violation) {
+    static func apply(to head: MessageHead, passesExpectations: Bool = false) throws(HTTP1Violation) {
         let facts = try FramingFacts(head)
         head.keepsAlive = facts.keepsAlive(head.version)
         head.wantsUpgrade = facts.upgrade && facts.connectionUpgrade && head.version == .http11
@@ -11,10 +11,11 @@ package enum RequestRules {
             head.framing = length == 0 ? .none : .length(length)
         }
         if let expectation = facts.expectation, head.version == .http11 {
-            guard equalsIgnoringCase(expectation, "100-continue") else {
+            let isContinue = equalsIgnoringCase(expectation, "100-continue")
+            guard isContinue || passesExpectations else {
                 throw HTTP1Violation("unknown expectation", status: 417, .expectation)
             }
-            head.expectsContinue = head.framing != .none
+            head.expectsContinue = isContinue && head.framing != .none
         }
         try resolveTarget(head, host: facts.host)
     }
