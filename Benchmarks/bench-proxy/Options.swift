@@ -1,0 +1,90 @@
+import Bytes
+import Glibc
+
+/// What is measured, how long, and against whom.
+struct Options: Sendable {
+    var rounds = 3
+    var seconds = 2
+    /// Words; a scenario or a memory row whose name contains one of them is measured. All without any.
+    var only: [String] = []
+    var peers = Contestant.allCases
+    var weftProxy = ".build/release/weft-proxy"
+    var envoy: String?
+    var clusters = 5000
+    var connections = 8000
+    var tlsConnections = 2000
+    var wantsJSON = false
+    var showsConfigs = false
+    var wantsHelp = false
+
+    static let usage = """
+        usage: bench-proxy [--rounds 3] [--seconds 2] [--only WORD,...] [--peers weft,envoy,haproxy,nginx] [--json]
+          --only WORD,...        rows whose name contains a word: keep-alive, connection, MB, HTTP/2, TLS, TCP, memory, start
+          --weft-proxy PATH      default .build/release/weft-proxy
+          --envoy PATH           default: the one that pip keeps in ~/.cache/weft
+          --clusters N           clusters of ten endpoints in the rows about clusters (default 5000)
+          --connections N        idle connections in the rows about connections (default 8000, with TLS 2000)
+          --tls-connections N
+          --show-configs         prints every configuration and ends
+        """
+
+    init(_ arguments: some Sequence<String>) throws {
+        var rest = Array(arguments)[...]
+        while let flag = rest.popFirst() {
+            func word() throws -> String {
+                guard let value = rest.popFirst() else { throw OptionError("\(flag) needs a value") }
+                return value
+            }
+            func number() throws -> Int {
+                let text = try word()
+                guard let value = UInt32(decimal: text.utf8), value > 0 else {
+                    throw OptionError("\(flag): \"\(text)\" is not a number above zero")
+                }
+                return Int(value)
+            }
+            switch flag {
+            case "--rounds": rounds = try number()
+            case "--seconds": seconds = try number()
+            case "--only": only = try word().split(separator: ",").map(String.init)
+            case "--peers":
+                peers = try word().split(separator: ",").map {
+                    guard let peer = Contestant(rawValue: String($0)) else {
+                        throw OptionError("no peer is called \($0)")
+                    }
+                    return peer
+                }
+            case "--weft-proxy": weftProxy = try word()
+            case "--envoy": envoy = try word()
+            case "--clusters": clusters = try number()
+            case "--connections": connections = try number()
+            case "--tls-connections": tlsConnections = try number()
+            case "--json": wantsJSON = true
+            case "--show-configs": showsConfigs = true
+            case "--help", "-h": wantsHelp = true
+            default: throw OptionError("unknown flag \(flag)")
+            }
+        }
+    }
+
+    func wants(_ name: String) -> Bool { only.isEmpty || only.contains { name.contains($0) } }
+
+    /// Where a peer's program is; nil when it is not installed.
+    func path(of peer: Contestant) -> String? {
+        func found(_ candidates: [String]) -> String? { candidates.first { access($0, X_OK) == 0 } }
+        switch peer {
+        case .weft: return found([weftProxy])
+        case .envoy:
+            let home = getenv("HOME").map { String(cString: $0) } ?? ""
+            return found([
+                envoy ?? "\(home)/.cache/weft/envoy-1.40.0/envoy/_bin/envoy", "/usr/local/bin/envoy", "/usr/bin/envoy",
+            ])
+        case .haproxy: return found(["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"])
+        case .nginx: return found(["/usr/sbin/nginx", "/usr/local/sbin/nginx"])
+        }
+    }
+}
+
+struct OptionError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
