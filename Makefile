@@ -42,6 +42,10 @@ test: test-deps lint ## lint, unit tests and integration tests
 bench: release test-deps ## every benchmark, beside its peers
 	@scripts/bench.sh
 
+.PHONY: soak
+soak: release test-deps ## half an hour of mixed requests through weft-proxy, with killed backends and rewritten configuration
+	@$(RELEASE)/bench-proxy soak --seconds 1800
+
 .PHONY: lint
 lint: ## the formatter's opinion of every Swift file
 	@echo "lint"

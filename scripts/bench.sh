@@ -9,4 +9,7 @@ for directory in Benchmarks/*/; do
     echo "== $name"
     ".build/release/$name" "$@" || status=1
 done
+echo
+echo "== bench-proxy soak (make soak for half an hour)"
+.build/release/bench-proxy soak --seconds 20 || status=1
 exit $status

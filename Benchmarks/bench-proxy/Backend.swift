@@ -18,7 +18,7 @@ enum Backend {
               open_file_cache max=10; default_type text/plain; root \(folder)/files;
               client_body_temp_path \(folder)/f; proxy_temp_path \(folder)/g; fastcgi_temp_path \(folder)/h;
               uwsgi_temp_path \(folder)/i; scgi_temp_path \(folder)/j;
-              server { listen 127.0.0.1:\(port) backlog=8192; }
+              server { listen 127.0.0.1:\(port) backlog=8192; location = /post { return 200 "posted"; } }
             }
             """)
         return try await RunningProcess.start(

@@ -10,9 +10,10 @@ struct RunningProcess {
     let startTime: Duration
 
     /// Starts it and waits until it listens on `port`; throws its last words when it ends instead.
-    static func start(_ command: [String], port: UInt16, folder: String, name: String, on loop: EventLoop) async throws
-        -> RunningProcess
-    {
+    static func start(
+        _ command: [String], port: UInt16, folder: String, name: String, patience: Duration = .seconds(60),
+        on loop: EventLoop
+    ) async throws -> RunningProcess {
         let log = open("\(folder)/\(name).log", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0o600)
         defer { close(log) }
         var configuration = ChildProcess.Configuration(command)
@@ -20,7 +21,7 @@ struct RunningProcess {
         configuration.descriptors = [1: log, 2: log]
         let start = MonotonicTime.now()
         let child = try await ChildProcess.start(configuration, on: loop)
-        let deadline = start.adding(.seconds(60))
+        let deadline = start.adding(patience)
         while true {
             if let connection = try? await StreamConnection.connect(to: .ip(.loopbackV4, Port(port)), on: loop) {
                 connection.close()

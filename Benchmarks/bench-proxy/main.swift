@@ -4,6 +4,16 @@
 import Glibc
 import Reactor
 
+if CommandLine.arguments.dropFirst().first == "soak" {
+    do {
+        let options = try SoakOptions(CommandLine.arguments.dropFirst(2))
+        exit(runOnLoops(threads: 2) { group in try await Soak(options, group).run() })
+    } catch {
+        print("\(error)\n\n\(SoakOptions.usage)")
+        exit(2)
+    }
+}
+
 let options: Options
 do { options = try Options(CommandLine.arguments.dropFirst()) } catch {
     print("\(error)\n\n\(Options.usage)")
