@@ -10,7 +10,7 @@ TEST_PEERS := conntrack curl bind9-dnsutils dnsperf tcpdump nginx-light wrk nght
 	strace openssl containernetworking-plugins etcd-server etcd-client python3 protobuf-compiler python3-pip haproxy libnginx-mod-stream
 
 RELEASE := .build/release
-INSTALLED := weft weft-control weft-node weft-cni weft-dns shop
+INSTALLED := weft weft-control weft-node weft-cni weft-dns weft-proxy shop
 RELEASE_FLAGS := -c release --static-swift-stdlib -Xlinker -s
 
 .PHONY: help
