@@ -150,7 +150,7 @@ let targets: [Target] = [
     tests("ProtobufTests", "Wire/ProtobufTests", ["Protobuf"]),
     tests("DNSMessageTests", "Wire/DNSMessageTests", ["DNSMessage", "Bytes"]),
     tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "CNetlink", "TestSupport"]),
-    tests("TLSTests", "Wire/TLSTests", ["TLS", "Reactor", "JSON", "Bytes"]),
+    tests("TLSTests", "Wire/TLSTests", ["TLS", "COpenSSL", "Reactor", "JSON", "Bytes"]),
     tests("HTTPTests", "Wire/HTTPTests", ["HTTP", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests("ClusterAPITests", "Cluster/APITests", ["ClusterAPI", "JSON", "Bytes"]),
     tests(

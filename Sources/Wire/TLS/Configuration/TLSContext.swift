@@ -201,7 +201,7 @@ public final class TLSContext: @unchecked Sendable {
     /// Lets OpenSSL's callbacks find this object; it outlives every session, which all hold it.
     private func attach() {
         weft_ctx_set_object(raw, Unmanaged.passUnretained(self).toOpaque())
-        if keyLog != nil { SSL_CTX_set_keylog_callback(raw, logKey) }
+        if keyLog != nil || role == .server { SSL_CTX_set_keylog_callback(raw, logKey) }
     }
 
     /// Each kind of key has a place of its own in the context.
@@ -232,9 +232,12 @@ private let selectIdentity:
         return SSL_TLSEXT_ERR_OK
     }
 
+/// Secrets are told here alone: to the session, which goes on with them (see `EstablishedRecords`), and to a key log.
 private let logKey: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?) -> Void = { session, line in
     guard let session, let line, let object = weft_ssl_context_object(session),
-        weft_ssl_object(session)?.assumingMemoryBound(to: Ends.self).pointee.logsKeys == true
+        let ends = weft_ssl_object(session)?.assumingMemoryBound(to: Ends.self)
     else { return }
-    Unmanaged<TLSContext>.fromOpaque(object).takeUnretainedValue().keyLog?(String(cString: line))
+    let context = Unmanaged<TLSContext>.fromOpaque(object).takeUnretainedValue()
+    if context.role == .server { ends.pointee.secrets.take(line) }
+    if ends.pointee.logsKeys { context.keyLog?(String(cString: line)) }
 }

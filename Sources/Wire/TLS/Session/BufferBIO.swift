@@ -9,6 +9,8 @@ struct Ends {
     /// Why the peer was not let in, for the session to tell.
     var refusal: Refusal?
     var logsKeys = true
+    /// Of a server's handshake, until it is done.
+    var secrets = TrafficSecrets()
 }
 
 /// A BIO over `Ends`: no copy between a socket's buffer and OpenSSL's but the one that OpenSSL makes.

@@ -65,6 +65,14 @@ package struct GrowingBytes {
         if start &+ count &+ more > capacity { move(to: count &+ more) }
     }
 
+    /// Adds `more` bytes that the caller writes, all of them, before anything else happens here.
+    @inlinable
+    package mutating func extend(by more: Int) -> UnsafeMutableRawPointer {
+        let place = room(for: more)
+        count &+= more
+        return place
+    }
+
     /// Takes bytes from the front; the memory goes when the last is taken.
     @inlinable
     package mutating func removeFirst(_ taken: Int) {

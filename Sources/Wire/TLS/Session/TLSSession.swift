@@ -4,7 +4,8 @@ import COpenSSL
 /// One TLS connection without I/O: ciphertext in, plaintext and ciphertext out. Belongs to one loop.
 ///
 /// The caller feeds what the socket delivered into `receive`, which hands plaintext to a callback, and after every call
-/// sends what `withOutput` shows. An idle session holds no buffers of its own; OpenSSL's are released with each record.
+/// sends what `withOutput` shows. An idle session holds no buffers of its own; OpenSSL's are released with each record. A
+/// server's session of TLS 1.3 gives all of OpenSSL's memory back once the handshake is done: see `EstablishedRecords`.
 public final class TLSSession {
     /// What the other side showed of itself, once the handshake is done.
     public struct Peer: Sendable {
@@ -22,12 +23,15 @@ public final class TLSSession {
     }
 
     private let context: TLSContext
-    let raw: OpaquePointer
+    /// nil once `records` has taken over.
+    private(set) var raw: OpaquePointer?
+    private(set) var records: EstablishedRecords?
     /// Where the BIO finds input and leaves output; on the heap because OpenSSL keeps its address.
     private let ends: UnsafeMutablePointer<Ends>
     public private(set) var isEstablished = false
     /// The peer said that it will send no more (close_notify).
     public private(set) var isPeerClosed = false
+    private var hasSentClose = false
     private var failure: TLSError?
 
     /// - Parameters:
@@ -64,8 +68,11 @@ public final class TLSSession {
 
     deinit {
         // A connection that ends without close_notify ends no session (RFC 8446 §6.1), but OpenSSL would let nobody resume it.
-        if isEstablished, failure == nil { SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
-        SSL_free(raw)
+        if let raw {
+            if isEstablished, failure == nil { SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
+            SSL_free(raw)
+        }
+        ends.pointee.secrets.wipe()
         ends.pointee.output.deallocate()
         ends.deinitialize(count: 1)
         ends.deallocate()
@@ -103,6 +110,11 @@ public final class TLSSession {
             try handshake()
             guard isEstablished else { return ends.pointee.taken }
         }
+        if let records {
+            let outcome = records.receive(bytes, taken: &ends.pointee.taken, ends: ends, plaintext: plaintext)
+            try heed(outcome, records)
+            return ends.pointee.taken
+        }
         try withUnsafeTemporaryBuffer(of: Self.recordSize) { (scratch) throws(TLSError) in
             while true {
                 var count = 0
@@ -129,6 +141,10 @@ public final class TLSSession {
         guard isEstablished, !bytes.isEmpty else { return 0 }
         // One allocation, whatever the number of records.
         ends.pointee.output.reserve(bytes.count + (bytes.count / Self.recordSize + 1) * Self.recordOverhead)
+        if let records {
+            guard records.send(bytes, into: &ends.pointee.output) else { throw fail(.connection, "cannot encrypt") }
+            return bytes.count
+        }
         var sent = 0
         while sent < bytes.count {
             var count = 0
@@ -143,7 +159,9 @@ public final class TLSSession {
 
     /// Tells the peer that we will send no more.
     public func sendClose() {
-        guard isEstablished, failure == nil else { return }
+        guard isEstablished, failure == nil, !hasSentClose else { return }
+        hasSentClose = true
+        if let records { return records.sendAlert(1, 0, into: &ends.pointee.output) }
         _ = SSL_shutdown(raw)
         ERR_clear_error()
     }
@@ -159,7 +177,7 @@ public final class TLSSession {
 
     /// What a client needs to resume; nil until the server has sent a ticket (with TLS 1.3: after the first data).
     public func takeTicket() -> TLSTicket? {
-        guard context.role == .client, isEstablished, let session = SSL_get1_session(raw) else { return nil }
+        guard context.role == .client, isEstablished, let raw, let session = SSL_get1_session(raw) else { return nil }
         guard SSL_SESSION_is_resumable(session) == 1 else {
             SSL_SESSION_free(session)
             return nil
@@ -168,9 +186,11 @@ public final class TLSSession {
     }
 
     private func handshake() throws(TLSError) {
+        let before = ends.pointee.output.count
         let result = SSL_do_handshake(raw)
         if result == 1 {
             isEstablished = true
+            if context.role == .server { takeOver(outputBefore: before) }
             return
         }
         switch SSL_get_error(raw, result) {
@@ -180,6 +200,35 @@ public final class TLSSession {
                 throw fail(.untrustedPeer, "the peer's certificate is not accepted", refusal)
             }
             throw fail(.handshake, "the TLS handshake failed")
+        }
+    }
+
+    /// Goes on without OpenSSL where that is possible. The server's last step of the handshake has sealed its tickets with the
+    /// new key, and nothing else.
+    private func takeOver(outputBefore before: Int) {
+        defer { ends.pointee.secrets.wipe() }
+        guard let raw else { return }
+        var tickets: UInt64 = 0
+        var cursor = ByteCursor(UnsafeRawBufferPointer(rebasing: ends.pointee.output.bytes.dropFirst(before)))
+        while cursor.skip(3), let length = cursor.readUInt16(), cursor.skip(Int(length)) { tickets += 1 }
+        records = EstablishedRecords(raw, ends.pointee.secrets, written: tickets)
+        guard records != nil else { return }
+        SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+        SSL_free(raw)
+        self.raw = nil
+    }
+
+    private func heed(_ outcome: EstablishedRecords.Outcome, _ records: EstablishedRecords) throws(TLSError) {
+        switch outcome {
+        case .fine: return
+        case .peerClosed: isPeerClosed = true
+        case .broken(let reason, let alert):
+            if let alert { records.sendAlert(2, alert, into: &ends.pointee.output) }
+            ERR_clear_error()
+            var error = TLSError(.connection, "the peer broke the TLS connection: \(reason)")
+            error.transportReason = TransportFailure.text([reason])
+            failure = error
+            throw error
         }
     }
 

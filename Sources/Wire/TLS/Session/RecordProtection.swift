@@ -1,0 +1,187 @@
+import Bytes
+import COpenSSL
+
+/// One direction of a TLS 1.3 connection after its handshake: the key under which records are sealed or opened, and how many
+/// there were (RFC 8446 §5.2, §5.3, §7.3). Owned by one session.
+///
+/// Why not OpenSSL's own: an `SSL` of OpenSSL 3.0 holds 13.7 KB for as long as it lives, nearly all of it for the handshake;
+/// two of these hold 2.5 KB.
+struct RecordProtection: ~Copyable {
+    enum ContentType {
+        static let alert: UInt8 = 21
+        static let handshake: UInt8 = 22
+        static let data: UInt8 = 23
+    }
+
+    static let headerSize = 5
+    static let tagSize = 16
+    /// Plaintext of a record.
+    static let recordSize = 16 << 10
+    /// What a record that is received may hold behind its header: padding and type and tag come to at most 256 bytes.
+    static let largestCiphertext = recordSize + 256
+    /// RFC 8446 §5.5: well below the number of records after which a key of AES-GCM is worn.
+    static let recordsOfAKey: UInt64 = 1 << 24
+
+    private let suite: Suite
+    private let cipher: OpaquePointer
+    private let isSealing: Bool
+    private var secret: [UInt8]
+    private var nonce: (low: UInt64, high: UInt32) = (0, 0)
+    private(set) var sequence: UInt64
+
+    /// - Parameter sequence: how many records the handshake has sealed under this key already.
+    /// - Returns: nil when the secret is not one of the suite's, or the library failed.
+    static func make(_ suite: Suite, secret: [UInt8], sealing: Bool, sequence: UInt64) -> RecordProtection? {
+        guard secret.count == suite.secretSize, let cipher = EVP_CIPHER_CTX_new() else { return nil }
+        var made = RecordProtection(suite, cipher, secret, sealing, sequence)
+        guard EVP_CipherInit_ex(cipher, suite.cipher, nil, nil, nil, sealing ? 1 : 0) == 1, made.useSecret() else {
+            return nil
+        }
+        return made
+    }
+
+    private init(_ suite: Suite, _ cipher: OpaquePointer, _ secret: [UInt8], _ isSealing: Bool, _ sequence: UInt64) {
+        self.suite = suite
+        self.cipher = cipher
+        self.isSealing = isSealing
+        self.secret = secret
+        self.sequence = sequence
+    }
+
+    deinit {
+        EVP_CIPHER_CTX_free(cipher)
+        var secret = secret
+        secret.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
+    }
+
+    private mutating func useSecret() -> Bool {
+        let iv = suite.expand(secret, "iv", 12)
+        nonce = iv.withUnsafeBytes {
+            (
+                UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 4, as: UInt64.self)),
+                UInt32(bigEndian: $0.loadUnaligned(as: UInt32.self))
+            )
+        }
+        var key = suite.expand(secret, "key", suite.keySize)
+        let done = EVP_CipherInit_ex(cipher, nil, nil, key, iv, isSealing ? 1 : 0) == 1
+        key.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
+        return done
+    }
+
+    /// The next key, for KeyUpdate (RFC 8446 §7.2).
+    mutating func update() -> Bool {
+        secret = suite.expand(secret, "traffic upd", suite.secretSize)
+        sequence = 0
+        return useSecret()
+    }
+
+    private mutating func startRecord(_ header: UnsafeRawPointer) -> Bool {
+        let low = (nonce.low ^ sequence).bigEndian
+        let high = nonce.high.bigEndian
+        sequence &+= 1
+        return withUnsafeTemporaryAllocation(byteCount: 12, alignment: 4) { iv in
+            iv.storeBytes(of: high, as: UInt32.self)
+            iv.storeBytes(of: low, toByteOffset: 4, as: UInt64.self)
+            var count: CInt = 0
+            return EVP_CipherInit_ex(cipher, nil, nil, nil, iv.baseAddress?.assumingMemoryBound(to: UInt8.self), -1)
+                == 1
+                && EVP_CipherUpdate(
+                    cipher, nil, &count, header.assumingMemoryBound(to: UInt8.self), CInt(Self.headerSize)) == 1
+        }
+    }
+
+    /// Seals at most `recordSize` bytes as one record at the end of `output`. False: the library failed.
+    mutating func seal(_ plaintext: UnsafeRawBufferPointer, _ type: UInt8, into output: inout GrowingBytes) -> Bool {
+        let length = plaintext.count + 1 + Self.tagSize
+        let record = output.extend(by: Self.headerSize + length)
+        record.storeBytes(of: 23, as: UInt8.self)
+        record.storeBytes(of: UInt16(0x0303).bigEndian, toByteOffset: 1, as: UInt16.self)
+        record.storeBytes(of: UInt16(length).bigEndian, toByteOffset: 3, as: UInt16.self)
+        guard startRecord(record) else { return false }
+        let body = (record + Self.headerSize).assumingMemoryBound(to: UInt8.self)
+        var type = type
+        var count: CInt = 0
+        if let base = plaintext.baseAddress, !plaintext.isEmpty {
+            guard
+                EVP_CipherUpdate(
+                    cipher, body, &count, base.assumingMemoryBound(to: UInt8.self), CInt(plaintext.count)) == 1
+            else { return false }
+        }
+        return EVP_CipherUpdate(cipher, body + plaintext.count, &count, &type, 1) == 1
+            && EVP_CipherFinal_ex(cipher, body + plaintext.count + 1, &count) == 1
+            && EVP_CIPHER_CTX_ctrl(
+                cipher, EVP_CTRL_AEAD_GET_TAG, CInt(Self.tagSize), body + plaintext.count + 1) == 1
+    }
+
+    /// Opens one whole record with its header into `scratch`; the content and its type, or nil when it was not sealed under
+    /// this key.
+    mutating func open(
+        _ record: UnsafeRawBufferPointer, into scratch: UnsafeMutableRawBufferPointer
+    ) -> (type: UInt8, content: UnsafeRawBufferPointer)? {
+        let length = record.count - Self.headerSize - Self.tagSize
+        guard length > 0, length <= scratch.count, let base = record.baseAddress, let room = scratch.baseAddress,
+            startRecord(base)
+        else { return nil }
+        let body = (base + Self.headerSize).assumingMemoryBound(to: UInt8.self)
+        let out = room.assumingMemoryBound(to: UInt8.self)
+        var count: CInt = 0
+        guard EVP_CipherUpdate(cipher, out, &count, body, CInt(length)) == 1,
+            EVP_CIPHER_CTX_ctrl(
+                cipher, EVP_CTRL_AEAD_SET_TAG, CInt(Self.tagSize), UnsafeMutableRawPointer(mutating: body + length))
+                == 1,
+            EVP_CipherFinal_ex(cipher, out + length, &count) == 1
+        else { return nil }
+        // The content's type is the last byte that is not padding (RFC 8446 §5.4).
+        var end = length
+        while end > 0, out[end - 1] == 0 { end -= 1 }
+        guard end > 0 else { return (0, UnsafeRawBufferPointer(start: room, count: 0)) }
+        return (out[end - 1], UnsafeRawBufferPointer(start: room, count: end - 1))
+    }
+}
+
+extension RecordProtection {
+    /// A cipher suite of TLS 1.3 that we have the parts of.
+    struct Suite {
+        let cipher: OpaquePointer
+        let digest: OpaquePointer
+        let keySize: Int
+        let secretSize: Int
+
+        /// By its number; nil for one that is not known here, which stays OpenSSL's.
+        init?(_ number: UInt16) {
+            switch number {
+            case 0x1301: self.init(Ciphers.aes128, EVP_sha256(), 16, 32)
+            case 0x1302: self.init(Ciphers.aes256, EVP_sha384(), 32, 48)
+            case 0x1303: self.init(Ciphers.chacha, EVP_sha256(), 32, 32)
+            default: return nil
+            }
+        }
+
+        private init?(_ cipher: OpaquePointer?, _ digest: OpaquePointer?, _ keySize: Int, _ secretSize: Int) {
+            guard let cipher, let digest else { return nil }
+            self.cipher = cipher
+            self.digest = digest
+            self.keySize = keySize
+            self.secretSize = secretSize
+        }
+
+        /// HKDF-Expand-Label with an empty context (RFC 8446 §7.1), of at most one block: that is all that is needed here.
+        func expand(_ secret: [UInt8], _ label: String, _ count: Int) -> [UInt8] {
+            precondition(count <= secretSize, "one block of HKDF")
+            let label = Array("tls13 \(label)".utf8)
+            let info = [0, UInt8(count), UInt8(label.count)] + label + [0, 1]
+            var block = [UInt8](repeating: 0, count: 64)
+            var length: UInt32 = 0
+            let done = HMAC(digest, secret, CInt(secret.count), info, info.count, &block, &length)
+            precondition(done != nil && Int(length) == secretSize, "HMAC is always available")
+            return Array(block[..<count])
+        }
+    }
+
+    /// Fetched once: an unfetched one is looked up for every connection.
+    private enum Ciphers {
+        nonisolated(unsafe) static let aes128 = EVP_CIPHER_fetch(nil, "AES-128-GCM", nil)
+        nonisolated(unsafe) static let aes256 = EVP_CIPHER_fetch(nil, "AES-256-GCM", nil)
+        nonisolated(unsafe) static let chacha = EVP_CIPHER_fetch(nil, "ChaCha20-Poly1305", nil)
+    }
+}
