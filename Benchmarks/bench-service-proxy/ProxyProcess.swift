@@ -77,6 +77,8 @@ struct ProxyProcess {
         guard log >= 0 else { throw SystemError.last("open", folder + "/log") }
         defer { close(log) }
         configuration.descriptors = [1: log, 2: log]
+        // Also when the benchmark is interrupted.
+        configuration.deathSignal = SIGKILL
         return try await ChildProcess.start(configuration, on: loop)
     }
 
