@@ -86,6 +86,37 @@ struct OpenSSLFilesTests {
         }
     }
 
+    @Test("an RSA certificate whose key is not for signatures is refused where key usage is enforced")
+    func keyUsage() async throws {
+        let request = "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -addext subjectAltName=DNS:a.test"
+        try await inFolder(
+            """
+            \(request) -keyout sign.key -out sign.pem -subj /CN=sign -addext keyUsage=digitalSignature
+            \(request) -keyout encipher.key -out encipher.pem -subj /CN=encipher -addext keyUsage=keyEncipherment
+            \(request) -keyout any.key -out any.pem -subj /CN=any
+            """
+        ) { folder in
+            for (name, enforced, fits) in [
+                ("sign", true, true), ("any", true, true), ("encipher", true, false), ("encipher", false, true),
+            ] {
+                let identity = try TLSIdentity(
+                    certificatePEM: Self.text("\(folder)/\(name).pem"), keyPEM: Self.text("\(folder)/\(name).key"))
+                var rules = PeerVerification(trust: .authorities([identity.leaf]))
+                rules.enforcesRSAKeyUsage = enforced
+                let pair = try SessionPair(
+                    TLSContext(client: TLSClientConfiguration(verification: rules)),
+                    TLSContext(server: TLSServerConfiguration(identities: [identity])))
+                if fits {
+                    try pair.handshake()
+                    #expect(pair.client.isPeerTrusted, "\(name)")
+                } else {
+                    let error = #expect(throws: TLSError.self) { try pair.handshake() }
+                    #expect(error?.transportReason.contains("KEY_USAGE_BIT_INCORRECT") == true)
+                }
+            }
+        }
+    }
+
     @Test("a revoked certificate is refused; an authority without a list of its own counts only where it is looked at")
     func revocation() async throws {
         try await inFolder(

@@ -209,13 +209,26 @@ struct PeerVerificationTests {
         #expect(pinned.client.isPeerTrusted)
     }
 
-    @Test("an RSA certificate whose key is not for signatures is refused where key usage is enforced")
-    func keyUsage() throws {
-        let key = try PrivateKey.generate(.rsa(bits: 2048))
-        let identity = try issue(dns: ["a.test"], key: key)
-        var rules = PeerVerification(authorities: fixture.trust)
-        rules.enforcesRSAKeyUsage = true
-        let pair = try connect(identity, rules)
-        #expect(pair.server.isPeerTrusted)
+    @Test("more intermediates than allowed are refused")
+    func depth() throws {
+        let middle = try PrivateKey.generate()
+        let intermediate = try CertificateAuthority(
+            certificate: fixture.authority.issue(
+                CertificateTemplate(subject: DistinguishedName(commonName: "middle"), purpose: .authority),
+                for: middle.publicKey),
+            key: middle)
+        let leaf = try issue(dns: ["a.test"], by: intermediate)
+        let identity = try TLSIdentity(chain: [leaf.leaf, intermediate.certificate], key: leaf.key)
+        for (depth, fits) in [(nil, true), (1, true), (0, false)] as [(Int?, Bool)] {
+            var rules = PeerVerification(authorities: fixture.trust)
+            rules.maximumDepth = depth
+            if fits {
+                let pair = try connect(identity, rules)
+                #expect(pair.server.isPeerTrusted && pair.server.peerChain.count == 2)
+            } else {
+                let error = #expect(throws: TLSError.self) { try connect(identity, rules) }
+                #expect(error?.transportReason.contains("certificate chain too long") == true)
+            }
+        }
     }
 }

@@ -24,6 +24,14 @@ final class SessionPair {
         }
     }
 
+    /// Carries ciphertext both ways until neither side has more to say; what is opened is dropped.
+    static func carry(_ client: TLSSession, _ server: TLSSession) throws {
+        while client.hasOutput || server.hasOutput {
+            try move(client, server, .max) { _ in }
+            try move(server, client, .max) { _ in }
+        }
+    }
+
     private static func move(
         _ from: TLSSession, _ to: TLSSession, _ piece: Int, _ got: ([UInt8]) -> Void
     ) throws {

@@ -216,6 +216,17 @@ struct TLSServerConfigurationTests {
         let pair = try SessionPair(TLSContext(connecting: fixture.trust), TLSContext(server: configuration))
         try pair.handshake()
         #expect(lines.all.contains { $0.hasPrefix("SERVER_TRAFFIC_SECRET_0 ") })
+
+        lines.all = []
+        var client = TLSClientConfiguration(verification: nil)
+        client.keyLog = configuration.keyLog
+        for logsKeys in [false, true] {
+            let session = try TLSSession(TLSContext(client: client), logsKeys: logsKeys)
+            let server = try TLSSession(TLSContext(serving: [fixture.server]))
+            try session.start()
+            try SessionPair.carry(session, server)
+            #expect(session.isEstablished && lines.all.isEmpty == !logsKeys)
+        }
     }
 
     @Test("what both sides know of each other")
