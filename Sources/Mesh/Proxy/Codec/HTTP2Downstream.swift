@@ -191,11 +191,10 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     override func finished(_ stream: HTTPStream) {
         guard let handle = handle(stream), handle.owner === stream else { return }
+        // What still comes of a request that is answered is dropped. A reset would overtake the answer's last frames, which
+        // wait for the client's window.
         handle.owner = nil
-        if !stream.flags.contains(.requestEnded), let session {
-            // The answer is complete and the rest of the request of no use (RFC 9113 §8.1).
-            session.reset(handle, code: .noError)
-        }
+        if stream.unconsumed > 0 { session?.consumed(stream.unconsumed, of: handle) }
         streamEnded()
         worker.flushAtTurnEnd(self)
     }

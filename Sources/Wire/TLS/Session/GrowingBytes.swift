@@ -1,3 +1,5 @@
+import Glibc
+
 /// Bytes that are appended at the end and taken from the front, in memory that is held only while there are some.
 ///
 /// A struct around one allocation, owned by whoever holds the variable: copies must not outlive or outgrow each other, so
@@ -115,6 +117,12 @@ package struct GrowingBytes {
 
     @usableFromInline
     mutating func grow(by more: Int) {
+        // Half of the memory at least is free then, so that moving costs no more than what was appended.
+        if let base, count + more <= capacity / 2 {
+            memmove(base, base + start, count)
+            start = 0
+            return
+        }
         move(to: max(1024, (count + more) * 2))
     }
 
