@@ -56,6 +56,15 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         worker.flush()
     }
 
+    /// Sends what a codec gathered, with a piece of a body behind it, and gives the memory back to the worker, where it waits
+    /// for the next connection with something to say.
+    func send(_ gathered: consuming GrowingBytes, _ body: UnsafeRawBufferPointer? = nil) {
+        var gathered = gathered
+        bytesSent &+= UInt64(gathered.count &+ (body?.count ?? 0))
+        if let body { send(gathered.bytes, body) } else { send(gathered.bytes) }
+        worker.giveBack(&gathered)
+    }
+
     /// Another terminal takes over; the old one may still be on the stack.
     func replaceTerminal(_ terminal: ConnectionTerminal) {
         if let old = self.terminal { worker.keepUntilFlush(old) }

@@ -241,7 +241,16 @@ final class HTTP1Downstream: DownstreamCodec {
         worker.flushLater(self)
     }
 
-    override func flush() { writer.flush(connection) }
+    private func sendBody(_ bytes: UnsafeRawBufferPointer) {
+        guard !writer.body(bytes) else { return }
+        connection.send(writer.take(), bytes)
+        writer.prepare(worker)
+        writer.endPiece()
+    }
+
+    override func flush() {
+        if !writer.isEmpty { connection.send(writer.take()) }
+    }
 
     override func sendHead(_ stream: HTTPStream, _ head: HeaderBlock, end: Bool) {
         guard stream === self.stream else { return }
@@ -294,7 +303,7 @@ final class HTTP1Downstream: DownstreamCodec {
         guard stream === self.stream else { return }
         if !bytes.isEmpty, writer.framing != .none {
             writer.prepare(worker)
-            writer.body(bytes, connection)
+            sendBody(bytes)
             worker.flushLater(self)
         }
         guard end else { return }

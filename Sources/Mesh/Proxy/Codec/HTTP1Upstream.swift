@@ -123,7 +123,7 @@ final class HTTP1Upstream: UpstreamCodec {
     override func sendData(_ attempt: UpstreamAttempt, _ bytes: UnsafeRawBufferPointer, end: Bool) {
         guard attempt === self.attempt, phase != .closed else { return }
         writer.prepare(worker)
-        writer.body(bytes, connection)
+        sendBody(bytes)
         if end { endRequest(nil) }
         worker.flushLater(self)
     }
@@ -144,7 +144,16 @@ final class HTTP1Upstream: UpstreamCodec {
         }
     }
 
-    override func flush() { writer.flush(connection) }
+    private func sendBody(_ bytes: UnsafeRawBufferPointer) {
+        guard !writer.body(bytes) else { return }
+        connection.send(writer.take(), bytes)
+        writer.prepare(worker)
+        writer.endPiece()
+    }
+
+    override func flush() {
+        if !writer.isEmpty { connection.send(writer.take()) }
+    }
 
     override func reset(_ attempt: UpstreamAttempt) {
         guard attempt === self.attempt else { return }

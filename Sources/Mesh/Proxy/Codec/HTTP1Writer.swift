@@ -41,17 +41,18 @@ struct HTTP1Writer {
         output.append("\r\n")
     }
 
-    /// A piece of the body. The connection is asked to send at once what is too large to copy.
-    mutating func body(_ bytes: UnsafeRawBufferPointer, _ connection: ProxyConnection) {
-        guard !bytes.isEmpty else { return }
+    /// A piece of the body. False when it is too large to be copied: what is gathered is to be sent (`take`) with the piece
+    /// behind it, and `endPiece` then closes it.
+    mutating func body(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard !bytes.isEmpty else { return true }
         if framing == .chunked { HTTP1Encoder.chunkHeader(bytes.count, into: &output) }
-        if bytes.count <= Self.copyLimit {
-            output.append(bytes)
-        } else {
-            connection.send(output.bytes, bytes)
-            connection.bytesSent &+= UInt64(output.count &+ bytes.count)
-            output.clear()
-        }
+        guard bytes.count <= Self.copyLimit else { return false }
+        output.append(bytes)
+        endPiece()
+        return true
+    }
+
+    mutating func endPiece() {
         if framing == .chunked { output.append("\r\n") }
     }
 
@@ -63,12 +64,11 @@ struct HTTP1Writer {
         output.append("\r\n")
     }
 
-    mutating func flush(_ connection: ProxyConnection) {
-        guard !output.isEmpty else { return }
-        connection.bytesSent &+= UInt64(output.count)
-        connection.send(output.bytes)
-        // The memory waits with the worker for the next connection with something to say.
-        connection.worker.giveBack(&output)
+    /// Gives what is gathered away. Whoever sends it must not hold the writer meanwhile: a send that fails closes the
+    /// connection within the call, and the codec hears of it.
+    mutating func take() -> GrowingBytes {
+        defer { output = GrowingBytes() }
+        return output
     }
 
     /// Takes memory from the worker before the first byte.
