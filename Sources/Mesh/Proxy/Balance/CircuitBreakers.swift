@@ -76,6 +76,11 @@ final class CircuitBreakers: Sendable {
         }
     }
 
+    /// Takes one more than is allowed, if it must be.
+    func add(_ resource: Resource, _ priority: RoutingPriority = .default) {
+        withCount(resource, priority) { _ = $0.wrappingAdd(1, ordering: .relaxed) }
+    }
+
     @inline(__always)
     func release(_ resource: Resource, _ priority: RoutingPriority = .default) {
         withCount(resource, priority) { _ = $0.wrappingSubtract(1, ordering: .relaxed) }

@@ -34,14 +34,18 @@ struct Endpoint: Sendable {
     }
 }
 
-/// What discovery says about an endpoint beyond its address, under the name `envoy.lb`. Shared by all snapshots.
+/// What discovery says about an endpoint beyond its address. Shared by all snapshots.
 final class HostMetadata: Sendable {
+    /// Under `envoy.lb`.
     let balancing: JSONObject
+    /// Under `envoy.transport_socket_match`: which of its cluster's transport sockets the host is spoken to with.
+    let transport: JSONObject
     /// Stands for the address in ring hash and Maglev when it is there: `hash_key`.
     let hashKey: String?
 
-    init(_ balancing: JSONObject) {
+    init(_ balancing: JSONObject, transport: JSONObject = JSONObject()) {
         self.balancing = balancing
+        self.transport = transport
         hashKey = balancing["hash_key"]?.string.flatMap { $0.isEmpty ? nil : $0 }
     }
 }

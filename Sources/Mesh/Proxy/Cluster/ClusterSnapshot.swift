@@ -1,45 +1,35 @@
-import Bytes
-import HTTP
-import TLS
-
 /// A cluster as configuration and discovery have it now. Immutable; shared by all workers.
 package final class ClusterSnapshot: Sendable {
-    package struct Options: Sendable {
-        package var connectTimeout: UInt64 = 5_000_000_000
-        /// Of idle pooled connections; 0 for none.
-        package var idleTimeout: UInt64 = 3_600_000_000_000
-        package var maximumRequestsPerConnection: UInt32 = 0
-        package var usesHTTP2 = false
-        package init() {}
-    }
+    package let settings: ClusterSettings
+    let hosts: HostSet
+    /// What workers tell of their requests; nil without outlier detection.
+    let outliers: OutlierReporting?
 
-    package struct Upstream: Hashable, Sendable {
-        package var address: SocketAddress
-        package var weight: UInt32
-        package init(_ address: SocketAddress, weight: UInt32 = 1) {
-            self.address = address
-            self.weight = weight
-        }
-    }
-
-    package let name: String
-    package let id: ClusterID
-    package let options: Options
-    package let hosts: [Upstream]
-    package let security: UpstreamSecurity?
-    let http2Limits: HTTPLimits
-
-    package init(
-        name: String, options: Options = Options(), hosts: [Upstream], security: UpstreamSecurity? = nil
-    ) {
-        self.name = name
-        id = ClusterID(name)
-        self.options = options
+    init(_ settings: ClusterSettings, _ hosts: HostSet, outliers: OutlierReporting? = nil) {
+        self.settings = settings
         self.hosts = hosts
-        self.security = security
-        var limits = HTTPLimits()
-        limits.streamWindow = 16 << 20
-        limits.connectionWindow = 24 << 20
-        http2Limits = limits
+        self.outliers = outliers
+    }
+
+    package var name: String { settings.name }
+    package var id: ClusterID { settings.id }
+    package var options: ClusterSettings.Options { settings.options }
+}
+
+/// How workers tell a cluster's outlier detection of their requests.
+final class OutlierReporting: Sendable {
+    let config: OutlierConfig
+    /// By the hosts' slots.
+    let tallies: [OutlierTally?]
+    /// Any thread: a run of failures of a host is as long as is allowed.
+    let runsCompleted: @Sendable (HostID, OutlierRuns) -> Void
+
+    init(
+        _ config: OutlierConfig, _ tallies: [OutlierTally?],
+        runsCompleted: @escaping @Sendable (HostID, OutlierRuns) -> Void
+    ) {
+        self.config = config
+        self.tallies = tallies
+        self.runsCompleted = runsCompleted
     }
 }

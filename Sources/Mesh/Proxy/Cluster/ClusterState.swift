@@ -1,37 +1,113 @@
 import Bytes
+import Reactor
 
-/// A cluster on one worker: its pools, its place in the balancing, its counters. What stays when a new snapshot comes is
-/// kept by the host's address.
+/// A cluster on one worker: its place in the balancing, and its pools. Made when the worker first needs it. Another snapshot
+/// of the same settings changes its hosts; other settings are another state, and this one ends with what it carries.
 package final class ClusterState {
     unowned let worker: ProxyWorker
     package private(set) var snapshot: ClusterSnapshot
-    private(set) var pools: [HostPool] = []
-    package var stats = ClusterStats()
-    private var cursor = 0
+    let settings: ClusterSettings
+    package let stats: ClusterStats
+    private var balancer: Balancer
+    /// By slot of the host, for each kind of pool that requests of this cluster came to need.
+    private var pools: [[HostPool?]] = Array(repeating: [], count: HostPool.Kind.count)
+    private var queries: [ObjectIdentifier: (criteria: HostMetadata, query: SubsetQuery)] = [:]
+    private(set) var isRetired = false
 
-    init(_ worker: ProxyWorker, _ snapshot: ClusterSnapshot) {
+    init(_ worker: ProxyWorker, _ snapshot: ClusterSnapshot, _ stats: ClusterStats) {
         self.worker = worker
         self.snapshot = snapshot
-        pools = snapshot.hosts.map { HostPool(self, $0.address) }
+        self.stats = stats
+        settings = snapshot.settings
+        balancer = Balancer(snapshot.hosts, random: &worker.random)
     }
 
-    /// Takes over a new snapshot: pools of hosts that stay go on, those of hosts that left finish what they carry.
+    var breakers: CircuitBreakers { settings.breakers }
+
+    /// Takes over a new snapshot of the same settings: pools of hosts that stay go on, those of hosts that left finish what
+    /// they carry.
     func update(_ snapshot: ClusterSnapshot) {
-        var old = Dictionary(pools.map { ($0.address, $0) }) { first, _ in first }
         self.snapshot = snapshot
-        pools = snapshot.hosts.map { old.removeValue(forKey: $0.address) ?? HostPool(self, $0.address) }
-        for pool in old.values { pool.retire() }
+        balancer.adopt(snapshot.hosts, random: &worker.random)
+        var present: [HostID?] = Array(repeating: nil, count: snapshot.hosts.view.slotCount)
+        var failed = Set<HostID>()
+        for host in snapshot.hosts.hosts {
+            present[Int(host.id.slot)] = host.id
+            if settings.options.closesOnHealthFailure, !host.health.isDisjoint(with: [.failedActiveCheck, .ejected]) {
+                failed.insert(host.id)
+            }
+        }
+        for kind in pools.indices {
+            for slot in pools[kind].indices {
+                guard let pool = pools[kind][slot] else { continue }
+                if present[slot] != pool.host.id {
+                    pools[kind][slot] = nil
+                    pool.retire()
+                } else if failed.contains(pool.host.id) {
+                    pool.closeAll()
+                } else if settings.options.closesOnHostSetChange {
+                    pool.closeIdle()
+                }
+            }
+        }
     }
 
+    /// The worker has no such cluster any more, or another in its place.
     func retire() {
-        for pool in pools { pool.retire() }
-        pools = []
+        isRetired = true
+        let all = pools
+        pools = Array(repeating: [], count: HostPool.Kind.count)
+        for pool in all.joined() { pool?.retire() }
     }
+
+    // MARK: Choosing
 
     /// The pool of the host that the next attempt goes to; nil when there is none.
     func choose(_ stream: HTTPStream) -> HostPool? {
-        guard !pools.isEmpty else { return nil }
-        cursor = cursor + 1 < pools.count ? cursor + 1 : 0
-        return pools[cursor]
+        guard let index = pick(stream.pick) else { return nil }
+        let usesHTTP2 =
+            switch settings.options.upstreamProtocol {
+            case .http2: true
+            case .downstream: stream.version == .http2
+            case .http1, .auto: false
+            }
+        return pool(index, HostPool.Kind(usesHTTP2: usesHTTP2, isHighPriority: stream.isHighPriority))
     }
+
+    /// A host for a request, or a connection of another protocol.
+    func pick(_ request: borrowing PickRequest) -> HostIndex? {
+        switch balancer.pick(request, now: worker.loop.now, random: &worker.random) {
+        case .host(let index): index
+        case .none, .originalDestination: nil
+        }
+    }
+
+    /// What a route's criteria ask of the cluster's subsets; made once for each route.
+    func subsets(_ criteria: HostMetadata?) -> SubsetQuery.View? {
+        guard let config = settings.balance.subsets, let criteria else { return nil }
+        if let known = queries[ObjectIdentifier(criteria)] { return known.query.view }
+        let query = config.query(criteria.balancing)
+        queries[ObjectIdentifier(criteria)] = (criteria, query)
+        return query.view
+    }
+
+    private func pool(_ index: HostIndex, _ kind: HostPool.Kind) -> HostPool {
+        let id = snapshot.hosts.view.facts[Int(index.rawValue)].id
+        let slot = Int(id.slot)
+        if slot < pools[kind.number].count, let pool = pools[kind.number][slot] { return pool }
+        if pools[kind.number].count <= slot {
+            pools[kind.number] += Array(repeating: nil, count: slot + 1 - pools[kind.number].count)
+        }
+        let pool = HostPool(self, snapshot.hosts[index], kind, snapshot.outliers?.tallies[slot])
+        pools[kind.number][slot] = pool
+        return pool
+    }
+
+    // MARK: Requests under way
+
+    func began(_ id: HostID) { balancer.begin(id) }
+    func ended(_ id: HostID) { balancer.end(id) }
+
+    /// Under Envoy's names, without those of the whole cluster.
+    var balanceCounters: BalanceCounters { balancer.counters }
 }

@@ -61,7 +61,7 @@ final class HTTP1Upstream: UpstreamCodec {
         let before = phase
         phase = .closed
         guard before != .connecting else {
-            return pool.failed(isTimeout(error) ? .connectTimeout : .connectionFailure)
+            return pool.failed(error)
         }
         pool.closed(self)
         guard let attempt else { return }
@@ -69,8 +69,6 @@ final class HTTP1Upstream: UpstreamCodec {
         // In the middle of a body the end of the connection breaks the framing.
         attempt.failed(before == .body || before == .trailers ? .protocolError : .connectionTermination)
     }
-
-    private func isTimeout(_ error: (any Error)?) -> Bool { (error as? SystemError)?.errno == ETIMEDOUT }
 
     override func ended() {
         if phase == .body, decoder.mayEndWithConnection, let attempt {
@@ -277,12 +275,18 @@ final class HTTP1Upstream: UpstreamCodec {
         }
         phase = .idle
         restsSince = worker.now
-        let options = pool.cluster.snapshot.options
+        let options = pool.cluster.settings.options
         if options.maximumRequestsPerConnection > 0, requests >= options.maximumRequestsPerConnection {
+            pool.cluster.stats.connectionsAtMaximumRequests &+= 1
             return connection.closeAfterWrite()
         }
         if options.idleTimeout > 0 {
-            if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in connection.closeAfterWrite() } }
+            if timer == nil {
+                timer = LazyTimer(worker.loop) { [unowned self] in
+                    pool.cluster.stats.idleTimeouts &+= 1
+                    connection.closeAfterWrite()
+                }
+            }
             timer?.set(worker.now &+ options.idleTimeout)
         }
         connection.resumeReading()

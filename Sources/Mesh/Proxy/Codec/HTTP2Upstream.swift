@@ -7,6 +7,8 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     private var output = GrowingBytes()
     private var active = 0
     private var isGoing = false
+    /// The pool has it.
+    private var isOpen = false
     private var isClosed = false
     private var requests: UInt32 = 0
     private var timer: LazyTimer?
@@ -15,7 +17,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
         super.init(connection, pool)
         do throws(HTTPError) {
             session = try HTTP2Session(
-                .client, limits: pool.cluster.snapshot.http2Limits,
+                .client, limits: pool.cluster.settings.options.http2,
                 scratchHead: { [unowned worker = connection.worker] in
                     worker.head(capacity: HTTPLimits.standard.headerCount)
                 }, delegate: self)
@@ -31,7 +33,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
 
     override var room: Int {
         guard let session, !isGoing, !isClosed, session.canOpenStream else { return 0 }
-        let limit = pool.cluster.snapshot.options.maximumRequestsPerConnection
+        let limit = pool.cluster.settings.options.maximumRequestsPerConnection
         return limit > 0 && requests >= limit ? 0 : 1
     }
 
@@ -112,7 +114,10 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
         if attempt.unconsumed > 0 { session?.consumed(attempt.unconsumed, of: stream) }
     }
 
-    override func opened() { pool.connected(self) }
+    override func opened() {
+        isOpen = true
+        pool.connected(self)
+    }
 
     override func ended() { connection.abort() }
 
@@ -121,6 +126,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
         isClosed = true
         let streams = session.map { Array($0.streams.values) } ?? []
         session = nil
+        guard isOpen else { return pool.failed(error) }
         pool.closed(self)
         for stream in streams {
             guard let attempt = attempt(stream) else { continue }
@@ -223,9 +229,14 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     override func isWritable(_ attempt: UpstreamAttempt) -> Bool { handle(attempt)?.isAboveHighWater != true }
 
     private func rests() {
-        let timeout = pool.cluster.snapshot.options.idleTimeout
+        let timeout = pool.cluster.settings.options.idleTimeout
         guard timeout > 0, !isClosed else { return }
-        if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in connection.closeAfterWrite() } }
+        if timer == nil {
+            timer = LazyTimer(worker.loop) { [unowned self] in
+                pool.cluster.stats.idleTimeouts &+= 1
+                connection.closeAfterWrite()
+            }
+        }
         timer?.set(worker.now &+ timeout)
     }
 }

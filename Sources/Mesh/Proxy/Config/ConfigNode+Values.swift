@@ -21,18 +21,7 @@ extension SocketAddress {
         switch node.choice("address") {
         case "socket_address":
             guard let socket = node.message("socket_address") else { throw node.error("socket_address is missing") }
-            if try socket.enumeration("protocol", as: SocketProtocol.self) == .udp {
-                throw socket.error("protocol", "UDP is not supported here")
-            }
-            let text = socket.string("address")
-            guard let address = IPAddress(text) else {
-                throw socket.error("address", "\"\(text)\" is no IP address")
-            }
-            guard let port = UInt16(exactly: socket.uint32("port_value")) else {
-                throw socket.error("port_value", "must be at most 65535")
-            }
-            _ = socket.bool("ipv4_compat")
-            self = .ip(address, Port(port))
+            try self.init(socketAddress: socket)
         case "pipe":
             guard let pipe = node.message("pipe") else { throw node.error("pipe is missing") }
             let path = pipe.string("path")
@@ -40,6 +29,24 @@ extension SocketAddress {
             _ = pipe.uint32("mode")
         case let other: throw node.error("address \(other ?? "") is not supported")
         }
+    }
+}
+
+extension SocketAddress {
+    /// A `core.v3.SocketAddress` of an IP address.
+    init(socketAddress socket: ConfigNode) throws(ConfigError) {
+        if try socket.enumeration("protocol", as: SocketProtocol.self) == .udp {
+            throw socket.error("protocol", "UDP is not supported here")
+        }
+        let text = socket.string("address")
+        guard let address = IPAddress(text) else {
+            throw socket.error("address", "\"\(text)\" is no IP address")
+        }
+        guard let port = UInt16(exactly: socket.uint32("port_value")) else {
+            throw socket.error("port_value", "must be at most 65535")
+        }
+        _ = socket.bool("ipv4_compat")
+        self = .ip(address, Port(port))
     }
 }
 

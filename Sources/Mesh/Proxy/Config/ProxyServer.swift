@@ -12,6 +12,7 @@ package actor ProxyServer {
     package nonisolated let logs: LogFiles
     private var resources = ResourceSet()
     private var listeners: [String: [ProxyListenerReference]] = [:]
+    nonisolated let clusters: ClusterDirectory
 
     /// One worker a loop of the group.
     /// - Parameter logInterval: how long a line of a log waits at most.
@@ -19,6 +20,7 @@ package actor ProxyServer {
         logs = try LogFiles(interval: logInterval)
         context = BuildContext(logs: logs)
         workers = group.all.enumerated().map { ProxyWorker($0.element, index: $0.offset) }
+        clusters = ClusterDirectory(group.all[0], workers)
     }
 
     /// Takes what the bootstrap says of itself.
@@ -36,9 +38,9 @@ package actor ProxyServer {
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
     }
 
-    private static func cluster(_ resource: Resource, _ context: BuildContext) throws(ConfigError) -> ClusterSnapshot {
+    private static func cluster(_ resource: Resource, _ context: BuildContext) throws(ConfigError) -> ClusterSettings {
         let node = try resource.node()
-        let cluster = try ClusterSnapshot(node, context)
+        let cluster = try ClusterSettings(node, context)
         try node.finish()
         return cluster
     }
@@ -53,11 +55,13 @@ package actor ProxyServer {
     }
 
     package func apply(_ update: ResourceUpdate) async throws {
+        if update.kind == .cluster {
+            var settings: [ClusterSettings] = []
+            for resource in update.added + update.updated { settings.append(try Self.cluster(resource, context)) }
+            await onDirectory { [settings] in $0.set(settings) }
+        }
         for resource in update.added + update.updated {
             switch resource.kind {
-            case .cluster:
-                let snapshot = try Self.cluster(resource, context)
-                for worker in workers { await worker.perform { $0.set(snapshot) } }
             case .listener:
                 let snapshot = try Self.listener(resource, context)
                 try await listen(snapshot)
@@ -67,7 +71,7 @@ package actor ProxyServer {
         for name in update.removed {
             switch update.kind {
             case .cluster:
-                if let id = ClusterID(known: name) { for worker in workers { await worker.perform { $0.remove(id) } } }
+                if let id = ClusterID(known: name) { await onDirectory { $0.remove(id) } }
             case .listener:
                 for (worker, listener) in zip(workers, listeners.removeValue(forKey: name) ?? []) {
                     await worker.perform { _ in listener.value.close() }
@@ -75,6 +79,27 @@ package actor ProxyServer {
             default: break
             }
         }
+    }
+
+    /// Runs on the directory's loop, and returns when the workers have heard of it too.
+    private func onDirectory(_ body: @escaping @Sendable (ClusterDirectory) -> Void) async {
+        let clusters = clusters
+        try? await clusters.loop.perform { body(clusters) }
+        for worker in workers { await worker.perform { _ in } }
+    }
+
+    /// A cluster's counters over all workers, under Envoy's names below `cluster.NAME.`
+    package func clusterStats(_ name: String) async -> [(name: String, value: Int64)] {
+        guard let id = ClusterID(known: name) else { return [] }
+        var sum: [(name: String, value: Int64)] = []
+        for worker in workers {
+            let part = try? await worker.loop.perform { worker.stats(of: id)?.byName ?? [] }
+            guard let part, !part.isEmpty else { continue }
+            if sum.isEmpty { sum = part } else { for index in sum.indices { sum[index].value += part[index].value } }
+        }
+        let clusters = clusters
+        let outliers = try? await clusters.loop.perform { clusters[id]?.outlierCounters ?? [] }
+        return sum + (outliers ?? []).map { ("outlier_detection.\($0.name)", Int64(clamping: $0.value)) }
     }
 
     private func listen(_ snapshot: ListenerSnapshot) async throws {
@@ -103,6 +128,7 @@ package actor ProxyServer {
             for (worker, listener) in zip(workers, made) { await worker.perform { _ in listener.value.close() } }
         }
         listeners = [:]
+        await onDirectory { $0.close() }
         for worker in workers { await worker.perform { $0.close() } }
         await logs.close()
     }

@@ -1,59 +1,116 @@
 import Bytes
+import CLinux
+import Glibc
 import Reactor
 import TLS
 
 /// The connections of one worker to one host. An attempt gets one with room, the last that was used first, or a new one; while
-/// that connects it waits, and takes whatever becomes free first.
+/// that connects it waits, and takes whatever becomes free first. The cluster's circuit breakers bound all of it.
 final class HostPool {
+    /// What keeps the connections of a host apart.
+    struct Kind {
+        var usesHTTP2: Bool
+        var isHighPriority: Bool
+
+        static let count = 4
+        var number: Int { (usesHTTP2 ? 1 : 0) + (isHighPriority ? 2 : 0) }
+    }
+
     /// Lets go of its pools when it is retired.
     let cluster: ClusterState
-    let address: SocketAddress
+    let host: Host
+    let priority: RoutingPriority
+    private let tally: OutlierTally?
     /// Those that can take an attempt now.
     private var ready: [UpstreamCodec] = []
+    /// All that are connected.
+    private var open: [UpstreamCodec] = []
     private var connecting = 0
+    private var isMultiplexed: Bool
     /// Attempts that wait, in order; `next` is the first.
     private var waiting: [UpstreamAttempt?] = []
     private var next = 0
     private var waitingCount = 0
     private var isRetired = false
 
-    init(_ cluster: ClusterState, _ address: SocketAddress) {
+    init(_ cluster: ClusterState, _ host: Host, _ kind: Kind, _ tally: OutlierTally?) {
         self.cluster = cluster
-        self.address = address
+        self.host = host
+        self.tally = tally
+        priority = kind.isHighPriority ? .high : .default
+        isMultiplexed = kind.usesHTTP2
     }
 
+    var address: SocketAddress { host.address }
     private var worker: ProxyWorker { cluster.worker }
-    private var isMultiplexed: Bool { cluster.snapshot.options.usesHTTP2 }
+    private var breakers: CircuitBreakers { cluster.settings.breakers }
+    private var stats: ClusterStats { cluster.stats }
 
     func acquire(_ attempt: UpstreamAttempt) {
+        attempt.pool = self
         while let codec = ready.last {
             guard codec.isUsable else {
                 ready.removeLast()
                 codec.connection.abort()
                 continue
             }
-            return give(codec, to: attempt, isReused: true)
+            return give(codec, to: attempt)
         }
-        attempt.pool = self
+        guard breakers.take(.pendingRequests, priority) else {
+            stats.pendingOverflows &+= 1
+            return attempt.failed(.overflow)
+        }
+        attempt.isWaiting = true
         waiting.append(attempt)
         waitingCount += 1
-        cluster.stats.pending &+= 1
-        cluster.stats.activePending &+= 1
-        if isMultiplexed ? connecting == 0 : connecting < waitingCount { connect() }
+        stats.pending &+= 1
+        stats.activePending &+= 1
+        connectIfNeeded()
     }
 
     /// `codec` is the last of those that are ready.
-    private func give(_ codec: UpstreamCodec, to attempt: UpstreamAttempt, isReused: Bool) {
+    private func give(_ codec: UpstreamCodec, to attempt: UpstreamAttempt) {
+        guard begin(attempt) else { return }
         if !codec.isMultiplexed { ready.removeLast() }
-        attempt.connected(codec, isReused: isReused)
+        attempt.connected(codec, isReused: true)
         if codec.isMultiplexed, codec.room == 0 { leaves(codec) }
+    }
+
+    /// Counts an attempt that has its connection. False when there are too many, and it was told so.
+    private func begin(_ attempt: UpstreamAttempt) -> Bool {
+        guard breakers.take(.requests, priority) else {
+            stats.pendingOverflows &+= 1
+            attempt.failed(.overflow)
+            return false
+        }
+        attempt.isCounted = true
+        stats.requests &+= 1
+        stats.activeRequests &+= 1
+        cluster.began(host.id)
+        return true
+    }
+
+    /// The attempt is over, whichever way.
+    func ended(_ attempt: UpstreamAttempt) {
+        guard attempt.isCounted else { return }
+        attempt.isCounted = false
+        stats.activeRequests &-= 1
+        breakers.release(.requests, priority)
+        cluster.ended(host.id)
     }
 
     func cancel(_ attempt: UpstreamAttempt) {
         guard let index = waiting[next...].firstIndex(where: { $0 === attempt }) else { return }
         waiting[index] = nil
+        stats.cancelled &+= 1
+        noLongerWaiting(attempt)
+    }
+
+    private func noLongerWaiting(_ attempt: UpstreamAttempt) {
+        attempt.isWaiting = false
         waitingCount -= 1
-        cluster.stats.activePending &-= 1
+        stats.activePending &-= 1
+        breakers.release(.pendingRequests, priority)
     }
 
     private func takeWaiting() -> UpstreamAttempt? {
@@ -66,51 +123,114 @@ final class HostPool {
                 next = 0
             }
             guard let attempt else { continue }
-            waitingCount -= 1
-            cluster.stats.activePending &-= 1
+            noLongerWaiting(attempt)
             return attempt
         }
         return nil
     }
 
+    // MARK: Connecting
+
+    /// A host always gets a first connection, whatever others of the cluster have: else nothing would ever take those that
+    /// wait.
+    private func connectIfNeeded() {
+        guard isMultiplexed ? connecting == 0 : connecting < waitingCount else { return }
+        let count = open.count + connecting
+        if count >= breakers.maxConnectionsPerHost || !breakers.take(.connections, priority) {
+            stats.connectionOverflows &+= 1
+            guard count == 0 else { return }
+            breakers.add(.connections, priority)
+        }
+        connect()
+    }
+
     private func connect() {
         connecting += 1
-        cluster.stats.connections &+= 1
-        let snapshot = cluster.snapshot
+        stats.connections &+= 1
+        let settings = cluster.settings
         do {
-            let tls = try snapshot.security.map { security throws(TLSError) in
-                try TLSSession(
-                    security.context, serverName: security.serverName.isEmpty ? nil : security.serverName)
+            let tls = try settings.security(for: host).map { security throws(TLSError) in
+                try TLSSession(security.context, serverName: serverName(security))
             }
             let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
             connection.terminal =
-                isMultiplexed ? HTTP2Upstream(connection, self) : HTTP1Upstream(connection, self)
+                if settings.options.upstreamProtocol == .auto {
+                    NegotiatedUpstream(connection, self)
+                } else if isMultiplexed {
+                    HTTP2Upstream(connection, self)
+                } else {
+                    HTTP1Upstream(connection, self)
+                }
+            var options = worker.upstreamStreamOptions
+            options.highWaterMark = settings.options.bufferLimit
+            options.lowWaterMark = settings.options.bufferLimit / 2
             let socket = try StreamSocket.connect(
-                to: address, on: worker.loop, timeout: .nanoseconds(Int64(clamping: snapshot.options.connectTimeout)),
-                options: worker.upstreamStreamOptions, handler: connection)
+                to: address, on: worker.loop, from: settings.options.source,
+                timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
+                handler: connection)
+            settings.options.keepAlive?.apply(to: socket.descriptor)
             connection.attach(socket)
         } catch {
-            failed(.connectionFailure)
+            // Not within the call of those who asked.
+            worker.loop.schedule(after: .zero) { [self] in
+                failed(error)
+                worker.flush()
+            }
         }
+    }
+
+    private func serverName(_ security: UpstreamSecurity) -> String? {
+        if security.usesHostname, !host.hostname.isEmpty { return host.hostname }
+        return security.serverName.isEmpty ? nil : security.serverName
     }
 
     // MARK: From its connections
 
+    /// ALPN came to a protocol: the next connections will most likely have the same.
+    func negotiated(isMultiplexed: Bool) { self.isMultiplexed = isMultiplexed }
+
     func connected(_ codec: UpstreamCodec) {
         connecting -= 1
-        cluster.stats.activeConnections &+= 1
+        open.append(codec)
+        stats.activeConnections &+= 1
+        if codec.isMultiplexed { stats.http2Connections &+= 1 } else { stats.http1Connections &+= 1 }
+        record(.connected)
+        let duration = cluster.settings.options.connectionDuration
+        if duration > 0 {
+            worker.loop.schedule(after: .nanoseconds(Int64(clamping: duration))) { [weak self, weak codec] in
+                guard let self, let codec, !codec.connection.isClosed else { return }
+                stats.connectionsAtMaximumDuration &+= 1
+                leaves(codec)
+                codec.retire()
+                worker.flush()
+            }
+        }
         serve(codec, isFresh: true)
+        // Fewer may fit on this one than waited for it.
+        connectIfNeeded()
     }
 
     /// A connection never came to be.
-    func failed(_ reason: StreamReset) {
+    func failed(_ error: (any Error)?) {
+        let isTimeout = (error as? SystemError)?.errno == ETIMEDOUT
         connecting -= 1
-        cluster.stats.connectFailures &+= 1
-        if reason == .connectTimeout { cluster.stats.connectTimeouts &+= 1 }
+        breakers.release(.connections, priority)
+        stats.connectFailures &+= 1
+        stats.closedConnections &+= 1
+        if isTimeout { stats.connectTimeouts &+= 1 }
+        record(isTimeout ? .timedOut : .connectFailed)
         // Those that wait would meet the same.
+        fail(isTimeout ? .connectTimeout : .connectionFailure, error.map { "\($0)" } ?? "")
+    }
+
+    private func fail(_ reason: StreamReset, _ text: String) {
         var doomed: [UpstreamAttempt] = []
         while let attempt = takeWaiting() { doomed.append(attempt) }
-        for attempt in doomed { attempt.failed(reason) }
+        for attempt in doomed {
+            stats.pendingFailures &+= 1
+            attempt.failureText = text
+            attempt.failed(reason)
+        }
     }
 
     /// The codec can take an attempt again.
@@ -119,27 +239,64 @@ final class HostPool {
     private func serve(_ codec: UpstreamCodec, isFresh: Bool) {
         var isFresh = isFresh
         while codec.room > 0, let attempt = takeWaiting() {
+            guard begin(attempt) else { continue }
             attempt.connected(codec, isReused: !isFresh)
             isFresh = false
         }
         guard !isRetired else { return codec.retire() }
-        if codec.room > 0, !(codec.isMultiplexed && ready.contains { $0 === codec }) { ready.append(codec) }
+        if codec.room > 0, !ready.contains(where: { $0 === codec }) { ready.append(codec) }
     }
 
     /// It takes no more attempts.
     func leaves(_ codec: UpstreamCodec) { ready.removeAll { $0 === codec } }
 
     func closed(_ codec: UpstreamCodec) {
-        cluster.stats.activeConnections &-= 1
+        stats.activeConnections &-= 1
+        stats.closedConnections &+= 1
+        breakers.release(.connections, priority)
         leaves(codec)
-        if waitingCount > 0, connecting == 0, !isRetired { connect() }
+        open.removeAll { $0 === codec }
+        if waitingCount > 0 { connectIfNeeded() }
     }
+
+    // MARK: Outliers
+
+    /// How something with the host ended.
+    func record(_ outcome: OutlierTally.Outcome) {
+        guard let tally, let reporting = cluster.snapshot.outliers else { return }
+        let runs = tally.record(outcome, reporting.config)
+        if !runs.isEmpty { reporting.runsCompleted(host.id, runs) }
+    }
+
+    // MARK: The end
 
     /// The host has left the cluster.
     func retire() {
         isRetired = true
-        let codecs = ready
+        closeIdle()
+    }
+
+    /// Connections that carry something close when they have done so.
+    func closeIdle() {
         ready = []
-        for codec in codecs { codec.retire() }
+        for codec in open { codec.retire() }
+    }
+
+    /// The host is not healthy: nothing good comes over its connections.
+    func closeAll() {
+        ready = []
+        for codec in open { codec.connection.abort() }
+    }
+}
+
+extension TCPKeepAlive {
+    /// What the kernel refuses is left as it is: a connection without probes is better than none.
+    func apply(to descriptor: CInt) {
+        var on: CInt = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, socklen_t(MemoryLayout<CInt>.size))
+        for (name, value) in [(TCP_KEEPCNT, probes), (TCP_KEEPIDLE, time), (TCP_KEEPINTVL, interval)] {
+            guard var number = value.map({ CInt(clamping: $0) }) else { continue }
+            setsockopt(descriptor, CInt(IPPROTO_TCP), name, &number, socklen_t(MemoryLayout<CInt>.size))
+        }
     }
 }

@@ -5,8 +5,12 @@ final class UpstreamAttempt {
     unowned(unsafe) private(set) var stream: HTTPStream
     /// nil while it waits for a connection, and after it is over.
     private(set) var codec: UpstreamCodec?
-    /// Where it waits for a connection.
+    /// Of its host.
     var pool: HostPool?
+    /// It waits for a connection.
+    var isWaiting = false
+    /// It is among the cluster's requests under way.
+    var isCounted = false
     /// What a codec knows it by (HTTP/2's stream).
     var handle: AnyObject?
     var hasSentHead = false
@@ -33,6 +37,7 @@ final class UpstreamAttempt {
         pool = nil
         handle = nil
         (hasSentHead, hasSentBody, hasHead, isReused, isDone) = (false, false, false, false, false)
+        (isWaiting, isCounted) = (false, false)
         answersHead = stream.request.method == .head
         isPaused = false
         unconsumed = 0
@@ -49,14 +54,12 @@ final class UpstreamAttempt {
     // MARK: From the pool and the codec
 
     func connected(_ codec: UpstreamCodec, isReused: Bool) {
-        pool = nil
         self.codec = codec
         self.isReused = isReused
         stream.attemptIsReady(self)
     }
 
     func failed(_ reason: StreamReset) {
-        pool = nil
         codec = nil
         stream.attemptFailed(self, reason)
     }
@@ -74,9 +77,9 @@ final class UpstreamAttempt {
         if let codec {
             self.codec = nil
             codec.reset(self)
-        } else if let pool {
-            self.pool = nil
-            pool.cancel(self)
+        } else if isWaiting {
+            pool?.cancel(self)
         }
+        pool?.ended(self)
     }
 }

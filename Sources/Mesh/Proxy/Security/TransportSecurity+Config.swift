@@ -67,21 +67,21 @@ extension DownstreamSecurity {
 }
 
 extension UpstreamSecurity {
-    /// The transport socket of a cluster; nil for plaintext.
-    static func read(_ node: ConfigNode) throws(ConfigError) -> UpstreamSecurity? {
+    /// The transport socket of a cluster; nil for plaintext. `protocols` are what ALPN offers where the context says nothing.
+    static func read(_ node: ConfigNode, protocols: [String] = []) throws(ConfigError) -> UpstreamSecurity? {
         guard let config = try node.typed("typed_config") else {
             throw node.error("typed_config", "transport socket \"\(node.string("name"))\" has no configuration")
         }
         _ = node.string("name")
         switch config.typeName {
         case "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": return nil
-        case "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": return try UpstreamSecurity(config)
+        case "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": return try UpstreamSecurity(config, protocols: protocols)
         default: throw node.error("typed_config", "transport socket \(config.typeName) is not supported")
         }
     }
 
     /// An `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`.
-    init(_ node: ConfigNode) throws(ConfigError) {
+    init(_ node: ConfigNode, protocols: [String] = []) throws(ConfigError) {
         let parts = try node.message("common_tls_context", CommonSecurity.init) ?? CommonSecurity()
         guard parts.identities.count <= 1 else {
             throw node.error("common_tls_context", "an upstream's TLS takes one certificate")
@@ -93,7 +93,7 @@ extension UpstreamSecurity {
             verification: verification, checksServerName: node.bool("auto_sni_san_validation"))
         configuration.identity = parts.identities.first
         configuration.parameters = parts.parameters
-        configuration.protocols = parts.protocols
+        configuration.protocols = parts.protocols.isEmpty ? protocols : parts.protocols
         configuration.storedTickets = Int(node.uint32("max_session_keys", default: 1))
         do {
             self.init(

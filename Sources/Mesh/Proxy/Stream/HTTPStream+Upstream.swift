@@ -59,9 +59,8 @@ extension HTTPStream {
         }
         let attempt = worker.takeAttempt(self)
         upstream.remote = pool.address
+        upstream.hostname = pool.host.hostname
         self.attempt = attempt
-        cluster.stats.requests &+= 1
-        cluster.stats.activeRequests &+= 1
         pool.acquire(attempt)
     }
 
@@ -131,6 +130,7 @@ extension HTTPStream {
         details = "via_upstream"
         tryDeadline = LazyTimer.never
         cluster?.stats.count(status: response.status)
+        attempt.pool?.record(.status(UInt16(clamping: response.status)))
         if shouldRetry(status: response.status), retry() { return }
         responseHead(end: end)
     }
@@ -148,6 +148,10 @@ extension HTTPStream {
     /// The upstream, or the way to it, failed.
     func attemptFailed(_ attempt: UpstreamAttempt, _ reason: StreamReset) {
         guard attempt === self.attempt else { return }
+        if attempt.isCounted, reason != .localReset, reason != .overflow {
+            cluster?.stats.remoteResets &+= 1
+            if !attempt.hasHead { attempt.pool?.record(.failed) }
+        }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }
         let hadRequest = attempt.hasSentHead
         upstream.failure = attempt.failureText
@@ -171,6 +175,7 @@ extension HTTPStream {
     func attemptTimedOut() {
         guard let attempt else { return }
         cluster?.stats.perTryTimeouts &+= 1
+        attempt.pool?.record(.timedOut)
         guard !hasSentHead else { return }
         if shouldRetry(status: 504), retry() { return }
         attempt.giveUp()
@@ -181,6 +186,7 @@ extension HTTPStream {
 
     func routeTimedOut() {
         cluster?.stats.timeouts &+= 1
+        if attempt?.isCounted ?? false { attempt?.pool?.record(.timedOut) }
         dropAttempt()
         guard !hasSentHead else {
             responseFlags.insert(.upstreamRequestTimeout)
@@ -194,12 +200,21 @@ extension HTTPStream {
         guard let attempt else { return }
         self.attempt = nil
         tryDeadline = LazyTimer.never
-        cluster?.stats.activeRequests &-= 1
         attempt.giveUp()
         worker.giveBack(attempt)
     }
 
     // MARK: Retries
+
+    var routingPriority: RoutingPriority { isHighPriority ? .high : .default }
+    var isHighPriority: Bool { forwardAction?.options.isHighPriority ?? false }
+
+    /// The retry that was counted has its answer, or the stream is over.
+    func releaseRetry() {
+        guard flags.contains(.holdsRetry) else { return }
+        flags.remove(.holdsRetry)
+        cluster?.breakers.release(.retries, routingPriority)
+    }
 
     private func shouldRetry(status: Int) -> Bool {
         guard retriesLeft > 0, let policy = forwardAction?.options.retry, !hasSentHead else { return false }
@@ -227,6 +242,15 @@ extension HTTPStream {
     private func retry() -> Bool {
         guard let cluster, flags.contains(.requestEnded) || flags.contains(.keepsBody) else { return false }
         let wasAsked = retriesLeft > 0
+        releaseRetry()
+        if wasAsked {
+            guard cluster.breakers.take(.retries, routingPriority) else {
+                cluster.stats.retryOverflows &+= 1
+                responseFlags.insert(.upstreamOverflow)
+                return false
+            }
+            flags.insert(.holdsRetry)
+        }
         if wasAsked { retriesLeft &-= 1 }
         cluster.stats.retries &+= 1
         let delay = wasAsked ? backoff : 0

@@ -52,6 +52,8 @@ package final class HTTPStream {
     var cluster: ClusterState?
     var attempts = 0
     var retriesLeft = 0
+    /// What the router asks of the balancer: the hash, the subset, the hosts to avoid.
+    var pick = PickRequest()
     /// Body bytes that wait: for a filter, for a connection, or for another attempt.
     var requestBody = GrowingBytes()
     /// Response bytes that wait for a filter.
@@ -106,6 +108,8 @@ package final class HTTPStream {
         static let upstreamPaused = Flags(rawValue: 1 << 14)
         /// The next attempt waits for its back-off.
         static let waitsForRetry = Flags(rawValue: 1 << 15)
+        /// A retry is counted with the cluster's circuit breakers.
+        static let holdsRetry = Flags(rawValue: 1 << 31)
     }
 
     init(_ worker: ProxyWorker) {
@@ -157,6 +161,7 @@ package final class HTTPStream {
         flags.insert(.isOver)
         timer?.clear()
         dropAttempt()
+        releaseRetry()
         guard let codec, let owner else { return }
         let status = response.status
         if status > 0 { worker.stats(owner).pointee.count(status: status) }
@@ -188,6 +193,7 @@ package final class HTTPStream {
         responseSlot = .max
         responseStep = 0
         cluster = nil
+        pick = PickRequest()
         isHealthCheck = false
         attempts = 0
         retriesLeft = 0

@@ -10,7 +10,11 @@ package final class ProxyWorker: @unchecked Sendable {
     // `@unchecked`: confined to `loop`; its owner reaches it through `loop.submit` and `loop.perform` only.
     package let loop: EventLoop
     package let index: Int
+    private var snapshots: [ClusterSnapshot?] = []
+    /// Those that were needed so far.
     private var clusters: [ClusterState?] = []
+    /// Counters by name of cluster, which stay when the cluster is changed.
+    private var clusterStats: [ClusterID: ClusterStats] = [:]
     private var tables: [String: RouteTable] = [:]
     private var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
     var isDraining = false
@@ -80,6 +84,7 @@ package final class ProxyWorker: @unchecked Sendable {
         for cluster in clusters { cluster?.retire() }
         isClosed = true
         clusters = []
+        snapshots = []
         tables = [:]
         streams = []
         attempts = []
@@ -91,24 +96,44 @@ package final class ProxyWorker: @unchecked Sendable {
 
     package func set(_ snapshot: ClusterSnapshot) {
         let index = Int(snapshot.id.rawValue)
-        while clusters.count <= index { clusters.append(nil) }
-        if let state = clusters[index] {
-            state.update(snapshot)
-        } else {
-            clusters[index] = ClusterState(self, snapshot)
-        }
+        while snapshots.count <= index { snapshots.append(nil) }
+        snapshots[index] = snapshot
+        guard index < clusters.count, let state = clusters[index] else { return }
+        if state.settings === snapshot.settings { return state.update(snapshot) }
+        clusters[index] = nil
+        state.retire()
     }
 
     package func remove(_ id: ClusterID) {
-        guard Int(id.rawValue) < clusters.count else { return }
-        clusters[Int(id.rawValue)]?.retire()
-        clusters[Int(id.rawValue)] = nil
+        let index = Int(id.rawValue)
+        guard index < snapshots.count else { return }
+        snapshots[index] = nil
+        clusterStats[id] = nil
+        guard index < clusters.count else { return }
+        clusters[index]?.retire()
+        clusters[index] = nil
     }
 
     @inline(__always)
     package func cluster(_ id: ClusterID) -> ClusterState? {
-        Int(id.rawValue) < clusters.count ? clusters[Int(id.rawValue)] : nil
+        let index = Int(id.rawValue)
+        if index < clusters.count, let state = clusters[index] { return state }
+        return makeCluster(id)
     }
+
+    private func makeCluster(_ id: ClusterID) -> ClusterState? {
+        let index = Int(id.rawValue)
+        guard index < snapshots.count, let snapshot = snapshots[index] else { return nil }
+        while clusters.count <= index { clusters.append(nil) }
+        let stats = clusterStats[id] ?? ClusterStats()
+        clusterStats[id] = stats
+        let state = ClusterState(self, snapshot, stats)
+        clusters[index] = state
+        return state
+    }
+
+    /// What was counted of a cluster here; nil when nothing was.
+    package func stats(of id: ClusterID) -> ClusterStats? { clusterStats[id] }
 
     package func set(_ table: RouteTable) { tables[table.name] = table }
     package func removeRoutes(_ name: String) { tables[name] = nil }

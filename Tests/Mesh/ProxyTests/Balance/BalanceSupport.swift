@@ -11,7 +11,7 @@ func address(_ number: Int) -> SocketAddress { .ip(IPAddress(v4: 0x0A00_0000 + U
 func endpoint(
     _ number: Int, weight: UInt32 = 1, health: HostHealth = [], _ metadata: JSONObject? = nil, marks: HostMarks = []
 ) -> Endpoint {
-    Endpoint(address(number), weight: weight, health: health, metadata: metadata.map(HostMetadata.init), marks: marks)
+    Endpoint(address(number), weight: weight, health: health, metadata: metadata.map { HostMetadata($0) }, marks: marks)
 }
 
 /// One locality at priority 0.

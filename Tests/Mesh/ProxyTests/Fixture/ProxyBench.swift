@@ -57,6 +57,22 @@ final class ProxyBench: Sendable {
         return address
     }
 
+    /// A counter or gauge of a cluster, by its name below `cluster.NAME.`; 0 when there is none yet.
+    func stat(_ cluster: String, _ name: String) async -> Int64 {
+        await server.clusterStats(cluster).first { $0.name == name }?.value ?? 0
+    }
+
+    /// Waits until a cluster's counter or gauge has a value.
+    func until(_ cluster: String, _ name: String, is value: Int64) async throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while true {
+            let found = await stat(cluster, name)
+            if found == value { return }
+            guard ContinuousClock.now < deadline else { throw Unexpected("\(name) is \(found), not \(value)") }
+            try await group.all[0].sleep(for: .milliseconds(2))
+        }
+    }
+
     func client(_ listener: String = "main") async throws -> RawClient {
         RawClient(try await StreamConnection.connect(to: try await address(of: listener), on: group.all[0]))
     }

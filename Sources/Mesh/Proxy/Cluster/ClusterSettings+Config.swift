@@ -1,0 +1,82 @@
+import Bytes
+import HTTP
+import JSON
+import XDS
+
+extension ClusterSettings {
+    /// An `envoy.config.cluster.v3.Cluster`.
+    package convenience init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
+        var options = Options()
+        options.connectTimeout = node.nanoseconds("connect_timeout", default: options.connectTimeout)
+        options.statName = node.string("alt_stat_name")
+        options.bufferLimit = Int(node.uint32("per_connection_buffer_limit_bytes", default: 1 << 20))
+        options.closesOnHealthFailure = node.bool("close_connections_on_host_health_failure")
+        try options.readProtocol(node)
+        if let connection = node.message("upstream_connection_options") {
+            options.keepAlive = connection.message("tcp_keepalive").map(TCPKeepAlive.init)
+        }
+        if let bind = node.message("upstream_bind_config") {
+            guard let source = bind.message("source_address") else {
+                throw bind.error("source_address", "is missing")
+            }
+            options.source = try SocketAddress(socketAddress: source)
+        }
+        var security: UpstreamSecurity?
+        if let socket = node.message("transport_socket") {
+            security = try UpstreamSecurity.read(socket, protocols: options.upstreamProtocol.alpn)
+        }
+        guard !(options.upstreamProtocol == .auto && security == nil) else {
+            throw node.error("transport_socket", "auto_config needs TLS, by whose ALPN it chooses the protocol")
+        }
+        let upstreamProtocol = options.upstreamProtocol
+        let matches = try node.messages("transport_socket_matches") { (match) throws(ConfigError) -> SocketMatch in
+            _ = match.string("name")
+            guard let socket = match.message("transport_socket") else {
+                throw match.error("transport_socket", "is missing")
+            }
+            return SocketMatch(
+                criteria: match.structure("match") ?? JSONObject(),
+                security: try UpstreamSecurity.read(socket, protocols: upstreamProtocol.alpn))
+        }
+        let common = node.message("common_lb_config")
+        options.closesOnHostSetChange = common?.bool("close_connections_on_host_set_change") ?? false
+        // Hints, and what changes nothing for the kinds of clusters that are supported.
+        node.ignore("metadata", "wait_for_warm_on_init", "cleanup_interval", "ignore_health_on_host_removal")
+        self.init(
+            name: node.string("name"), options: options, balance: try BalanceConfig(cluster: node, common: common),
+            discovery: try ClusterDiscovery(cluster: node),
+            breakers: try node.message("circuit_breakers") { (node) throws(ConfigError) in
+                try CircuitBreakers(node)
+            } ?? CircuitBreakers(),
+            outliers: try node.message("outlier_detection", OutlierConfig.init), security: security,
+            socketMatches: matches)
+    }
+}
+
+extension ClusterDiscovery {
+    /// The type of an `envoy.config.cluster.v3.Cluster` and what belongs to it.
+    init(cluster node: ConfigNode) throws(ConfigError) {
+        if node.choice("cluster_discovery_type") == "cluster_type" {
+            let type = node.message("cluster_type")
+            throw node.error("cluster_type", "cluster type \(type?.string("name") ?? "") is not supported")
+        }
+        switch try node.enumeration("type", as: Kind.self) {
+        case .fixed:
+            self = .fixed(
+                try node.message("load_assignment") { (node) throws(ConfigError) in
+                    try EndpointAssignment(node)
+                } ?? EndpointAssignment([]))
+        }
+    }
+
+    private enum Kind: String, ConfigEnum { case fixed = "STATIC" }
+}
+
+extension TCPKeepAlive {
+    /// A `core.v3.TcpKeepalive`.
+    init(_ node: ConfigNode) {
+        self.init(
+            probes: node.uint32IfSet("keepalive_probes"), time: node.uint32IfSet("keepalive_time"),
+            interval: node.uint32IfSet("keepalive_interval"))
+    }
+}

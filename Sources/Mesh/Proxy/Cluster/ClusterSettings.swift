@@ -1,0 +1,98 @@
+import Bytes
+import HTTP
+import JSON
+import TLS
+
+/// A cluster as its configuration has it: all but its hosts. Immutable, one object for all workers; a changed configuration is
+/// another one, whose connections and limits are its own.
+package final class ClusterSettings: Sendable {
+    package struct Options: Sendable {
+        package var connectTimeout: UInt64 = 5_000_000_000
+        /// Of idle pooled connections; 0 for none.
+        package var idleTimeout: UInt64 = 3_600_000_000_000
+        /// After which a connection takes no more requests; 0 for none.
+        package var connectionDuration: UInt64 = 0
+        package var maximumRequestsPerConnection: UInt32 = 0
+        package var upstreamProtocol = UpstreamProtocol.http1
+        /// Bytes that may wait on a connection.
+        package var bufferLimit = 1 << 20
+        package var keepAlive: TCPKeepAlive?
+        /// Where connections leave from.
+        package var source: SocketAddress?
+        /// A host that fails its active check, or is ejected, loses its connections.
+        package var closesOnHealthFailure = false
+        /// Any change of the cluster's hosts closes idle connections.
+        package var closesOnHostSetChange = false
+        package var http2 = HTTPLimits.upstream
+        /// Stands for the name in statistics; empty for none.
+        package var statName = ""
+        package init() {}
+    }
+
+    /// One of `transport_socket_matches`: hosts whose metadata has all of `criteria` are spoken to so.
+    struct SocketMatch: Sendable {
+        var criteria: JSONObject
+        var security: UpstreamSecurity?
+    }
+
+    package let name: String
+    package let id: ClusterID
+    package let options: Options
+    let balance: BalanceConfig
+    let membership: Membership
+    let discovery: ClusterDiscovery
+    let breakers: CircuitBreakers
+    let outliers: OutlierConfig?
+    private let security: UpstreamSecurity?
+    private let socketMatches: [SocketMatch]
+
+    init(
+        name: String, options: Options = Options(), balance: BalanceConfig = BalanceConfig(),
+        membership: Membership = Membership(), discovery: ClusterDiscovery,
+        breakers: CircuitBreakers = CircuitBreakers(), outliers: OutlierConfig? = nil,
+        security: UpstreamSecurity? = nil, socketMatches: [SocketMatch] = []
+    ) {
+        self.name = name
+        id = ClusterID(name)
+        self.options = options
+        self.balance = balance
+        self.membership = membership
+        self.discovery = discovery
+        self.breakers = breakers
+        self.outliers = outliers
+        self.security = security
+        self.socketMatches = socketMatches
+    }
+
+    /// How a host is spoken to: the first match that its metadata fits, else the cluster's own way.
+    func security(for host: Host) -> UpstreamSecurity? {
+        guard !socketMatches.isEmpty else { return security }
+        let metadata = host.metadata?.transport ?? JSONObject()
+        for match in socketMatches where match.criteria.allSatisfy({ metadata[$0.key] == $0.value }) {
+            return match.security
+        }
+        return security
+    }
+}
+
+/// TCP's own probes of a silent connection, in seconds; nil is the kernel's default.
+package struct TCPKeepAlive: Hashable, Sendable {
+    var probes: UInt32?
+    var time: UInt32?
+    var interval: UInt32?
+}
+
+/// Where a cluster's hosts come from.
+enum ClusterDiscovery: Sendable {
+    case fixed(EndpointAssignment)
+}
+
+extension HTTPLimits {
+    /// Of HTTP/2 to an upstream, with Envoy's windows.
+    static var upstream: HTTPLimits {
+        var limits = HTTPLimits()
+        limits.streamWindow = 16 << 20
+        limits.connectionWindow = 24 << 20
+        return limits
+    }
+}

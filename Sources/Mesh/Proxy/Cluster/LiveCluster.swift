@@ -1,0 +1,98 @@
+import Bytes
+import Reactor
+
+/// One cluster in the directory: the hosts that discovery named, and their health as everybody sees it. On the directory's loop.
+final class LiveCluster {
+    let settings: ClusterSettings
+    private unowned let directory: ClusterDirectory
+    private(set) var hosts: HostSet
+    private var detector: OutlierDetector?
+    private var tallies: [OutlierTally?] = []
+    private var reporting: OutlierReporting?
+    private var outlierTimer = TimerHandle.none
+    private var isClosed = false
+
+    init(_ settings: ClusterSettings, _ directory: ClusterDirectory) {
+        self.settings = settings
+        self.directory = directory
+        let assignment: EndpointAssignment
+        switch settings.discovery {
+        case .fixed(let fixed): assignment = fixed
+        }
+        hosts = HostSet(
+            assignment, settings.balance, membership: settings.membership, now: directory.loop.now)
+        detector = settings.outliers.map { OutlierDetector($0) }
+        watch()
+        scheduleOutliers()
+    }
+
+    var snapshot: ClusterSnapshot { ClusterSnapshot(settings, hosts, outliers: reporting) }
+
+    func close() {
+        isClosed = true
+        directory.loop.cancel(outlierTimer)
+    }
+
+    /// What discovery says now.
+    func assign(_ assignment: EndpointAssignment) {
+        guard !isClosed else { return }
+        let before = hosts
+        hosts = HostSet(
+            assignment, settings.balance, membership: settings.membership, previous: before, now: directory.loop.now)
+        let present = Set(hosts.hosts.map(\.id))
+        for host in before.hosts where !present.contains(host.id) { detector?.leave(host.id) }
+        watch()
+        directory.publish([snapshot])
+    }
+
+    /// Outlier detection's numbers under Envoy's names; empty without it.
+    var outlierCounters: [(name: String, value: UInt64)] { detector?.counters.byName ?? [] }
+
+    // MARK: Outliers
+
+    /// Gives every host something to count into.
+    private func watch() {
+        guard let config = settings.outliers else { return }
+        tallies = Array(repeating: nil, count: hosts.view.slotCount)
+        for host in hosts.hosts { tallies[Int(host.id.slot)] = detector?.join(host.id) }
+        let id = settings.id
+        reporting = OutlierReporting(config, tallies) { [directory, settings] host, runs in
+            directory.loop.submit {
+                guard let cluster = directory[id], cluster.settings === settings else { return }
+                cluster.runsCompleted(host, runs)
+            }
+        }
+    }
+
+    private func runsCompleted(_ host: HostID, _ runs: OutlierRuns) {
+        guard
+            let changes = detector?.runsCompleted(
+                host, runs, now: directory.loop.now, random: &directory.random)
+        else { return }
+        apply(changes)
+    }
+
+    private func scheduleOutliers() {
+        guard let interval = settings.outliers?.interval else { return }
+        outlierTimer = directory.loop.schedule(after: interval) { [weak self] in
+            guard let self, !isClosed else { return }
+            apply(detector?.tick(now: directory.loop.now, random: &directory.random) ?? [])
+            scheduleOutliers()
+        }
+    }
+
+    private func apply(_ changes: [OutlierDetector.Change]) {
+        guard !changes.isEmpty else { return }
+        var health: [HostID: HostHealth] = [:]
+        for change in changes {
+            switch change {
+            case .ejected(let id, _):
+                if let index = hosts.index(of: id) { health[id] = hosts[index].health.union(.ejected) }
+            case .unejected(let id):
+                if let index = hosts.index(of: id) { health[id] = hosts[index].health.subtracting(.ejected) }
+            }
+        }
+        hosts = hosts.changing(health, now: directory.loop.now)
+        directory.publish([snapshot])
+    }
+}
