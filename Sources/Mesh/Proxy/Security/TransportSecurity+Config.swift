@@ -75,7 +75,8 @@ extension UpstreamSecurity {
         _ = node.string("name")
         switch config.typeName {
         case "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": return nil
-        case "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": return try UpstreamSecurity(config, protocols: protocols)
+        case "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext":
+            return try UpstreamSecurity(config, protocols: protocols)
         default: throw node.error("typed_config", "transport socket \(config.typeName) is not supported")
         }
     }
