@@ -1,4 +1,5 @@
 import Bytes
+import Reactor
 import TLS
 
 /// What is known of a downstream connection before its first request: who, to whom, and what it said first.
@@ -16,6 +17,13 @@ package struct ConnectionOrigin: Sendable {
     /// `tls`, `raw_buffer`, or "" where nobody looked.
     package var transportProtocol = ""
     package var applicationProtocols: [String] = []
+
+    /// Where the client meant to go before netfilter sent it here, if it did.
+    mutating func restore(from socket: StreamSocket) {
+        guard let destination = socket.originalDestination, destination != local.endpoint else { return }
+        local = SocketAddress(destination)
+        isRestored = true
+    }
 
     package init(remote: SocketAddress, local: SocketAddress) {
         directRemote = remote

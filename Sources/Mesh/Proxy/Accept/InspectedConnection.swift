@@ -20,6 +20,11 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         self.snapshot = snapshot
         self.origin = origin
         super.init()
+        // What needs no bytes is done before the client speaks.
+        while next < snapshot.filters.count, case .originalDestination = snapshot.filters[next] {
+            self.origin.restore(from: socket)
+            next += 1
+        }
         guard snapshot.filterTimeout > 0 else { return }
         timer = socket.loop.schedule(after: .nanoseconds(Int64(clamping: snapshot.filterTimeout))) {
             [weak self, weak socket] in
@@ -29,11 +34,14 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         }
     }
 
+    /// Nothing is left to inspect: the client's first bytes need not be waited for.
+    func finishIfDone(_ socket: StreamSocket) { if next == snapshot.filters.count { finish(socket) } }
+
     override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
         var taken = 0
         while next < snapshot.filters.count {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
-            switch step(snapshot.filters[next], rest) {
+            switch step(snapshot.filters[next], rest, stream) {
             case .proceed(let count):
                 taken += count
                 next += 1
@@ -51,9 +59,11 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
 
     private enum Step { case proceed(taking: Int), needsMore, refused }
 
-    private func step(_ filter: ListenerFilter, _ bytes: UnsafeRawBufferPointer) -> Step {
+    private func step(_ filter: ListenerFilter, _ bytes: UnsafeRawBufferPointer, _ stream: StreamSocket) -> Step {
         switch filter {
-        case .originalDestination: return .proceed(taking: 0)
+        case .originalDestination:
+            origin.restore(from: stream)
+            return .proceed(taking: 0)
         case .tlsInspector(let limits, let fingerprints):
             if helloInspector == nil { helloInspector = ClientHelloInspector(limits, fingerprints: fingerprints) }
             switch helloInspector?.inspect(bytes) {

@@ -26,13 +26,30 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         super.init(tls)
     }
 
+    /// What the chain's filters have still to say; nil for chains without any.
+    var filters: NetworkFilterRun?
+    /// Why a filter has refused the connection.
+    var refusal: ConnectionRefusal?
+    /// The cluster that a filter has chosen instead of the configured one.
+    var routedCluster: ClusterID?
+    /// Sent before anything else, also before TLS.
+    var preamble: [UInt8]?
+
+    package override func channelConnected(_ socket: StreamSocket) {
+        guard let preamble else { return }
+        socket.write(preamble)
+        self.preamble = nil
+    }
+
     package override func channelOpened() {
+        if let filters, !filters.mayOpen() { return }
         terminal?.opened()
         worker.flush()
     }
 
     package override func channelReceived(_ bytes: UnsafeRawBufferPointer) {
         bytesReceived &+= UInt64(bytes.count)
+        if let filters, !filters.mayPass(bytes, self) { return worker.flush() }
         terminal?.received(bytes)
         worker.flush()
     }
@@ -52,6 +69,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         isClosed = true
         let terminal = terminal
         self.terminal = nil
+        filters?.closed(self)
         terminal?.closed(error)
         worker.flush()
     }

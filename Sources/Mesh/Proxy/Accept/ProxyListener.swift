@@ -57,6 +57,11 @@ package final class ProxyListener {
             let connection = ProxyConnection(worker, origin, session)
             connection.terminal = chain.terminal.terminal(of: connection)
             connection.attach(socket)
+            if !chain.filters.isEmpty {
+                let run = NetworkFilterRun(chain.filters)
+                connection.filters = run
+                run.accepted(connection)
+            }
             connection.start()
         } catch {
             socket.close()
@@ -75,6 +80,7 @@ extension TerminalFilter {
             case .http1: HTTP1Downstream(connection, manager)
             case .http2: HTTP2Downstream(connection, manager)
             }
+        case .tcpProxy(let proxy): TCPSession(connection, proxy)
         case .echo: EchoTerminal(connection)
         case .directResponse(let bytes): DirectResponseTerminal(connection, bytes)
         }

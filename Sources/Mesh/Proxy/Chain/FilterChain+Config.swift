@@ -34,7 +34,17 @@ extension FilterChain {
 
 extension NetworkFilter {
     /// nil for a type that is none of these.
-    init?(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) { return nil }
+    init?(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
+        switch node.typeName {
+        case "envoy.extensions.filters.network.rbac.v3.RBAC": self = .rbac(try NetworkRBAC(node))
+        case "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit":
+            self = .connectionLimit(ConnectionLimit(node))
+        case "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit":
+            self = .localRateLimit(try ConnectionRateLimit(node))
+        case "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": self = .serverNameCluster
+        default: return nil
+        }
+    }
 }
 
 extension TerminalFilter {
@@ -43,6 +53,7 @@ extension TerminalFilter {
         switch node.typeName {
         case "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager":
             self = .connectionManager(try ConnectionManager(node, context))
+        case "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": self = .tcpProxy(try TCPProxy(node, context))
         case "envoy.extensions.filters.network.echo.v3.Echo": self = .echo
         case "envoy.extensions.filters.network.direct_response.v3.Config":
             self = .directResponse(try node.message("response", DataSource.inline) ?? [])

@@ -21,13 +21,10 @@ package final class FilterChain: Sendable {
     }
 }
 
-/// What looks at a connection, and may refuse it, before the terminal filter has it. A closed set.
-package enum NetworkFilter: Sendable {
-}
-
 /// What a chain ends with: it takes the connection's bytes. A closed set.
 package enum TerminalFilter: Sendable {
     case connectionManager(ConnectionManager)
+    case tcpProxy(TCPProxy)
     case echo
     /// Says this and closes.
     case directResponse([UInt8])

@@ -23,7 +23,12 @@ extension ClusterSettings {
         }
         var security: UpstreamSecurity?
         if let socket = node.message("transport_socket") {
-            security = try UpstreamSecurity.read(socket, protocols: options.upstreamProtocol.alpn)
+            let alpn = options.upstreamProtocol.alpn
+            if let outer = try UpstreamSecurity.readProxyProtocol(socket, protocols: alpn) {
+                (options.proxyProtocol, security) = outer
+            } else {
+                security = try UpstreamSecurity.read(socket, protocols: alpn)
+            }
         }
         guard !(options.upstreamProtocol == .auto && security == nil) else {
             throw node.error("transport_socket", "auto_config needs TLS, by whose ALPN it chooses the protocol")

@@ -24,6 +24,8 @@ package final class ClusterSettings: Sendable {
         /// Any change of the cluster's hosts closes idle connections.
         package var closesOnHostSetChange = false
         package var http2 = HTTPLimits.upstream
+        /// A PROXY header of this version tells each connection's host who the client is.
+        var proxyProtocol: ProxyProtocolHeader.Version?
         /// Stands for the name in statistics; empty for none.
         package var statName = ""
         package init() {}

@@ -98,7 +98,7 @@ package final class ClusterState {
         if pools[kind.number].count <= slot {
             pools[kind.number] += Array(repeating: nil, count: slot + 1 - pools[kind.number].count)
         }
-        let pool = HostPool(self, snapshot.hosts[index], kind, snapshot.outliers?.tallies[slot])
+        let pool = HostPool(self, snapshot.hosts[index], kind)
         pools[kind.number][slot] = pool
         return pool
     }
@@ -107,6 +107,15 @@ package final class ClusterState {
 
     func began(_ id: HostID) { balancer.begin(id) }
     func ended(_ id: HostID) { balancer.end(id) }
+
+    /// How something with a host ended, for outlier detection.
+    func record(_ outcome: OutlierTally.Outcome, of id: HostID) {
+        guard let reporting = snapshot.outliers, Int(id.slot) < reporting.tallies.count,
+            let tally = reporting.tallies[Int(id.slot)]
+        else { return }
+        let runs = tally.record(outcome, reporting.config)
+        if !runs.isEmpty { reporting.runsCompleted(id, runs) }
+    }
 
     /// Under Envoy's names, without those of the whole cluster.
     var balanceCounters: BalanceCounters { balancer.counters }

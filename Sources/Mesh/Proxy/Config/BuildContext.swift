@@ -1,6 +1,7 @@
 /// What those who build snapshots from configuration need to know besides the resource itself. On the main loop only.
 package final class BuildContext {
     private var managers: [String: Int] = [:]
+    private var tcpProxies: [String: Int] = [:]
     let logs: LogFiles
 
     package init(logs: LogFiles) { self.logs = logs }
@@ -12,6 +13,15 @@ package final class BuildContext {
         managers[prefix] = managers.count
         return managers.count - 1
     }
+
+    /// As `managerStatsID`, for TCP proxies.
+    func tcpStatsID(_ prefix: String) -> Int {
+        if let id = tcpProxies[prefix] { return id }
+        tcpProxies[prefix] = tcpProxies.count
+        return tcpProxies.count - 1
+    }
+
+    package var tcpPrefixes: [String] { tcpProxies.sorted { $0.value < $1.value }.map(\.key) }
 
     /// Prefixes in the order of their numbers.
     package var managerPrefixes: [String] { managers.sorted { $0.value < $1.value }.map(\.key) }

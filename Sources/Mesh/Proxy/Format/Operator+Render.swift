@@ -44,7 +44,9 @@ extension Operator {
                 guard stream.details.utf8CodeUnitCount > 0 else { return false }
                 output.append(stream.details)
             }
-        case .connectionTerminationDetails: return false
+        case .connectionTerminationDetails:
+            guard !stream.connectionTermination.isEmpty else { return false }
+            output.append(utf8: stream.connectionTermination)
         case .bytesReceived: output.append(decimal: Int(stream.requestBytes))
         case .bytesSent: output.append(decimal: Int(stream.responseBytes))
         case .requestHeadersBytes: output.append(decimal: stream.request.wireSize)
@@ -107,7 +109,12 @@ extension Operator {
             value.withUnsafeBytes { output.append($0) }
         case .localReplyBody:
             stream.localReplyBody.withUnsafeBytes { output.append($0) }
-        case .accessLogType: output.append(stream.isOver ? "DownstreamEnd" : "NotSet")
+        case .accessLogType:
+            if stream.logKind.utf8CodeUnitCount > 0 {
+                output.append(stream.logKind)
+            } else {
+                output.append(stream.isOver ? "DownstreamEnd" : "NotSet")
+            }
         case .tls(let fact): return tls(stream, fact, &output)
         }
         return true

@@ -16,11 +16,21 @@ final class HostPool {
         var number: Int { (usesHTTP2 ? 1 : 0) + (isHighPriority ? 2 : 0) }
     }
 
+    /// Whom a PROXY header names.
+    struct Client: Hashable {
+        var remote: SocketAddress
+        var local: SocketAddress
+    }
+
     /// Lets go of its pools when it is retired.
     let cluster: ClusterState
     let host: Host
     let priority: RoutingPriority
-    private let tally: OutlierTally?
+    private let kind: Kind
+    /// Where a PROXY header tells the host of each connection who the client is, each client has a pool of its own.
+    private var clientPools: [Client: HostPool] = [:]
+    private let client: Client?
+    private weak var parent: HostPool?
     /// Those that can take an attempt now.
     private var ready: [UpstreamCodec] = []
     /// All that are connected.
@@ -33,10 +43,12 @@ final class HostPool {
     private var waitingCount = 0
     private var isRetired = false
 
-    init(_ cluster: ClusterState, _ host: Host, _ kind: Kind, _ tally: OutlierTally?) {
+    init(_ cluster: ClusterState, _ host: Host, _ kind: Kind, of client: Client? = nil, below parent: HostPool? = nil) {
         self.cluster = cluster
         self.host = host
-        self.tally = tally
+        self.kind = kind
+        self.client = client
+        self.parent = parent
         priority = kind.isHighPriority ? .high : .default
         isMultiplexed = kind.usesHTTP2
     }
@@ -47,6 +59,9 @@ final class HostPool {
     private var stats: ClusterStats { cluster.stats }
 
     func acquire(_ attempt: UpstreamAttempt) {
+        if client == nil, cluster.settings.options.proxyProtocol != nil, let origin = attempt.stream.origin {
+            return pool(of: Client(remote: origin.remote, local: origin.local)).acquire(attempt)
+        }
         attempt.pool = self
         while let codec = ready.last {
             guard codec.isUsable else {
@@ -66,6 +81,19 @@ final class HostPool {
         stats.pending &+= 1
         stats.activePending &+= 1
         connectIfNeeded()
+    }
+
+    private func pool(of client: Client) -> HostPool {
+        if let pool = clientPools[client] { return pool }
+        let pool = HostPool(cluster, host, kind, of: client, below: self)
+        clientPools[client] = pool
+        return pool
+    }
+
+    /// A client's pool goes with the last of what it holds.
+    private func leaveIfEmpty() {
+        guard let client, let parent, open.isEmpty, connecting == 0, waitingCount == 0 else { return }
+        parent.clientPools[client] = nil
     }
 
     /// `codec` is the last of those that are ready.
@@ -150,7 +178,7 @@ final class HostPool {
         let settings = cluster.settings
         do {
             let tls = try settings.security(for: host).map { security throws(TLSError) in
-                try TLSSession(security.context, serverName: serverName(security))
+                try TLSSession(security.context, serverName: security.serverName(of: host))
             }
             let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
             connection.terminal =
@@ -161,6 +189,10 @@ final class HostPool {
                 } else {
                     HTTP1Upstream(connection, self)
                 }
+            if let version = settings.options.proxyProtocol {
+                connection.preamble =
+                    ProxyProtocolHeader(version, source: client?.remote, destination: client?.local).encoded()
+            }
             var options = worker.upstreamStreamOptions
             options.highWaterMark = settings.options.bufferLimit
             options.lowWaterMark = settings.options.bufferLimit / 2
@@ -177,11 +209,6 @@ final class HostPool {
                 worker.flush()
             }
         }
-    }
-
-    private func serverName(_ security: UpstreamSecurity) -> String? {
-        if security.usesHostname, !host.hostname.isEmpty { return host.hostname }
-        return security.serverName.isEmpty ? nil : security.serverName
     }
 
     // MARK: From its connections
@@ -221,6 +248,7 @@ final class HostPool {
         record(isTimeout ? .timedOut : .connectFailed)
         // Those that wait would meet the same.
         fail(isTimeout ? .connectTimeout : .connectionFailure, error.map { "\($0)" } ?? "")
+        leaveIfEmpty()
     }
 
     private func fail(_ reason: StreamReset, _ text: String) {
@@ -257,16 +285,13 @@ final class HostPool {
         leaves(codec)
         open.removeAll { $0 === codec }
         if waitingCount > 0 { connectIfNeeded() }
+        leaveIfEmpty()
     }
 
     // MARK: Outliers
 
     /// How something with the host ended.
-    func record(_ outcome: OutlierTally.Outcome) {
-        guard let tally, let reporting = cluster.snapshot.outliers else { return }
-        let runs = tally.record(outcome, reporting.config)
-        if !runs.isEmpty { reporting.runsCompleted(host.id, runs) }
-    }
+    func record(_ outcome: OutlierTally.Outcome) { cluster.record(outcome, of: host.id) }
 
     // MARK: The end
 
@@ -280,12 +305,17 @@ final class HostPool {
     func closeIdle() {
         ready = []
         for codec in open { codec.retire() }
+        for pool in clientPools.values {
+            pool.isRetired = isRetired
+            pool.closeIdle()
+        }
     }
 
     /// The host is not healthy: nothing good comes over its connections.
     func closeAll() {
         ready = []
         for codec in open { codec.connection.abort() }
+        for pool in clientPools.values { pool.closeAll() }
     }
 }
 

@@ -81,6 +81,28 @@ extension UpstreamSecurity {
         }
     }
 
+    /// An `envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`, and what is within it.
+    /// nil for any other transport socket.
+    static func readProxyProtocol(
+        _ socket: ConfigNode, protocols: [String]
+    ) throws(ConfigError) -> (version: ProxyProtocolHeader.Version?, security: UpstreamSecurity?)? {
+        let type = "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"
+        guard socket.typeNameOfAny("typed_config") == type, let node = try socket.typed("typed_config") else {
+            return nil
+        }
+        _ = socket.string("name")
+        let version = try node.message("config") { (config) throws(ConfigError) in
+            try config.enumeration("version", as: ProxyProtocolVersion.self)
+        }
+        guard let inner = node.message("transport_socket") else { throw node.error("transport_socket", "is missing") }
+        return (version == .v2 ? .v2 : .v1, try read(inner, protocols: protocols))
+    }
+
+    private enum ProxyProtocolVersion: String, ConfigEnum {
+        case v1 = "V1"
+        case v2 = "V2"
+    }
+
     /// An `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`.
     init(_ node: ConfigNode, protocols: [String] = []) throws(ConfigError) {
         let parts = try node.message("common_tls_context", CommonSecurity.init) ?? CommonSecurity()

@@ -18,4 +18,10 @@ package struct UpstreamSecurity: Sendable {
     package var serverName: String
     /// The endpoint's host name is asked for where it has one (`auto_host_sni`).
     package var usesHostname: Bool
+
+    /// The name that a connection to this host asks for.
+    func serverName(of host: Host) -> String? {
+        if usesHostname, !host.hostname.isEmpty { return host.hostname }
+        return serverName.isEmpty ? nil : serverName
+    }
 }

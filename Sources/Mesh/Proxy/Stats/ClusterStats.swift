@@ -9,6 +9,7 @@ package final class ClusterStats {
     package var closedConnections: UInt64 = 0
     package var connectFailures: UInt64 = 0
     package var connectTimeouts: UInt64 = 0
+    package var connectAttemptsExceeded: UInt64 = 0
     package var connectionOverflows: UInt64 = 0
     package var connectionsAtMaximumRequests: UInt64 = 0
     package var connectionsAtMaximumDuration: UInt64 = 0
@@ -48,7 +49,8 @@ package final class ClusterStats {
             ("upstream_rq_total", requests), ("upstream_cx_total", connections),
             ("upstream_cx_http1_total", http1Connections), ("upstream_cx_http2_total", http2Connections),
             ("upstream_cx_destroy", closedConnections), ("upstream_cx_connect_fail", connectFailures),
-            ("upstream_cx_connect_timeout", connectTimeouts), ("upstream_cx_overflow", connectionOverflows),
+            ("upstream_cx_connect_timeout", connectTimeouts),
+            ("upstream_cx_connect_attempts_exceeded", connectAttemptsExceeded), ("upstream_cx_overflow", connectionOverflows),
             ("upstream_cx_max_requests", connectionsAtMaximumRequests),
             ("upstream_cx_max_duration_reached", connectionsAtMaximumDuration),
             ("upstream_cx_idle_timeout", idleTimeouts), ("upstream_rq_pending_total", pending),

@@ -122,7 +122,12 @@ package final class HTTPStream {
     }
 
     package var manager: ConnectionManager { owner.unsafelyUnwrapped }
-    package var connection: ProxyConnection? { codec?.connection }
+    package var connection: ProxyConnection? { codec?.connection ?? carrier }
+    /// Set where this stands for a whole connection without HTTP, so that access logs know one subject only.
+    private var carrier: ProxyConnection?
+    private(set) var logKind: StaticString = ""
+    /// `%CONNECTION_TERMINATION_DETAILS%`
+    var connectionTermination = ""
     /// The health-check filter has answered it.
     package var isHealthCheck = false
     var isConnect: Bool { request.method == .connect }
@@ -153,6 +158,15 @@ package final class HTTPStream {
         let duration = codec.manager.options.requestTimeout
         if duration > 0 { routeDeadline = began &+ duration }
         touch()
+    }
+
+    /// Makes this the subject of a line in the access log of a connection without HTTP.
+    func describe(_ connection: ProxyConnection, _ kind: StaticString) {
+        carrier = connection
+        logKind = kind
+        began = connection.began
+        requestEndedAt = worker.now
+        responseEndedAt = worker.now
     }
 
     /// Both sides are done, or one is gone and the other told: the last that happens.

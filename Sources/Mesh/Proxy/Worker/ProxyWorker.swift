@@ -17,6 +17,7 @@ package final class ProxyWorker: @unchecked Sendable {
     private var clusterStats: [ClusterID: ClusterStats] = [:]
     private var tables: [String: RouteTable] = [:]
     private var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
+    private var tcpStats: [UnsafeMutablePointer<TCPStats>] = []
     var isDraining = false
     var random: SplitMix64
 
@@ -63,6 +64,7 @@ package final class ProxyWorker: @unchecked Sendable {
 
     deinit {
         for stats in managerStats { stats.deallocate() }
+        for stats in tcpStats { stats.deallocate() }
         for index in buffers.indices { buffers[index].deallocate() }
         fields.deallocate()
         logScratch.deallocate()
@@ -153,6 +155,16 @@ package final class ProxyWorker: @unchecked Sendable {
             managerStats.append(stats)
         }
         return managerStats[manager.statsID]
+    }
+
+    /// The counters of a TCP proxy; as above.
+    func stats(_ proxy: TCPProxy) -> UnsafeMutablePointer<TCPStats> {
+        while tcpStats.count <= proxy.statsID {
+            let stats = UnsafeMutablePointer<TCPStats>.allocate(capacity: 1)
+            stats.initialize(to: TCPStats())
+            tcpStats.append(stats)
+        }
+        return tcpStats[proxy.statsID]
     }
 
     // MARK: Used again
@@ -250,8 +262,10 @@ package final class ProxyWorker: @unchecked Sendable {
         return date.withBytes(body)
     }
 
-    func logAccess(_ stream: HTTPStream) {
-        for log in stream.manager.logs { log.write(stream, &logScratch) }
+    func logAccess(_ stream: HTTPStream) { write(stream, to: stream.manager.logs) }
+
+    func write(_ stream: HTTPStream, to logs: [AccessLog]) {
+        for log in logs { log.write(stream, &logScratch) }
     }
 }
 

@@ -29,6 +29,8 @@ open class Channel: StreamHandler, @unchecked Sendable {
 
     // MARK: For the subclass to override
 
+    /// The transport stands; bytes written to the socket here go out before TLS.
+    open func channelConnected(_ socket: StreamSocket) {}
     /// The stream can be used: connected, and with TLS the handshake is done.
     open func channelOpened() {}
     /// Valid during the call only.
@@ -119,6 +121,7 @@ open class Channel: StreamHandler, @unchecked Sendable {
     // MARK: Events of the socket
 
     public final override func streamDidConnect(_ stream: StreamSocket) {
+        channelConnected(stream)
         guard let tls else { return opened() }
         do {
             try tls.start()

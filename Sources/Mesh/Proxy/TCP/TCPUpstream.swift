@@ -1,0 +1,82 @@
+import Bytes
+import Glibc
+import Reactor
+import TLS
+
+/// The upstream's side of a proxied TCP connection: tells the client's side what comes, and is told by it what to do.
+final class TCPUpstream: ConnectionTerminal {
+    /// nil once the client's side is gone.
+    var session: TCPSession?
+    private let cluster: ClusterState
+    private let host: HostID
+    private var isOpen = false
+
+    /// Starts to connect; `upstreamOpened` or `upstreamFailed` follows, never within this call.
+    static func connect(
+        _ session: TCPSession, to host: Host, of cluster: ClusterState
+    ) throws -> TCPUpstream {
+        let worker = session.worker
+        let settings = cluster.settings
+        let tls = try settings.security(for: host).map { security throws(TLSError) in
+            try TLSSession(security.context, serverName: security.serverName(of: host))
+        }
+        let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
+        let upstream = TCPUpstream(connection, session, cluster, host.id)
+        connection.terminal = upstream
+        if let version = settings.options.proxyProtocol {
+            let origin = session.connection.origin
+            let header = ProxyProtocolHeader(version, source: origin.remote, destination: origin.local)
+            connection.preamble = header.encoded()
+        }
+        var options = worker.upstreamStreamOptions
+        options.highWaterMark = settings.options.bufferLimit
+        options.lowWaterMark = settings.options.bufferLimit / 2
+        let socket = try StreamSocket.connect(
+            to: host.address, on: worker.loop, from: settings.options.source,
+            timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
+            handler: connection)
+        settings.options.keepAlive?.apply(to: socket.descriptor)
+        connection.attach(socket)
+        cluster.stats.connections &+= 1
+        cluster.began(host.id)
+        return upstream
+    }
+
+    private init(_ connection: ProxyConnection, _ session: TCPSession, _ cluster: ClusterState, _ host: HostID) {
+        self.host = host
+        self.session = session
+        self.cluster = cluster
+        super.init(connection)
+    }
+
+    override func opened() {
+        isOpen = true
+        cluster.stats.activeConnections &+= 1
+        cluster.record(.connected, of: host)
+        session?.upstreamOpened(self)
+    }
+
+    override func received(_ bytes: UnsafeRawBufferPointer) { session?.upstreamReceived(bytes, self) }
+    override func ended() { session?.upstreamEnded() }
+    override func drained() { session?.upstreamDrained() }
+
+    override func closed(_ error: (any Error)?) {
+        let session = session
+        self.session = nil
+        cluster.breakers.release(.connections)
+        cluster.ended(host)
+        cluster.stats.closedConnections &+= 1
+        guard isOpen else {
+            // The client has left before: that says nothing of the host.
+            guard session != nil else { return }
+            cluster.stats.connectFailures &+= 1
+            let isTimeout = (error as? SystemError)?.errno == ETIMEDOUT
+            if isTimeout { cluster.stats.connectTimeouts &+= 1 }
+            cluster.record(isTimeout ? .timedOut : .connectFailed, of: host)
+            session?.upstreamFailed(error.map { "\($0)" } ?? "")
+            return
+        }
+        cluster.stats.activeConnections &-= 1
+        session?.upstreamClosed(error)
+    }
+}
