@@ -49,6 +49,9 @@ final class ProxyBench: Sendable {
         await group.shutdown()
     }
 
+    /// The first of the proxy's workers.
+    var worker: ProxyWorker { server.workers[0] }
+
     /// Where a listener listens.
     func address(of listener: String = "main") async throws -> SocketAddress {
         guard let address = await server.addresses(of: listener).first else {
