@@ -69,6 +69,10 @@ static inline int weft_mac_use_sha256(EVP_MAC_CTX *context, const unsigned char 
 static inline int weft_ssl_set_server_name(SSL *ssl, const char *name) {
     return (int)SSL_set_tlsext_host_name(ssl, name);
 }
+// What OpenSSL says of an alert that was received; NULL for an unknown one.
+static inline const char *weft_alert_reason(int alert) {
+    return ERR_reason_error_string(ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + alert));
+}
 static inline const char *weft_ssl_version(const SSL *ssl) { return SSL_get_version(ssl); }
 
 static const unsigned long weft_name_rfc2253 = XN_FLAG_RFC2253;

@@ -19,18 +19,35 @@ final class EstablishedRecords {
     /// The beginning of a record whose end has not come.
     private var partial = GrowingBytes()
 
+    /// What a record of this connection carries at most: less than usual where the client asked for that (RFC 6066 §4).
+    private let recordSize: Int
+    /// Records that the server seals under one key.
+    var recordsOfAKey = RecordProtection.recordsOfAKey
+    /// The client asked for a new key of ours, which it sees with the next data: it may ask as often as it likes meanwhile.
+    private var owesKeyUpdate = false
+
     /// Takes the connection over from `raw`, which may be freed then; nil leaves it where it is.
     ///
     /// - Parameter written: records that the server has sealed with its new key already (its tickets).
     init?(_ raw: OpaquePointer, _ secrets: TrafficSecrets, written: UInt64) {
-        guard SSL_version(raw) == TLS1_3_VERSION, SSL_is_server(raw) == 1, let cipher = SSL_get_current_cipher(raw),
+        guard SSL_version(raw) == TLS1_3_VERSION, SSL_is_server(raw) == 1, SSL_has_pending(raw) == 0,
+            let cipher = SSL_get_current_cipher(raw),
             let suite = RecordProtection.Suite(SSL_CIPHER_get_protocol_id(cipher)),
-            let reading = RecordProtection.make(suite, secret: secrets.client, sealing: false, sequence: 0),
-            let writing = RecordProtection.make(suite, secret: secrets.server, sealing: true, sequence: written)
+            let client = secrets.client, let server = secrets.server,
+            let reading = RecordProtection.make(suite, secret: client, sealing: false, sequence: 0),
+            let writing = RecordProtection.make(suite, secret: server, sealing: true, sequence: written)
         else { return nil }
         self.reading = reading
         self.writing = writing
+        recordSize = Self.recordSize(SSL_get_session(raw))
         facts = HandshakeFacts(raw)
+    }
+
+    private static func recordSize(_ session: OpaquePointer?) -> Int {
+        guard let session, case let code = SSL_SESSION_get_max_fragment_length(session), 1...4 ~= code else {
+            return RecordProtection.recordSize
+        }
+        return 256 << Int(code)
     }
 
     deinit { partial.deallocate() }
@@ -41,10 +58,10 @@ final class EstablishedRecords {
     func send(_ bytes: UnsafeRawBufferPointer, into output: inout GrowingBytes) -> Bool {
         var rest = bytes
         while !rest.isEmpty {
-            if writing.sequence >= RecordProtection.recordsOfAKey {
+            if owesKeyUpdate || writing.sequence >= recordsOfAKey {
                 guard updateWriting(into: &output) else { return false }
             }
-            let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(RecordProtection.recordSize))
+            let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(recordSize))
             guard writing.seal(piece, RecordProtection.ContentType.data, into: &output) else { return false }
             rest = UnsafeRawBufferPointer(rebasing: rest[piece.count...])
         }
@@ -59,6 +76,7 @@ final class EstablishedRecords {
 
     /// Tells the peer of a new key, and takes it (RFC 8446 §4.6.3).
     private func updateWriting(into output: inout GrowingBytes) -> Bool {
+        owesKeyUpdate = false
         let message: (UInt8, UInt8, UInt8, UInt8, UInt8) = (Self.keyUpdate, 0, 0, 1, 0)
         return withUnsafeBytes(of: message) { writing.seal($0, RecordProtection.ContentType.handshake, into: &output) }
             && writing.update()
@@ -67,10 +85,9 @@ final class EstablishedRecords {
     // MARK: Input
 
     /// Takes ciphertext, whole records where they stand and pieces of one until it is whole; adds to `taken`. `plaintext`
-    /// may send meanwhile: hence the pointer to where output goes.
+    /// may send meanwhile. After any outcome but `fine` there is nothing more to take.
     func receive(
-        _ bytes: UnsafeRawBufferPointer, taken: inout Int, ends: UnsafeMutablePointer<Ends>,
-        plaintext: (UnsafeRawBufferPointer) -> Bool
+        _ bytes: UnsafeRawBufferPointer, taken: inout Int, plaintext: (UnsafeRawBufferPointer) -> Bool
     ) -> Outcome {
         withUnsafeTemporaryAllocation(byteCount: RecordProtection.largestCiphertext, alignment: 16) { scratch in
             while taken < bytes.count {
@@ -78,17 +95,15 @@ final class EstablishedRecords {
                 if partial.isEmpty, let size = Self.recordSize(rest), size <= rest.count {
                     taken += size
                     let record = UnsafeRawBufferPointer(rebasing: rest[..<size])
-                    guard let end = take(record, scratch, ends, plaintext) else { continue }
+                    guard let end = take(record, scratch, plaintext) else { continue }
                     return end
                 }
                 taken += collect(rest)
                 guard let size = Self.recordSize(partial.bytes) else { continue }
-                // A length that cannot be is not waited for.
-                guard size <= RecordProtection.headerSize + RecordProtection.largestCiphertext else {
-                    return .broken(reason: "ENCRYPTED_LENGTH_TOO_LONG", alert: Alert.recordOverflow)
-                }
+                // What cannot be is not waited for.
+                if let flaw = Self.flaw(ofHeader: partial.bytes) { return flaw }
                 guard partial.count == size else { continue }
-                let end = take(partial.bytes, scratch, ends, plaintext)
+                let end = take(partial.bytes, scratch, plaintext)
                 partial.removeFirst(size)
                 if let end { return end }
             }
@@ -115,63 +130,96 @@ final class EstablishedRecords {
         return RecordProtection.headerSize + (Int(bytes[3]) << 8 | Int(bytes[4]))
     }
 
-    /// nil: go on.
-    private func take(
-        _ record: UnsafeRawBufferPointer, _ scratch: UnsafeMutableRawBufferPointer,
-        _ ends: UnsafeMutablePointer<Ends>,
-        _ plaintext: (UnsafeRawBufferPointer) -> Bool
-    ) -> Outcome? {
-        guard record.count <= RecordProtection.headerSize + RecordProtection.largestCiphertext else {
-            return .broken(reason: "ENCRYPTED_LENGTH_TOO_LONG", alert: Alert.recordOverflow)
-        }
-        // After the handshake all records are protected, and say so.
-        guard record[0] == RecordProtection.ContentType.data else {
+    private static func flaw(ofHeader header: UnsafeRawBufferPointer) -> Outcome? {
+        // After the handshake all records are protected, and say so: no more ChangeCipherSpec for middleboxes (§5).
+        guard header[0] == RecordProtection.ContentType.data else {
             return .broken(reason: "UNEXPECTED_RECORD", alert: Alert.unexpectedMessage)
         }
-        guard let (type, content) = reading.open(record, into: scratch) else {
-            return .broken(reason: "DECRYPTION_FAILED_OR_BAD_RECORD_MAC", alert: Alert.badRecordMAC)
-        }
-        guard content.count <= RecordProtection.recordSize else {
-            return .broken(reason: "DATA_LENGTH_TOO_LONG", alert: Alert.recordOverflow)
-        }
-        switch type {
-        case RecordProtection.ContentType.data:
-            return content.isEmpty || plaintext(content) ? nil : .fine
-        case RecordProtection.ContentType.alert: return takeAlert(content)
-        case RecordProtection.ContentType.handshake: return takeHandshake(content, ends)
-        default: return .broken(reason: "UNEXPECTED_MESSAGE", alert: Alert.unexpectedMessage)
-        }
-    }
-
-    private func takeAlert(_ content: UnsafeRawBufferPointer) -> Outcome {
-        guard content.count == 2 else { return .broken(reason: "BAD_ALERT", alert: Alert.decodeError) }
-        // Both mean that nothing more comes, and nothing else does (RFC 8446 §6.1).
-        if content[1] == 0 || content[1] == Alert.userCanceled { return .peerClosed }
-        return .broken(reason: "TLSV1_ALERT_\(content[1])", alert: nil)
-    }
-
-    /// Of a client's messages after the handshake only KeyUpdate is allowed, in a record of its own.
-    private func takeHandshake(_ content: UnsafeRawBufferPointer, _ ends: UnsafeMutablePointer<Ends>) -> Outcome? {
-        guard content.count == 5, content[0] == Self.keyUpdate, content[1] == 0, content[2] == 0, content[3] == 1 else {
-            return .broken(reason: "UNEXPECTED_MESSAGE", alert: Alert.unexpectedMessage)
-        }
-        guard content[4] <= 1 else { return .broken(reason: "BAD_KEY_UPDATE", alert: Alert.illegalParameter) }
-        keyUpdates += 1
-        guard keyUpdates <= Self.keyUpdatesAllowed else {
-            return .broken(reason: "TOO_MANY_KEY_UPDATES", alert: Alert.unexpectedMessage)
-        }
-        guard reading.update(), content[4] == 0 || updateWriting(into: &ends.pointee.output) else {
-            return .broken(reason: "INTERNAL_ERROR", alert: Alert.internalError)
+        guard let size = recordSize(header), size <= RecordProtection.headerSize + RecordProtection.largestCiphertext
+        else {
+            return .broken(reason: "ENCRYPTED_LENGTH_TOO_LONG", alert: Alert.recordOverflow)
         }
         return nil
     }
 
-    private var keyUpdates = 0
-    /// A client that changes its key more often makes work for us. BoringSSL allows 32 in a row without data.
-    private static let keyUpdatesAllowed = 1024
+    /// nil: go on.
+    private func take(
+        _ record: UnsafeRawBufferPointer, _ scratch: UnsafeMutableRawBufferPointer,
+        _ plaintext: (UnsafeRawBufferPointer) -> Bool
+    ) -> Outcome? {
+        if let flaw = Self.flaw(ofHeader: record) { return flaw }
+        guard let (type, content) = reading.open(record, into: scratch) else {
+            return .broken(reason: "DECRYPTION_FAILED_OR_BAD_RECORD_MAC", alert: Alert.badRecordMAC)
+        }
+        guard content.count <= recordSize else {
+            return .broken(reason: "DATA_LENGTH_TOO_LONG", alert: Alert.recordOverflow)
+        }
+        // A message in pieces has no other records between them (§5.1).
+        guard type == RecordProtection.ContentType.handshake || messageTaken == 0 else { return Self.unexpected() }
+        let flood: String
+        switch type {
+        case RecordProtection.ContentType.data:
+            guard content.isEmpty else {
+                recordsWithoutData = 0
+                return plaintext(content) ? nil : .fine
+            }
+            flood = "TOO_MANY_EMPTY_FRAGMENTS"
+        case RecordProtection.ContentType.alert:
+            if let end = takeAlert(content) { return end }
+            flood = "TOO_MANY_WARNING_ALERTS"
+        case RecordProtection.ContentType.handshake:
+            if let end = takeHandshake(content) { return end }
+            flood = "TOO_MANY_KEY_UPDATES"
+        default: return Self.unexpected()
+        }
+        recordsWithoutData += 1
+        return recordsWithoutData <= Self.recordsWithoutDataAllowed ? nil : Self.unexpected(flood)
+    }
+
+    private func takeAlert(_ content: UnsafeRawBufferPointer) -> Outcome? {
+        guard !content.isEmpty else { return Self.unexpected() }
+        guard content.count == 2 else { return .broken(reason: "BAD_ALERT", alert: Alert.decodeError) }
+        switch content[1] {
+        case Alert.closeNotify: return .peerClosed
+        // Announces close_notify, and ends nothing by itself; Java's clients send it.
+        case Alert.userCanceled: return nil
+        // All others are fatal, whatever level they claim (§6.2).
+        case let alert: return .broken(reason: TransportFailure.name(ofAlert: alert), alert: nil)
+        }
+    }
+
+    /// Of a client's messages after the handshake only KeyUpdate is allowed: in pieces, but with nothing behind it, since what
+    /// follows is sealed under the new key (§5.1).
+    private func takeHandshake(_ content: UnsafeRawBufferPointer) -> Outcome? {
+        guard !content.isEmpty else { return Self.unexpected() }
+        for byte in content {
+            // Type, length in three bytes, and whether we shall change our key too.
+            switch (messageTaken, byte) {
+            case (0, Self.keyUpdate), (1, 0), (2, 0), (3, 1), (4, 0): break
+            case (4, 1): owesKeyUpdate = true
+            case (4, _): return .broken(reason: "BAD_KEY_UPDATE", alert: Alert.illegalParameter)
+            default: return Self.unexpected()
+            }
+            messageTaken += 1
+        }
+        guard messageTaken == 5 else { return nil }
+        messageTaken = 0
+        return reading.update() ? nil : .broken(reason: "INTERNAL_ERROR", alert: Alert.internalError)
+    }
+
+    private static func unexpected(_ reason: String = "UNEXPECTED_MESSAGE") -> Outcome {
+        .broken(reason: reason, alert: Alert.unexpectedMessage)
+    }
+
+    /// Bytes that have come of a KeyUpdate in pieces.
+    private var messageTaken = 0
+    private var recordsWithoutData = 0
+    /// In a row: they cost us more than the client. BoringSSL's and OpenSSL's bound.
+    static let recordsWithoutDataAllowed = 32
     private static let keyUpdate: UInt8 = 24
 
     private enum Alert {
+        static let closeNotify: UInt8 = 0
         static let unexpectedMessage: UInt8 = 10
         static let badRecordMAC: UInt8 = 20
         static let recordOverflow: UInt8 = 22

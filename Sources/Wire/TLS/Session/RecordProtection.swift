@@ -17,21 +17,22 @@ struct RecordProtection: ~Copyable {
     static let tagSize = 16
     /// Plaintext of a record.
     static let recordSize = 16 << 10
-    /// What a record that is received may hold behind its header: padding and type and tag come to at most 256 bytes.
-    static let largestCiphertext = recordSize + 256
+    /// What a record may hold behind its header. RFC 8446 §5.2 allows for ciphers that add 256 bytes; ours add a type and a
+    /// tag, and padding counts as plaintext (§5.4): more would open to more than is allowed.
+    static let largestCiphertext = recordSize + 1 + tagSize
     /// RFC 8446 §5.5: well below the number of records after which a key of AES-GCM is worn.
     static let recordsOfAKey: UInt64 = 1 << 24
 
     private let suite: Suite
     private let cipher: OpaquePointer
     private let isSealing: Bool
-    private var secret: [UInt8]
+    private var secret: Secret
     private var nonce: (low: UInt64, high: UInt32) = (0, 0)
     private(set) var sequence: UInt64
 
     /// - Parameter sequence: how many records the handshake has sealed under this key already.
     /// - Returns: nil when the secret is not one of the suite's, or the library failed.
-    static func make(_ suite: Suite, secret: [UInt8], sealing: Bool, sequence: UInt64) -> RecordProtection? {
+    static func make(_ suite: Suite, secret: Secret, sealing: Bool, sequence: UInt64) -> RecordProtection? {
         guard secret.count == suite.secretSize, let cipher = EVP_CIPHER_CTX_new() else { return nil }
         var made = RecordProtection(suite, cipher, secret, sealing, sequence)
         guard EVP_CipherInit_ex(cipher, suite.cipher, nil, nil, nil, sealing ? 1 : 0) == 1, made.useSecret() else {
@@ -40,7 +41,7 @@ struct RecordProtection: ~Copyable {
         return made
     }
 
-    private init(_ suite: Suite, _ cipher: OpaquePointer, _ secret: [UInt8], _ isSealing: Bool, _ sequence: UInt64) {
+    private init(_ suite: Suite, _ cipher: OpaquePointer, _ secret: Secret, _ isSealing: Bool, _ sequence: UInt64) {
         self.suite = suite
         self.cipher = cipher
         self.isSealing = isSealing
@@ -48,24 +49,21 @@ struct RecordProtection: ~Copyable {
         self.sequence = sequence
     }
 
-    deinit {
-        EVP_CIPHER_CTX_free(cipher)
-        var secret = secret
-        secret.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
-    }
+    deinit { EVP_CIPHER_CTX_free(cipher) }
 
     private mutating func useSecret() -> Bool {
-        let iv = suite.expand(secret, "iv", 12)
-        nonce = iv.withUnsafeBytes {
-            (
-                UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 4, as: UInt64.self)),
-                UInt32(bigEndian: $0.loadUnaligned(as: UInt32.self))
+        let key = suite.expand(secret, "key", suite.keySize)
+        return suite.expand(secret, "iv", 12).withBytes { iv in
+            nonce = (
+                UInt64(bigEndian: iv.loadUnaligned(fromByteOffset: 4, as: UInt64.self)),
+                UInt32(bigEndian: iv.loadUnaligned(as: UInt32.self))
             )
+            return key.withBytes {
+                EVP_CipherInit_ex(
+                    cipher, nil, nil, $0.assumingMemoryBound(to: UInt8.self).baseAddress,
+                    iv.assumingMemoryBound(to: UInt8.self).baseAddress, isSealing ? 1 : 0) == 1
+            }
         }
-        var key = suite.expand(secret, "key", suite.keySize)
-        let done = EVP_CipherInit_ex(cipher, nil, nil, key, iv, isSealing ? 1 : 0) == 1
-        key.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
-        return done
     }
 
     /// The next key, for KeyUpdate (RFC 8446 §7.2).
@@ -90,24 +88,29 @@ struct RecordProtection: ~Copyable {
         }
     }
 
-    /// Seals at most `recordSize` bytes as one record at the end of `output`. False: the library failed.
+    /// Seals at most `recordSize` bytes as one record at the end of `output`. False: the library failed, and nothing was added.
     mutating func seal(_ plaintext: UnsafeRawBufferPointer, _ type: UInt8, into output: inout GrowingBytes) -> Bool {
         let length = plaintext.count + 1 + Self.tagSize
         let record = output.extend(by: Self.headerSize + length)
-        record.storeBytes(of: 23, as: UInt8.self)
+        record.storeBytes(of: ContentType.data, as: UInt8.self)
         record.storeBytes(of: UInt16(0x0303).bigEndian, toByteOffset: 1, as: UInt16.self)
         record.storeBytes(of: UInt16(length).bigEndian, toByteOffset: 3, as: UInt16.self)
-        guard startRecord(record) else { return false }
-        let body = (record + Self.headerSize).assumingMemoryBound(to: UInt8.self)
+        guard startRecord(record), finishRecord(record + Self.headerSize, plaintext, type) else {
+            output.removeLast(Self.headerSize + length)
+            return false
+        }
+        return true
+    }
+
+    private func finishRecord(_ body: UnsafeMutableRawPointer, _ plaintext: UnsafeRawBufferPointer, _ type: UInt8)
+        -> Bool
+    {
+        let body = body.assumingMemoryBound(to: UInt8.self)
+        let base = plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self)
         var type = type
         var count: CInt = 0
-        if let base = plaintext.baseAddress, !plaintext.isEmpty {
-            guard
-                EVP_CipherUpdate(
-                    cipher, body, &count, base.assumingMemoryBound(to: UInt8.self), CInt(plaintext.count)) == 1
-            else { return false }
-        }
-        return EVP_CipherUpdate(cipher, body + plaintext.count, &count, &type, 1) == 1
+        return (plaintext.isEmpty || EVP_CipherUpdate(cipher, body, &count, base, CInt(plaintext.count)) == 1)
+            && EVP_CipherUpdate(cipher, body + plaintext.count, &count, &type, 1) == 1
             && EVP_CipherFinal_ex(cipher, body + plaintext.count + 1, &count) == 1
             && EVP_CIPHER_CTX_ctrl(
                 cipher, EVP_CTRL_AEAD_GET_TAG, CInt(Self.tagSize), body + plaintext.count + 1) == 1
@@ -166,15 +169,24 @@ extension RecordProtection {
         }
 
         /// HKDF-Expand-Label with an empty context (RFC 8446 §7.1), of at most one block: that is all that is needed here.
-        func expand(_ secret: [UInt8], _ label: String, _ count: Int) -> [UInt8] {
+        func expand(_ secret: Secret, _ label: String, _ count: Int) -> Secret {
             precondition(count <= secretSize, "one block of HKDF")
             let label = Array("tls13 \(label)".utf8)
             let info = [0, UInt8(count), UInt8(label.count)] + label + [0, 1]
-            var block = [UInt8](repeating: 0, count: 64)
-            var length: UInt32 = 0
-            let done = HMAC(digest, secret, CInt(secret.count), info, info.count, &block, &length)
-            precondition(done != nil && Int(length) == secretSize, "HMAC is always available")
-            return Array(block[..<count])
+            // HMAC writes a whole block, of which `count` bytes are wanted.
+            let block = Secret(count: secretSize) { block in
+                var length: UInt32 = 0
+                let done = secret.withBytes {
+                    HMAC(
+                        digest, $0.baseAddress, CInt($0.count), info, info.count,
+                        block.assumingMemoryBound(to: UInt8.self).baseAddress, &length)
+                }
+                precondition(done != nil && Int(length) == secretSize, "HMAC is always available")
+            }
+            guard count < secretSize else { return block }
+            return block.withBytes { block in
+                Secret(count: count) { $0.copyBytes(from: block.prefix(count)) }
+            }
         }
     }
 

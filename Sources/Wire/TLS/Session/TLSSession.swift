@@ -72,7 +72,6 @@ public final class TLSSession {
             if isEstablished, failure == nil { SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
             SSL_free(raw)
         }
-        ends.pointee.secrets.wipe()
         ends.pointee.output.deallocate()
         ends.deinitialize(count: 1)
         ends.deallocate()
@@ -97,12 +96,15 @@ public final class TLSSession {
     /// `plaintext` returns whether it wants more now. After `false` the rest stays unread: the caller keeps
     /// `bytes` from the returned count on and offers them again later (an empty buffer is fine if all were taken).
     ///
+    /// What follows the peer's close_notify is taken, and ignored.
+    ///
     /// - Returns: how many bytes were taken.
     /// - Throws: the handshake or the connection failed; send the output (an alert explains it to the peer) and close.
     public func receive(
         _ bytes: UnsafeRawBufferPointer, plaintext: (UnsafeRawBufferPointer) -> Bool
     ) throws(TLSError) -> Int {
         if let failure { throw failure }
+        guard !isPeerClosed else { return bytes.count }
         ends.pointee.input = bytes
         ends.pointee.taken = 0
         defer { ends.pointee.input = UnsafeRawBufferPointer(start: nil, count: 0) }
@@ -111,7 +113,7 @@ public final class TLSSession {
             guard isEstablished else { return ends.pointee.taken }
         }
         if let records {
-            let outcome = records.receive(bytes, taken: &ends.pointee.taken, ends: ends, plaintext: plaintext)
+            let outcome = records.receive(bytes, taken: &ends.pointee.taken, plaintext: plaintext)
             try heed(outcome, records)
             return ends.pointee.taken
         }
@@ -136,8 +138,10 @@ public final class TLSSession {
     /// Seals plaintext into the output. Before the handshake is done nothing is taken.
     ///
     /// - Returns: how many bytes were taken: all, or none.
+    /// - Throws: the connection has failed, or `sendClose` said that no more comes.
     public func send(_ bytes: UnsafeRawBufferPointer) throws(TLSError) -> Int {
         if let failure { throw failure }
+        guard !hasSentClose else { throw TLSError(.connection, "the TLS connection is closed for sending") }
         guard isEstablished, !bytes.isEmpty else { return 0 }
         // One allocation, whatever the number of records.
         ends.pointee.output.reserve(bytes.count + (bytes.count / Self.recordSize + 1) * Self.recordOverhead)
@@ -161,8 +165,11 @@ public final class TLSSession {
     public func sendClose() {
         guard isEstablished, failure == nil, !hasSentClose else { return }
         hasSentClose = true
-        if let records { return records.sendAlert(1, 0, into: &ends.pointee.output) }
-        _ = SSL_shutdown(raw)
+        if let records {
+            records.sendAlert(1, 0, into: &ends.pointee.output)
+        } else {
+            SSL_shutdown(raw)
+        }
         ERR_clear_error()
     }
 
@@ -206,13 +213,14 @@ public final class TLSSession {
     /// Goes on without OpenSSL where that is possible. The server's last step of the handshake has sealed its tickets with the
     /// new key, and nothing else.
     private func takeOver(outputBefore before: Int) {
-        defer { ends.pointee.secrets.wipe() }
+        defer { ends.pointee.secrets = TrafficSecrets() }
         guard let raw else { return }
         var tickets: UInt64 = 0
         var cursor = ByteCursor(UnsafeRawBufferPointer(rebasing: ends.pointee.output.bytes.dropFirst(before)))
         while cursor.skip(3), let length = cursor.readUInt16(), cursor.skip(Int(length)) { tickets += 1 }
         records = EstablishedRecords(raw, ends.pointee.secrets, written: tickets)
-        guard records != nil else { return }
+        // What failed here must not be taken for a failure of the next call.
+        guard records != nil else { return ERR_clear_error() }
         SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
         SSL_free(raw)
         self.raw = nil
@@ -223,7 +231,8 @@ public final class TLSSession {
         case .fine: return
         case .peerClosed: isPeerClosed = true
         case .broken(let reason, let alert):
-            if let alert { records.sendAlert(2, alert, into: &ends.pointee.output) }
+            // Nothing follows close_notify.
+            if let alert, !hasSentClose { records.sendAlert(2, alert, into: &ends.pointee.output) }
             ERR_clear_error()
             var error = TLSError(.connection, "the peer broke the TLS connection: \(reason)")
             error.transportReason = TransportFailure.text([reason])

@@ -3,8 +3,8 @@ import COpenSSL
 
 /// The two secrets of a TLS 1.3 connection's data, as OpenSSL tells them to key logs: the only way that it has to tell them.
 struct TrafficSecrets {
-    var client: [UInt8] = []
-    var server: [UInt8] = []
+    var client: Secret?
+    var server: Secret?
 
     /// `line` in NSS key log format: label, the client's random, the secret.
     mutating func take(_ line: UnsafePointer<CChar>) {
@@ -16,22 +16,20 @@ struct TrafficSecrets {
         }
     }
 
-    mutating func wipe() {
-        client.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
-        server.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
-        self = TrafficSecrets()
-    }
-
-    private static func secret(_ line: UnsafeRawBufferPointer) -> [UInt8] {
-        guard let space = line.lastIndex(of: UInt8(ascii: " ")) else { return [] }
-        var secret: [UInt8] = []
-        secret.reserveCapacity(48)
-        var at = space + 1
-        while at + 1 < line.count, let high = Hex.value(line[at]), let low = Hex.value(line[at + 1]) {
-            secret.append(high << 4 | low)
-            at += 2
+    private static func secret(_ line: UnsafeRawBufferPointer) -> Secret? {
+        guard let space = line.lastIndex(of: UInt8(ascii: " ")) else { return nil }
+        let digits = UnsafeRawBufferPointer(rebasing: line[(space + 1)...])
+        var isHex = digits.count % 2 == 0
+        let secret = Secret(count: digits.count / 2) { bytes in
+            for index in bytes.indices {
+                guard let high = Hex.value(digits[2 * index]), let low = Hex.value(digits[2 * index + 1]) else {
+                    isHex = false
+                    return
+                }
+                bytes[index] = high << 4 | low
+            }
         }
-        return secret
+        return isHex ? secret : nil
     }
 
     private static let clientLabel = Array("CLIENT_TRAFFIC_SECRET_0 ".utf8)

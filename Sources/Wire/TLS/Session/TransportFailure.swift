@@ -20,6 +20,11 @@ enum TransportFailure {
         return name
     }
 
+    /// An alert that the peer sent, by its number.
+    static func name(ofAlert alert: UInt8) -> String {
+        weft_alert_reason(CInt(alert)).map { nameOfReason(String(cString: $0)) } ?? "TLSV1_ALERT_\(alert)"
+    }
+
     private static let numbers: [String: Int] = [
         "CERTIFICATE_VERIFY_FAILED": 125, "HTTP_REQUEST": 156, "HTTPS_PROXY_REQUEST": 155,
         "NO_SHARED_CIPHER": 184, "PEER_DID_NOT_RETURN_A_CERTIFICATE": 199, "UNSUPPORTED_PROTOCOL": 240,
