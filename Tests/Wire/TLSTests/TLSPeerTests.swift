@@ -11,7 +11,7 @@ struct TLSPeerTests {
     init() throws { fixture = try Fixture.shared.get() }
 
     /// A loop, and a folder with the fixture's files, for one test.
-    private func withWorkshop(_ body: @escaping @Sendable (EventLoop, String) async throws -> Void) async throws {
+    func withWorkshop(_ body: @escaping @Sendable (EventLoop, String) async throws -> Void) async throws {
         let folder = "/tmp/weft-tls-peer-\(getpid())-\(UInt32.random(in: 0 ... .max))"
         try Files.makeDirectories(folder)
         defer { try? Files.removeTree(folder) }
@@ -30,7 +30,7 @@ struct TLSPeerTests {
         try result.get()
     }
 
-    private static func run(_ script: String, in folder: String, on loop: EventLoop) async throws -> String {
+    static func run(_ script: String, in folder: String, on loop: EventLoop) async throws -> String {
         var configuration = ChildProcess.Configuration(["sh", "-c", script])
         configuration.workingDirectory = folder
         let output = try await ChildProcess.run(configuration, on: loop, timeout: .seconds(60))
