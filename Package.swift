@@ -103,7 +103,8 @@ let targets: [Target] = [
     // Mesh: the sidecar and what configures it.
     room("XDS", "Mesh/XDS", ["Bytes", "JSON", "YAML", "Protobuf"], data: ["Protos"]),
     room(
-        "Proxy", "Mesh/Proxy", ["XDS", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux", "CRE2"],
+        "Proxy", "Mesh/Proxy",
+        ["XDS", "HTTP", "DNSMessage", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux", "CRE2"],
         hot: true),
 
     // DNS: zones, plugins, server.
@@ -188,7 +189,9 @@ let targets: [Target] = [
             "TestSupport",
         ]),
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes", "Reactor", "TestSupport"], data: ["Oracle"]),
-    tests("ProxyTests", "Mesh/ProxyTests", ["Proxy", "XDS", "TLS", "Reactor", "Bytes", "JSON", "TestSupport"]),
+    tests(
+        "ProxyTests", "Mesh/ProxyTests",
+        ["Proxy", "XDS", "TLS", "DNSMessage", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),

@@ -35,7 +35,7 @@ struct ProxyProgram {
     func run() async throws {
         let bootstrap = try Self.bootstrap(options)
         let workers = try EventLoopGroup(count: options.concurrency, name: "worker")
-        let server = try ProxyServer(workers, logInterval: options.logInterval)
+        let server = try ProxyServer(workers, control: group.all[0], logInterval: options.logInterval)
         try await server.load(bootstrap)
         for await _ in try Signals.stream([SIGTERM, SIGINT], on: group.all[0]) { break }
         await server.close()

@@ -3,45 +3,104 @@ import Reactor
 
 /// All clusters of the proxy where their hosts are kept: discovery, and which of them outlier detection took out. Tells the
 /// workers of every change. On its own loop only.
+///
+/// A cluster is shown to the workers when it is warm: when discovery said something for the first time. A changed one serves as
+/// before until then.
 final class ClusterDirectory: @unchecked Sendable {
     // `@unchecked`: confined to `loop`; others reach it by `loop.submit` and `loop.perform`.
     let loop: EventLoop
     private let workers: [ProxyWorker]
     private var clusters: [ClusterID: LiveCluster] = [:]
+    private var warming: [ClusterID: LiveCluster] = [:]
+    private var files: [ConfigFile: EndpointFile] = [:]
+    private var waiting: [() -> Void] = []
+    /// Of those that became warm in one go.
+    private var gathered: [ClusterSnapshot]?
+    let problems: ConfigProblems
+    lazy var resolution = HostResolution.read()
+    var names = NameCounters()
     var random: SplitMix64
 
-    init(_ loop: EventLoop, _ workers: [ProxyWorker]) {
+    /// Look-ups of names for DNS clusters (`update_attempt` and so on).
+    struct NameCounters {
+        var attempts: UInt64 = 0
+        var successes: UInt64 = 0
+        var failures: UInt64 = 0
+        var empty: UInt64 = 0
+    }
+
+    init(_ loop: EventLoop, _ workers: [ProxyWorker], _ problems: ConfigProblems) {
         self.loop = loop
         self.workers = workers
+        self.problems = problems
         random = SplitMix64(seed: MonotonicTime.now().nanoseconds)
     }
 
     /// Clusters that are new, or changed. What a changed one carries is finished by the old one.
     func set(_ settings: [ClusterSettings]) {
-        var snapshots: [ClusterSnapshot] = []
+        gathered = []
         for settings in settings {
-            clusters[settings.id]?.close()
+            warming.removeValue(forKey: settings.id)?.close()
             let cluster = LiveCluster(settings, self)
-            clusters[settings.id] = cluster
-            snapshots.append(cluster.snapshot)
+            warming[settings.id] = cluster
+            cluster.start()
         }
+        let snapshots = gathered ?? []
+        gathered = nil
         publish(snapshots)
     }
 
+    /// A cluster that was set has its first hosts.
+    func becameWarm(_ cluster: LiveCluster) {
+        let id = cluster.settings.id
+        guard warming[id] === cluster else { return }
+        warming[id] = nil
+        clusters.updateValue(cluster, forKey: id)?.close()
+        if gathered != nil { gathered?.append(cluster.snapshot) } else { publish([cluster.snapshot]) }
+        toldWarm()
+    }
+
+    private func toldWarm() {
+        guard warming.isEmpty else { return }
+        let told = waiting
+        waiting = []
+        for body in told { body() }
+    }
+
+    /// Calls when no cluster warms any more; perhaps now.
+    func whenWarm(_ body: @escaping () -> Void) {
+        if warming.isEmpty { body() } else { waiting.append(body) }
+    }
+
     func remove(_ id: ClusterID) {
+        warming.removeValue(forKey: id)?.close()
         clusters.removeValue(forKey: id)?.close()
         for worker in workers { worker.loop.submit { worker.remove(id) } }
+        toldWarm()
     }
 
     func close() {
         for cluster in clusters.values { cluster.close() }
-        clusters = [:]
+        for cluster in warming.values { cluster.close() }
+        for file in files.values { file.close() }
+        (clusters, warming, files) = ([:], [:], [:])
+        toldWarm()
     }
 
     subscript(id: ClusterID) -> LiveCluster? { clusters[id] }
 
+    var warmingCount: Int { warming.count }
+
+    func endpoints(_ file: ConfigFile) -> EndpointFile {
+        if let known = files[file] { return known }
+        let made = EndpointFile(file, on: loop, problems)
+        files[file] = made
+        return made
+    }
+
     /// All workers, each on its loop and in the same order as any other change.
     func publish(_ snapshots: [ClusterSnapshot]) {
+        guard !snapshots.isEmpty else { return }
         for worker in workers {
             worker.loop.submit {
                 for snapshot in snapshots { worker.set(snapshot) }

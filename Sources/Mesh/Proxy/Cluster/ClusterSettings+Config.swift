@@ -62,8 +62,15 @@ extension ClusterDiscovery {
     /// The type of an `envoy.config.cluster.v3.Cluster` and what belongs to it.
     init(cluster node: ConfigNode) throws(ConfigError) {
         if node.choice("cluster_discovery_type") == "cluster_type" {
-            let type = node.message("cluster_type")
-            throw node.error("cluster_type", "cluster type \(type?.string("name") ?? "") is not supported")
+            guard let type = node.message("cluster_type"), let config = try type.typed("typed_config") else {
+                throw node.error("cluster_type", "has no configuration")
+            }
+            _ = type.string("name")
+            guard config.typeName == "envoy.extensions.clusters.dns.v3.DnsCluster" else {
+                throw type.error("typed_config", "cluster type \(config.typeName) is not supported")
+            }
+            self = .names(try NamedEndpoints.read(config, cluster: node))
+            return
         }
         switch try node.enumeration("type", as: Kind.self) {
         case .fixed:
@@ -71,10 +78,23 @@ extension ClusterDiscovery {
                 try node.message("load_assignment") { (node) throws(ConfigError) in
                     try EndpointAssignment(node)
                 } ?? EndpointAssignment([]))
+        case .strictDNS: self = .names(try NamedEndpoints.read(cluster: node, isLogical: false))
+        case .logicalDNS: self = .names(try NamedEndpoints.read(cluster: node, isLogical: true))
+        case .endpoints:
+            guard let eds = node.message("eds_cluster_config"), let source = eds.message("eds_config") else {
+                throw node.error("eds_cluster_config", "is missing")
+            }
+            let service = eds.string("service_name")
+            self = .file(try ConfigFile(source), service.isEmpty ? node.string("name") : service)
         }
     }
 
-    private enum Kind: String, ConfigEnum { case fixed = "STATIC" }
+    private enum Kind: String, ConfigEnum {
+        case fixed = "STATIC"
+        case strictDNS = "STRICT_DNS"
+        case logicalDNS = "LOGICAL_DNS"
+        case endpoints = "EDS"
+    }
 }
 
 extension TCPKeepAlive {

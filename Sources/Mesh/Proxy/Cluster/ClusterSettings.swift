@@ -87,6 +87,9 @@ package struct TCPKeepAlive: Hashable, Sendable {
 /// Where a cluster's hosts come from.
 enum ClusterDiscovery: Sendable {
     case fixed(EndpointAssignment)
+    case names(NamedEndpoints)
+    /// The name is that of the endpoints in the file.
+    case file(ConfigFile, String)
 }
 
 extension HTTPLimits {

@@ -11,19 +11,45 @@ final class LiveCluster {
     private var reporting: OutlierReporting?
     private var outlierTimer = TimerHandle.none
     private var isClosed = false
+    private var isWarm = false
+    private var names: NameDiscovery?
+    private var file: EndpointFile?
+    private var fetchTimer = TimerHandle.none
 
     init(_ settings: ClusterSettings, _ directory: ClusterDirectory) {
         self.settings = settings
         self.directory = directory
-        let assignment: EndpointAssignment
-        switch settings.discovery {
-        case .fixed(let fixed): assignment = fixed
-        }
-        hosts = HostSet(
-            assignment, settings.balance, membership: settings.membership, now: directory.loop.now)
+        var first = EndpointAssignment([])
+        if case .fixed(let fixed) = settings.discovery { first = fixed }
+        hosts = HostSet(first, settings.balance, membership: settings.membership, now: directory.loop.now)
         detector = settings.outliers.map { OutlierDetector($0) }
         watch()
+    }
+
+    /// An EDS cluster of which nothing is said is warm, and empty, after this (`initial_fetch_timeout`).
+    static let fetchTimeout = Duration.seconds(15)
+
+    func start() {
         scheduleOutliers()
+        switch settings.discovery {
+        case .fixed: warm()
+        case .names(let endpoints):
+            let names = NameDiscovery(endpoints, directory) { [unowned self] in assign($0) }
+            self.names = names
+            names.start()
+        case .file(let source, let name):
+            let file = directory.endpoints(source)
+            self.file = file
+            fetchTimer = directory.loop.schedule(after: Self.fetchTimeout) { [weak self] in self?.warm() }
+            file.subscribe(name, self) { [unowned self] in assign($0) }
+        }
+    }
+
+    private func warm() {
+        guard !isWarm, !isClosed else { return }
+        isWarm = true
+        directory.loop.cancel(fetchTimer)
+        directory.becameWarm(self)
     }
 
     var snapshot: ClusterSnapshot { ClusterSnapshot(settings, hosts, outliers: reporting) }
@@ -31,6 +57,9 @@ final class LiveCluster {
     func close() {
         isClosed = true
         directory.loop.cancel(outlierTimer)
+        directory.loop.cancel(fetchTimer)
+        names?.close()
+        file?.unsubscribe(self)
     }
 
     /// What discovery says now.
@@ -42,7 +71,7 @@ final class LiveCluster {
         let present = Set(hosts.hosts.map(\.id))
         for host in before.hosts where !present.contains(host.id) { detector?.leave(host.id) }
         watch()
-        directory.publish([snapshot])
+        if isWarm { directory.publish([snapshot]) } else { warm() }
     }
 
     /// Outlier detection's numbers under Envoy's names; empty without it.

@@ -13,29 +13,127 @@ package actor ProxyServer {
     private var resources = ResourceSet()
     private var listeners: [String: [ProxyListenerReference]] = [:]
     nonisolated let clusters: ClusterDirectory
+    package nonisolated let problems = ConfigProblems()
+    /// What files say, beside what the bootstrap says itself.
+    private var dynamic = ResourceSet()
+    private var files: [(kind: ResourceKind, file: ConfigFile, watch: WatchReference?)] = []
+    private var isReading = false
+    private var toRead: [Int] = []
 
     /// One worker a loop of the group.
-    /// - Parameter logInterval: how long a line of a log waits at most.
-    package init(_ group: EventLoopGroup, logInterval: Duration = .seconds(10)) throws {
+    /// - Parameters:
+    ///   - control: where clusters are kept and files are watched; one of the workers' loops otherwise.
+    ///   - logInterval: how long a line of a log waits at most.
+    package init(_ group: EventLoopGroup, control: EventLoop? = nil, logInterval: Duration = .seconds(10)) throws {
         logs = try LogFiles(interval: logInterval)
         context = BuildContext(logs: logs)
         workers = group.all.enumerated().map { ProxyWorker($0.element, index: $0.offset) }
-        clusters = ClusterDirectory(group.all[0], workers)
+        clusters = ClusterDirectory(control ?? group.all[0], workers, problems)
     }
 
     /// Takes what the bootstrap says of itself.
     package func load(_ bootstrap: ConfigNode) async throws {
         let found = try bootstrap.staticResources()
         try await apply(resources.replace(.cluster, with: found[.cluster] ?? []))
+        let sources =
+            try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in
+                try Self.sources(node)
+            } ?? []
+        for (kind, file) in sources where kind == .cluster { try await follow(kind, file) }
+        await warm()
         try await apply(resources.replace(.listener, with: found[.listener] ?? []))
+        for (kind, file) in sources where kind == .listener { try await follow(kind, file) }
     }
 
     /// What a bootstrap would be refused for. Changes nothing.
     package static func validate(_ bootstrap: ConfigNode) throws {
         let found = try bootstrap.staticResources()
         let context = BuildContext(logs: try LogFiles())
+        _ = try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in try sources(node) }
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
+    }
+
+    private static func sources(_ node: ConfigNode) throws(ConfigError) -> [(ResourceKind, ConfigFile)] {
+        var sources: [(ResourceKind, ConfigFile)] = []
+        for (field, kind) in [("cds_config", ResourceKind.cluster), ("lds_config", .listener)] {
+            if let source = node.message(field) { sources.append((kind, try ConfigFile(source))) }
+        }
+        return sources
+    }
+
+    // MARK: Files
+
+    /// Reads a file now, and again whenever it is replaced.
+    private func follow(_ kind: ResourceKind, _ file: ConfigFile) async throws {
+        let number = files.count
+        files.append((kind, file, nil))
+        let loop = clusters.loop
+        files[number].watch = try await loop.perform {
+            WatchReference(
+                value: try DirectoryWatch(file.directory, on: loop) { [weak self] name in
+                    guard file.isMeant(name), let self else { return }
+                    Task { await self.changed(number) }
+                })
+        }
+        await changed(number)
+    }
+
+    /// One file after the other, in the order in which they changed.
+    private func changed(_ number: Int) async {
+        toRead.append(number)
+        guard !isReading else { return }
+        isReading = true
+        while !toRead.isEmpty {
+            let number = toRead.removeFirst()
+            await read(files[number].kind, files[number].file)
+        }
+        isReading = false
+    }
+
+    /// What cannot be read, or used, leaves what was before.
+    private func read(_ kind: ResourceKind, _ file: ConfigFile) async {
+        let response: ResourceResponse
+        do {
+            response = try ResourceResponse(
+                kind, file: ConfigText(name: file.path, text: try Files.readText(file.path)))
+        } catch { return problems.report("\(error)") }
+        for refusal in response.rejected { problems.report("\(refusal)") }
+        // What could not even be read is not gone.
+        var update: ResourceUpdate
+        if response.rejected.isEmpty {
+            update = dynamic.replace(kind, with: response.resources)
+        } else {
+            update = dynamic.change(kind, response.resources, removing: [])
+        }
+        // What the bootstrap says itself stays.
+        let fixed = Set(resources.all(kind).map(\.name))
+        update.added.removeAll { fixed.contains($0.name) }
+        update.updated.removeAll { fixed.contains($0.name) }
+        update.removed.removeAll { fixed.contains($0) }
+        await applyTolerantly(update)
+        if kind == .cluster { await warm() }
+    }
+
+    /// Each resource by itself: one that is refused does not keep the others back, and stays as it was.
+    private func applyTolerantly(_ update: ResourceUpdate) async {
+        for (field, resource) in update.added.map({ (true, $0) }) + update.updated.map({ (false, $0) }) {
+            var one = ResourceUpdate(kind: update.kind)
+            if field { one.added = [resource] } else { one.updated = [resource] }
+            do { try await apply(one) } catch { problems.report("\(error)") }
+        }
+        var gone = ResourceUpdate(kind: update.kind)
+        gone.removed = update.removed
+        do { try await apply(gone) } catch { problems.report("\(error)") }
+    }
+
+    /// Returns when every cluster is warm.
+    private func warm() async {
+        let clusters = clusters
+        let promise = Promise<Void>()
+        clusters.loop.submit { clusters.whenWarm { promise.succeed(()) } }
+        try? await promise.value()
+        for worker in workers { await worker.perform { _ in } }
     }
 
     private static func cluster(_ resource: Resource, _ context: BuildContext) throws(ConfigError) -> ClusterSettings {
@@ -128,6 +226,10 @@ package actor ProxyServer {
             for (worker, listener) in zip(workers, made) { await worker.perform { _ in listener.value.close() } }
         }
         listeners = [:]
+        for file in files {
+            let watch = file.watch
+            try? await clusters.loop.perform { watch?.value.close() }
+        }
         await onDirectory { $0.close() }
         for worker in workers { await worker.perform { $0.close() } }
         await logs.close()
@@ -138,6 +240,11 @@ package actor ProxyServer {
         guard let listener = listeners[name]?.first, let worker = workers.first else { return [] }
         return (try? await worker.loop.perform { listener.value.addresses }) ?? []
     }
+}
+
+/// A watch as the server holds it: touched on its loop only, which makes it safe to pass on.
+private struct WatchReference: @unchecked Sendable {
+    let value: DirectoryWatch
 }
 
 /// A worker's listener as the main loop holds it: touched on the worker's loop only, which makes it safe to pass on.

@@ -197,7 +197,9 @@ struct ClusterTests {
         ("preconnect_policy: { per_upstream_preconnect_ratio: 2 }", "preconnect_policy"),
         ("outlier_detection: { max_ejection_time: 1s, base_ejection_time: 2s }", "max_ejection_time"),
         ("load_balancing_policy: { policies: [] }", "policies"),
-        ("type: EDS", "EDS"),
+        ("type: EDS", "eds_cluster_config"),
+        ("type: STRICT_DNS", "load_assignment"),
+        ("type: EDS, eds_cluster_config: { eds_config: { ads: {} } }", "ads is not supported"),
     ]
 
     @Test("is refused with the reason where its configuration cannot be", arguments: refused)

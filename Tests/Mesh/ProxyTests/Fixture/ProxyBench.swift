@@ -9,7 +9,7 @@ import XDS
 /// In the configuration `$0`, `$1` … are the ports of the upstreams; listeners say port 0 and are asked for what they got.
 final class ProxyBench: Sendable {
     let group: EventLoopGroup
-    private let server: ProxyServer
+    let server: ProxyServer
     let upstreams: [ScriptedUpstream]
 
     /// Runs `body` beside a proxy and takes it down, whatever happens.
@@ -73,6 +73,15 @@ final class ProxyBench: Sendable {
             if found == value { return }
             guard ContinuousClock.now < deadline else { throw Unexpected("\(name) is \(found), not \(value)") }
             try await group.all[0].sleep(for: .milliseconds(2))
+        }
+    }
+
+    /// Waits until something holds.
+    func until(_ holds: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while try await !holds() {
+            guard ContinuousClock.now < deadline else { throw Unexpected("it did not come to hold") }
+            try await group.all[0].sleep(for: .milliseconds(5))
         }
     }
 
