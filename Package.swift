@@ -134,7 +134,7 @@ let targets: [Target] = [
         ]),
     program("weft-cni", ["PodNetwork", "JSON", "Reactor", "Bytes"]),
     program("weft-dns", ["ClusterDNS", "ClusterClient", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes"]),
-    program("weft-proxy", ["Proxy", "XDS", "Reactor", "Bytes"]),
+    program("weft-proxy", ["Proxy", "XDS", "HTTP", "Reactor", "Bytes"]),
     program("shop", ["HTTP", "JSON", "Reactor", "Bytes"]),
 
     // Tests: the same tree again.

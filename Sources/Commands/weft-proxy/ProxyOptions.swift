@@ -1,76 +1,170 @@
 import Glibc
+import Proxy
 
-/// The command line, in Envoy's form: `--name value` or `--name=value`.
+/// The command line, in Envoy's form: `--name value` or `--name=value`. Names and meanings are Envoy's.
 struct ProxyOptions: Sendable {
     enum Mode: String, Sendable { case serve, validate }
 
-    var configPath: String?
-    var configYAML: String?
+    var server = ServerOptions()
     var mode = Mode.serve
-    /// Worker threads; 0 is one a core.
+    /// Worker threads; 0 is one a core that the process may use.
     var concurrency = 0
-    var allowsUnknownStaticFields = false
-    /// How long a line of an access log waits at most.
-    var logInterval: Duration = .seconds(10)
+    var level = ProxyLog.Level.info
+    var componentLevels: [(component: ProxyLog.Component, level: ProxyLog.Level)] = []
     var wantsHelp = false
     var wantsVersion = false
 
     static let usage = """
-        usage: weft-proxy -c FILE [--config-yaml YAML] [--mode serve|validate] [--concurrency N]
-          -c, --config-path FILE           the bootstrap, YAML or JSON
-          --config-yaml YAML               laid over the file, or used alone
-          --mode MODE                      serve, or validate: read the configuration and exit
-          --concurrency N                  worker threads (default: one a core)
-          --file-flush-interval-msec MS    how long a line of a log waits at most (default 10000)
-          --allow-unknown-static-fields    pass over fields of the bootstrap that are not known
-          --version, --help
+        usage: weft-proxy -c FILE [--config-yaml YAML] [--mode serve|validate] [--concurrency N] ...
+          -c, --config-path FILE             the bootstrap, YAML or JSON
+          --config-yaml YAML                 laid over the file, or used alone
+          --mode MODE                        serve, or validate: read the configuration and exit
+          --concurrency N                    worker threads (default: one a core)
+          --admin-address-path FILE          the admin port's address is written here
+          -l, --log-level LEVEL              trace, debug, info, warning, error, critical, off (default info)
+          --component-log-level LIST         levels of components: upstream:debug,admin:error
+          --log-path FILE                    the log goes there instead of standard error
+          --log-format PATTERN               of a line of the log
+          --file-flush-interval-msec MS      how long a line of an access log waits at most (default 10000)
+          --service-cluster, --service-node, --service-zone NAME
+                                             who this is, over the bootstrap's node
+          --drain-time-s S                   how long a graceful drain takes (default 600)
+          --drain-strategy STRATEGY          gradual or immediate (default gradual)
+          --local-address-ip-version V       v4 or v6 (default v4)
+          --allow-unknown-static-fields      pass over fields of the bootstrap that are not known
+          --reject-unknown-dynamic-fields    refuse such fields in dynamic resources
+          --ignore-unknown-dynamic-fields    do not count them
+          --disable-hot-restart, --parent-shutdown-time-s S, --base-id ID, --restart-epoch 0
+                                             accepted; there is no hot restart
+          --cpuset-threads, --skip-deprecated-logs
+                                             accepted; that is what is done anyway
+          --version, -h, --help
 
         """
 
     init(_ arguments: some Sequence<String>) throws(OptionError) {
-        var rest = Array(arguments)[...]
-        while let argument = rest.popFirst() {
-            guard argument.hasPrefix("-") else { throw OptionError("unexpected argument \"\(argument)\"") }
-            let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            let name = parts.first.map(String.init) ?? ""
-            func value() throws(OptionError) -> String {
-                if parts.count == 2 { return String(parts[1]) }
-                guard let next = rest.popFirst() else { throw OptionError("\(name) needs a value") }
-                return next
-            }
-            switch name {
-            case "-c", "--config-path": configPath = try value()
-            case "--config-yaml": configYAML = try value()
-            case "--mode":
-                let text = try value()
-                guard let known = Mode(rawValue: text) else {
-                    throw OptionError("--mode: \"\(text)\" is neither serve nor validate")
-                }
-                mode = known
-            case "--concurrency":
-                let text = try value()
-                guard let number = Int(text), (0...256).contains(number) else {
-                    throw OptionError("--concurrency: \"\(text)\" is not a number of threads up to 256")
-                }
-                concurrency = number
-            case "--file-flush-interval-msec":
-                let text = try value()
-                guard let number = Int(text), number > 0 else { throw OptionError("\(name): \"\(text)\" is no time") }
-                logInterval = .milliseconds(number)
-            case "--allow-unknown-static-fields": allowsUnknownStaticFields = true
-            case "-h", "--help": wantsHelp = true
-            case "--version": wantsVersion = true
-            default: throw OptionError("unknown flag \(name)")
-            }
+        var rest = CommandLineArguments(arguments)
+        while let name = try rest.nextName() { try take(name, &rest) }
+        guard wantsHelp || wantsVersion || !server.configPath.isEmpty || !server.configYAML.isEmpty else {
+            throw OptionError("At least one of --config-path or --config-yaml must be given")
         }
-        guard wantsHelp || wantsVersion || configPath != nil || configYAML != nil else {
-            throw OptionError("either -c or --config-yaml is needed")
+    }
+
+    private mutating func take(_ name: String, _ rest: inout CommandLineArguments) throws(OptionError) {
+        switch name {
+        case "-c", "--config-path": server.configPath = try rest.value()
+        case "--config-yaml": server.configYAML = try rest.value()
+        case "--mode":
+            let text = try rest.value()
+            guard let known = Mode(rawValue: text) else { throw OptionError("error: unknown mode '\(text)'") }
+            mode = known
+        case "--concurrency": concurrency = try rest.number(0...256)
+        case "--admin-address-path": server.adminAddressPath = try rest.value()
+        case "-l", "--log-level":
+            server.logLevel = try rest.value()
+            guard let level = ProxyLog.Level(server.logLevel) else {
+                throw OptionError("error: invalid log level specified '\(server.logLevel)'")
+            }
+            self.level = level
+        case "--component-log-level":
+            server.componentLogLevel = try rest.value()
+            componentLevels = try Self.componentLevels(server.componentLogLevel)
+        case "--log-path": server.logPath = try rest.value()
+        case "--log-format": server.logFormat = try rest.value()
+        case "--file-flush-interval-msec": server.logInterval = .milliseconds(try rest.number(1...86_400_000))
+        case "--service-cluster": server.serviceCluster = try rest.value()
+        case "--service-node": server.serviceNode = try rest.value()
+        case "--service-zone": server.serviceZone = try rest.value()
+        case "--drain-time-s": server.drainTime = .seconds(try rest.number(0...86_400))
+        case "--drain-strategy":
+            switch try rest.value() {
+            case "gradual": server.drainsAtOnce = false
+            case "immediate": server.drainsAtOnce = true
+            case let text: throw OptionError("error: unknown drain-strategy '\(text)'")
+            }
+        case "--local-address-ip-version":
+            switch try rest.value() {
+            case "v4": server.listensOnIPv6 = false
+            case "v6": server.listensOnIPv6 = true
+            case let text: throw OptionError("error: unknown IP address version '\(text)'")
+            }
+        case "--allow-unknown-fields", "--allow-unknown-static-fields": server.allowsUnknownStaticFields = true
+        case "--reject-unknown-dynamic-fields": server.rejectsUnknownDynamicFields = true
+        case "--ignore-unknown-dynamic-fields": server.ignoresUnknownDynamicFields = true
+        case "--parent-shutdown-time-s": server.parentShutdownTime = .seconds(try rest.number(0...86_400))
+        case "--base-id": server.baseID = try rest.number(0...Int(UInt32.max))
+        case "--restart-epoch":
+            server.restartEpoch = try rest.number(0...Int(UInt32.max))
+            guard server.restartEpoch == 0 else {
+                throw OptionError("--restart-epoch \(server.restartEpoch): there is no hot restart")
+            }
+        case "--disable-hot-restart", "--cpuset-threads", "--skip-deprecated-logs": break
+        case "-h", "--help": wantsHelp = true
+        case "--version": wantsVersion = true
+        default: throw OptionError("Couldn't find match for argument: \(name)")
         }
+    }
+
+    private static func componentLevels(_ text: String) throws(OptionError)
+        -> [(component: ProxyLog.Component, level: ProxyLog.Level)]
+    {
+        var found: [(ProxyLog.Component, ProxyLog.Level)] = []
+        for pair in text.split(separator: ",") {
+            let parts = pair.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+            guard parts.count == 2 else {
+                throw OptionError("error: component log level not correctly specified '\(pair)'")
+            }
+            guard let component = ProxyLog.Component(rawValue: parts[0]) else {
+                throw OptionError("error: invalid component specified '\(parts[0])'")
+            }
+            guard let level = ProxyLog.Level(parts[1]) else {
+                throw OptionError("error: invalid log level specified '\(parts[1])'")
+            }
+            found.append((component, level))
+        }
+        return found
     }
 
     static func say(_ text: String, to descriptor: CInt = STDOUT_FILENO) {
         let bytes = Array(text.utf8)
         _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    }
+}
+
+/// The words of a command line, taken one after the other.
+struct CommandLineArguments {
+    private var rest: ArraySlice<String>
+    private var name = ""
+    /// What stood behind the name's equals sign.
+    private var attached: String?
+
+    init(_ arguments: some Sequence<String>) { rest = Array(arguments)[...] }
+
+    mutating func nextName() throws(OptionError) -> String? {
+        if let attached { throw OptionError("\(name) takes no value, but got \"\(attached)\"") }
+        guard let argument = rest.popFirst() else { return nil }
+        guard argument.hasPrefix("-") else { throw OptionError("unexpected argument \"\(argument)\"") }
+        let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        name = String(parts[0])
+        attached = parts.count == 2 ? String(parts[1]) : nil
+        return name
+    }
+
+    mutating func value() throws(OptionError) -> String {
+        if let attached {
+            self.attached = nil
+            return attached
+        }
+        guard let next = rest.popFirst() else { throw OptionError("\(name) needs a value") }
+        return next
+    }
+
+    mutating func number(_ range: ClosedRange<Int>) throws(OptionError) -> Int {
+        let text = try value()
+        guard let number = Int(text), range.contains(number) else {
+            throw OptionError("\(name): \"\(text)\" is no number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
     }
 }
 

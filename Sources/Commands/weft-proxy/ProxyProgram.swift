@@ -1,4 +1,6 @@
+import Bytes
 import Glibc
+import HTTP
 import Proxy
 import Reactor
 import XDS
@@ -16,8 +18,11 @@ struct ProxyProgram {
     /// Reads the bootstrap and says whether it could be used, as Envoy's `--mode validate` does.
     static func validate(_ options: ProxyOptions) -> CInt {
         do {
-            try ProxyServer.validate(try bootstrap(options))
-            ProxyOptions.say("configuration '\(options.configPath ?? "--config-yaml")' OK\n")
+            let bootstrap = try bootstrap(options)
+            _ = try AdminOptions(bootstrap)
+            try ProxyServer.validate(bootstrap)
+            let path = options.server.configPath
+            ProxyOptions.say("configuration '\(path.isEmpty ? "--config-yaml" : path)' OK\n")
             return 0
         } catch {
             ProxyOptions.say("error: \(error)\n", to: STDERR_FILENO)
@@ -26,19 +31,63 @@ struct ProxyProgram {
     }
 
     private static func bootstrap(_ options: ProxyOptions) throws -> ConfigNode {
+        let (path, yaml) = (options.server.configPath, options.server.configYAML)
         var texts: [ConfigText] = []
-        if let path = options.configPath { texts.append(ConfigText(name: path, text: try Files.readText(path))) }
-        if let yaml = options.configYAML { texts.append(ConfigText(name: "--config-yaml", text: yaml)) }
-        return try Bootstrap.read(texts, ignoringUnknown: options.allowsUnknownStaticFields)
+        if !path.isEmpty { texts.append(ConfigText(name: path, text: try Files.readText(path))) }
+        if !yaml.isEmpty { texts.append(ConfigText(name: "--config-yaml", text: yaml)) }
+        return try Bootstrap.read(texts, ignoringUnknown: options.server.allowsUnknownStaticFields)
     }
 
     func run() async throws {
+        try setUpLog()
         let bootstrap = try Self.bootstrap(options)
+        let adminOptions = try AdminOptions(bootstrap)
         let workers = try EventLoopGroup(count: options.concurrency, name: "worker")
-        let server = try ProxyServer(workers, control: group.all[0], logInterval: options.logInterval)
+        let server = try ProxyServer(workers, control: group.all[0], options.server)
+        let (quits, quit) = AsyncStream.makeStream(of: Void.self)
+        let admin = AdminServer(server) { quit.yield() }
+        let http = try await start(admin, adminOptions)
+        if adminOptions == nil { ProxyLog.warning(.main, "No admin address given, so no admin HTTP server started.") }
         try await server.load(bootstrap)
-        for await _ in try Signals.stream([SIGTERM, SIGINT], on: group.all[0]) { break }
+        ProxyLog.info(.main, "all dependencies initialized. starting workers")
+        let signals = try Signals.stream([SIGTERM, SIGINT, SIGUSR1, SIGHUP], on: group.all[0])
+        let listening = group.all[0].task {
+            for await signal in signals {
+                switch signal {
+                case SIGUSR1:
+                    server.logs.reopen()
+                    ProxyLog.shared.reopen()
+                case SIGHUP:
+                    ProxyLog.warning(.main, "caught and eating SIGHUP. See documentation for how to hot restart.")
+                default:
+                    ProxyLog.warning(.main, "caught \(signal == SIGTERM ? "ENVOY_SIGTERM" : "SIGINT")")
+                    quit.yield()
+                }
+            }
+        }
+        for await _ in quits { break }
+        ProxyLog.info(.main, "shutting down server instance")
+        listening.cancel()
+        await http?.drain(deadline: .seconds(1))
         await server.close()
         await workers.shutdown()
+        ProxyLog.info(.main, "exiting")
+    }
+
+    private func setUpLog() throws {
+        let log = ProxyLog.shared
+        if !options.server.logPath.isEmpty { try log.open(options.server.logPath) }
+        if !options.server.logFormat.isEmpty { log.setFormat(options.server.logFormat) }
+        log.set(options.level)
+        for (component, level) in options.componentLevels { log.set(component, level) }
+    }
+
+    private func start(_ admin: AdminServer, _ options: AdminOptions?) async throws -> HTTPServer? {
+        guard let options else { return nil }
+        let (http, address) = try await admin.start(at: options.address, on: group)
+        ProxyLog.info(.main, "admin address: \(address)")
+        let path = self.options.server.adminAddressPath
+        if !path.isEmpty { try Files.writeAtomically(path, "\(address)") }
+        return http
     }
 }

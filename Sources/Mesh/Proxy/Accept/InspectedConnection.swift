@@ -29,6 +29,7 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         timer = socket.loop.schedule(after: .nanoseconds(Int64(clamping: snapshot.filterTimeout))) {
             [weak self, weak socket] in
             guard let self, let socket, !socket.isClosed else { return }
+            listener.count(.filterTimeouts)
             guard snapshot.continuesOnTimeout else { return socket.close() }
             finish(socket)
         }
@@ -49,6 +50,7 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
                 if taken > 0 { stream.offerAgain() }
                 return taken
             case .refused:
+                listener.count(.filterErrors)
                 stream.close()
                 return bytes.count
             }

@@ -16,6 +16,10 @@ extension ListenerSnapshot {
         options.backlog = Int32(clamping: node.uint32("tcp_backlog_size", default: 4096))
         options.bufferLimit = Int(node.uint32("per_connection_buffer_limit_bytes", default: 1 << 20))
         options.statPrefix = node.string("stat_prefix")
+        let statName = options.statPrefix.isEmpty ? "\(address)" : options.statPrefix
+        options.stats = context.stats(ListenerStat.self, .listener(statName))
+        context.listenerStatName = statName
+        defer { context.listenerStatName = nil }
         options.filters = try node.messages("listener_filters", ListenerFilter.init)
         // What every listener of ours does anyway, or what only says where a listener stands in a mesh.
         node.ignore("enable_reuse_port", "traffic_direction", "metadata", "reuse_port")

@@ -14,6 +14,7 @@ package final class ListenerSnapshot: Sendable {
     package let backlog: Int32
     package let bufferLimit: Int
     package let statPrefix: String
+    let stats: StatBlockID<ListenerStat>?
 
     package struct Options {
         package var filters: [ListenerFilter] = []
@@ -23,6 +24,7 @@ package final class ListenerSnapshot: Sendable {
         package var backlog: Int32 = 128
         package var bufferLimit = 1 << 20
         package var statPrefix = ""
+        var stats: StatBlockID<ListenerStat>?
         package init() {}
     }
 
@@ -43,6 +45,7 @@ package final class ListenerSnapshot: Sendable {
         backlog = options.backlog
         bufferLimit = options.bufferLimit
         statPrefix = options.statPrefix
+        stats = options.stats
     }
 
     /// The chain that serves such a connection; nil closes it.

@@ -15,7 +15,15 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     private(set) var isClosed = false
     /// Bytes that went each way, as access logs tell them.
     var bytesReceived: UInt64 = 0
-    var bytesSent: UInt64 = 0
+    var bytesSent: UInt64 = 0 {
+        didSet { totals?.pointee.sent &+= bytesSent &- oldValue }
+    }
+    /// Where its bytes are counted besides.
+    var totals: UnsafeMutablePointer<ByteTotals>?
+    /// The connection manager's counters that it is counted in, while it is open.
+    private var managerStats: UnsafeMutablePointer<ManagerStats>?
+    private var listenerStats: StatBlockID<ListenerStat>?
+    private var peerHasEnded = false
     let began: UInt64
 
     init(_ worker: ProxyWorker, _ origin: ConnectionOrigin, _ tls: TLSSession?) {
@@ -49,12 +57,14 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
 
     package override func channelReceived(_ bytes: UnsafeRawBufferPointer) {
         bytesReceived &+= UInt64(bytes.count)
+        totals?.pointee.received &+= UInt64(bytes.count)
         if let filters, !filters.mayPass(bytes, self) { return worker.flush() }
         terminal?.received(bytes)
         worker.flush()
     }
 
     package override func channelEnded() {
+        peerHasEnded = true
         terminal?.ended()
         worker.flush()
     }
@@ -67,10 +77,12 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     package override func channelClosed(_ error: (any Error)?) {
         guard !isClosed else { return }
         isClosed = true
+        let hadRequests = (terminal as? DownstreamCodec)?.hasRequests ?? false
         let terminal = terminal
         self.terminal = nil
         filters?.closed(self)
         terminal?.closed(error)
+        countClosed(byPeer: peerHasEnded || error != nil, hadRequests: hadRequests)
         worker.flush()
     }
 
@@ -81,6 +93,58 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         bytesSent &+= UInt64(gathered.count &+ (body?.count ?? 0))
         if let body { send(gathered.bytes, body) } else { send(gathered.bytes) }
         worker.giveBack(&gathered)
+    }
+
+    // MARK: Counting
+
+    func countAccepted(_ id: StatBlockID<ListenerStat>?) {
+        guard let id else { return }
+        listenerStats = id
+        worker.count(id, .connections)
+        worker.count(id, .activeConnections)
+    }
+
+    func countOpened(_ stats: UnsafeMutablePointer<ManagerStats>) {
+        managerStats = stats
+        totals = UnsafeMutableRawPointer(stats).advanced(by: MemoryLayout<ManagerStats>.offset(of: \.bytes) ?? 0)
+            .assumingMemoryBound(to: ByteTotals.self)
+        stats.pointee.connections &+= 1
+        stats.pointee.activeConnections &+= 1
+        guard isSecure else { return }
+        stats.pointee.tlsConnections &+= 1
+        stats.pointee.activeTLS &+= 1
+    }
+
+    /// The codec was chosen.
+    func countOpened(_ version: HTTPVersion) {
+        guard let managerStats else { return }
+        if version == .http2 {
+            managerStats.pointee.http2Connections &+= 1
+            managerStats.pointee.activeHTTP2 &+= 1
+        } else {
+            managerStats.pointee.http1Connections &+= 1
+            managerStats.pointee.activeHTTP1 &+= 1
+        }
+    }
+
+    /// The codec is done.
+    func countClosed(_ version: HTTPVersion) {
+        guard let managerStats else { return }
+        if version == .http2 { managerStats.pointee.activeHTTP2 &-= 1 } else { managerStats.pointee.activeHTTP1 &-= 1 }
+    }
+
+    private func countClosed(byPeer: Bool, hadRequests: Bool) {
+        if let listenerStats {
+            worker.count(listenerStats, .activeConnections, by: -1)
+            worker.count(listenerStats, .closed)
+        }
+        guard let stats = managerStats else { return }
+        stats.pointee.activeConnections &-= 1
+        stats.pointee.closed &+= 1
+        if byPeer { stats.pointee.closedByPeer &+= 1 } else { stats.pointee.closedByUs &+= 1 }
+        if hadRequests { stats.pointee.closedWithRequest &+= 1 }
+        if isSecure { stats.pointee.activeTLS &-= 1 }
+        stats.pointee.connectionTime.record((worker.now &- began) / 1_000_000)
     }
 
     /// Another terminal takes over; the old one may still be on the stack.

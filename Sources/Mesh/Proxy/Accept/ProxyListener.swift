@@ -41,6 +41,10 @@ package final class ProxyListener {
             socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer, ProtocolNames())
     }
 
+    func count(_ stat: ListenerStat) {
+        if let stats = snapshot.stats { worker.count(stats, stat) }
+    }
+
     /// Inspection is over: the connection gets its chain.
     func begin(
         _ socket: StreamSocket, _ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin,
@@ -51,10 +55,14 @@ package final class ProxyListener {
             destination: origin.local.endpoint, directSource: origin.directRemote.endpoint,
             source: origin.remote.endpoint, serverName: serverName, transportProtocol: transport,
             applicationProtocols: protocols)
-        guard let chain = snapshot.chain(for: facts) else { return socket.close() }
+        guard let chain = snapshot.chain(for: facts) else {
+            count(.noChain)
+            return socket.close()
+        }
         do {
             let session = try chain.security.map { security throws(TLSError) in try TLSSession(security.context) }
             let connection = ProxyConnection(worker, origin, session)
+            connection.countAccepted(snapshot.stats)
             connection.terminal = chain.terminal.terminal(of: connection)
             connection.attach(socket)
             if !chain.filters.isEmpty {
@@ -75,14 +83,15 @@ extension TerminalFilter {
     func terminal(of connection: ProxyConnection) -> ConnectionTerminal {
         switch self {
         case .connectionManager(let manager):
-            switch manager.options.codec {
+            connection.countOpened(connection.worker.stats(manager))
+            return switch manager.options.codec {
             case .auto: DownstreamSniffer(connection, manager)
             case .http1: HTTP1Downstream(connection, manager)
             case .http2: HTTP2Downstream(connection, manager)
             }
-        case .tcpProxy(let proxy): TCPSession(connection, proxy)
-        case .echo: EchoTerminal(connection)
-        case .directResponse(let bytes): DirectResponseTerminal(connection, bytes)
+        case .tcpProxy(let proxy): return TCPSession(connection, proxy)
+        case .echo: return EchoTerminal(connection)
+        case .directResponse(let bytes): return DirectResponseTerminal(connection, bytes)
         }
     }
 }

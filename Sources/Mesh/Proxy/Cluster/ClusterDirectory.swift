@@ -98,6 +98,9 @@ final class ClusterDirectory: @unchecked Sendable {
         return made
     }
 
+    /// In the order of their names.
+    var all: [LiveCluster] { clusters.values.sorted { $0.settings.name < $1.settings.name } }
+
     /// All workers, each on its loop and in the same order as any other change.
     func publish(_ snapshots: [ClusterSnapshot]) {
         guard !snapshots.isEmpty else { return }

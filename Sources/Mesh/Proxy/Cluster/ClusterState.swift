@@ -60,6 +60,11 @@ package final class ClusterState {
         for pool in all.joined() { pool?.retire() }
     }
 
+    /// What was counted of the hosts that it has pools of.
+    var hostStats: [(address: SocketAddress, stats: HostStats)] {
+        pools.joined().compactMap { pool in pool.map { ($0.address, $0.hostStats) } }
+    }
+
     // MARK: Choosing
 
     /// The pool of the host that the next attempt goes to; nil when there is none.

@@ -10,6 +10,9 @@ package class DownstreamCodec: ConnectionTerminal {
         super.init(connection)
     }
 
+    /// Requests are under way.
+    var hasRequests: Bool { false }
+
     /// What access logs and `x-forwarded` decisions call the protocol.
     var version: HTTPVersion { .http11 }
 

@@ -39,6 +39,7 @@ final class HTTP1Downstream: DownstreamCodec {
         parser = HTTP1Parser(.request, limits: manager.http1Limits)
         parser.passesExpectations = true
         super.init(connection, manager)
+        connection.countOpened(.http11)
         setTimer(manager.idleTimeout)
     }
 
@@ -218,8 +219,11 @@ final class HTTP1Downstream: DownstreamCodec {
         }
     }
 
+    override var hasRequests: Bool { stream != nil }
+
     override func closed(_ error: (any Error)?) {
         timer?.clear()
+        connection.countClosed(.http11)
         guard let stream else { return }
         self.stream = nil
         stream.downstreamGone()

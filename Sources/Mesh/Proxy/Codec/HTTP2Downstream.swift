@@ -11,6 +11,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         super.init(connection, manager)
+        connection.countOpened(.http2)
         do throws(HTTPError) {
             session = try HTTP2Session(
                 .server, limits: manager.http2Limits, allowsConnect: manager.options.http2.allowsConnect,
@@ -102,8 +103,11 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     override func ended() { connection.closeAfterWrite() }
 
+    override var hasRequests: Bool { active > 0 }
+
     override func closed(_ error: (any Error)?) {
         timer?.clear()
+        connection.countClosed(.http2)
         guard let session else { return }
         let open = session.streams.values.compactMap { $0.owner as? HTTPStream }
         for stream in session.streams.values { stream.owner = nil }

@@ -2,6 +2,9 @@
 package final class BuildContext {
     private var managers: [String: Int] = [:]
     private var tcpProxies: [String: Int] = [:]
+    let statNames = StatNames()
+    /// Of the listener that is being built.
+    var listenerStatName: String?
     let logs: LogFiles
 
     package init(logs: LogFiles) { self.logs = logs }
@@ -22,6 +25,11 @@ package final class BuildContext {
     }
 
     package var tcpPrefixes: [String] { tcpProxies.sorted { $0.value < $1.value }.map(\.key) }
+
+    /// Where the counters of a block stand in each worker; see `StatBlock`.
+    func stats<Block: StatBlock>(_ block: Block.Type, _ scope: StatScope) -> StatBlockID<Block> {
+        statNames.id(block, scope)
+    }
 
     /// Prefixes in the order of their numbers.
     package var managerPrefixes: [String] { managers.sorted { $0.value < $1.value }.map(\.key) }

@@ -1,7 +1,6 @@
-import Glibc
 import Synchronization
 
-/// What was refused of configuration that came while the proxy runs: said on standard error and kept for who asks. Any thread.
+/// What was refused of configuration that came while the proxy runs: said in the log and kept for who asks. Any thread.
 package final class ConfigProblems: Sendable {
     /// So many of the newest are kept.
     static let kept = 64
@@ -15,8 +14,7 @@ package final class ConfigProblems: Sendable {
             reports.newest.append(problem)
             if reports.newest.count > Self.kept { reports.newest.removeFirst() }
         }
-        let line = Array("rejected: \(problem)\n".utf8)
-        _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        ProxyLog.warning(.config, "rejected: \(problem)")
     }
 
     /// Since the start (`update_rejected`).

@@ -8,24 +8,33 @@ import XDS
 /// An actor: configuration comes from several sources, and is applied one change after the other. Workers are reached by message.
 package actor ProxyServer {
     package nonisolated let workers: [ProxyWorker]
-    private let context: BuildContext
+    let context: BuildContext
+    package nonisolated let options: ServerOptions
     package nonisolated let logs: LogFiles
-    private var resources = ResourceSet()
-    private var listeners: [String: [ProxyListenerReference]] = [:]
+    private(set) var resources = ResourceSet()
+    private(set) var listeners: [String: [ProxyListenerReference]] = [:]
+    private(set) var record = ResourceRecord()
+    /// The bootstrap as protobuf, for `/config_dump`.
+    private(set) var bootstrap: [UInt8] = []
+    var state = ServerState.initializing
+    /// What counters stood at when they were reset.
+    var baseline: [String: Int64] = [:]
+    private let began = MonotonicTime.now()
+    let startTime = Timestamp.now()
     nonisolated let clusters: ClusterDirectory
     package nonisolated let problems = ConfigProblems()
     /// What files say, beside what the bootstrap says itself.
-    private var dynamic = ResourceSet()
+    private(set) var dynamic = ResourceSet()
     private var files: [(kind: ResourceKind, file: ConfigFile, watch: WatchReference?)] = []
     private var isReading = false
     private var toRead: [Int] = []
 
     /// One worker a loop of the group.
-    /// - Parameters:
-    ///   - control: where clusters are kept and files are watched; one of the workers' loops otherwise.
-    ///   - logInterval: how long a line of a log waits at most.
-    package init(_ group: EventLoopGroup, control: EventLoop? = nil, logInterval: Duration = .seconds(10)) throws {
-        logs = try LogFiles(interval: logInterval)
+    /// - Parameter control: where clusters are kept and files are watched; one of the workers' loops otherwise.
+    package init(_ group: EventLoopGroup, control: EventLoop? = nil, _ options: ServerOptions = ServerOptions()) throws
+    {
+        self.options = options
+        logs = try LogFiles(interval: options.logInterval)
         context = BuildContext(logs: logs)
         workers = group.all.enumerated().map { ProxyWorker($0.element, index: $0.offset) }
         clusters = ClusterDirectory(control ?? group.all[0], workers, problems)
@@ -33,17 +42,27 @@ package actor ProxyServer {
 
     /// Takes what the bootstrap says of itself.
     package func load(_ bootstrap: ConfigNode) async throws {
+        self.bootstrap = bootstrap.message.binary()
         let found = try bootstrap.staticResources()
-        try await apply(resources.replace(.cluster, with: found[.cluster] ?? []))
+        try await applyStatic(resources.replace(.cluster, with: found[.cluster] ?? []))
         let sources =
             try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in
                 try Self.sources(node)
             } ?? []
         for (kind, file) in sources where kind == .cluster { try await follow(kind, file) }
         await warm()
-        try await apply(resources.replace(.listener, with: found[.listener] ?? []))
+        try await applyStatic(resources.replace(.listener, with: found[.listener] ?? []))
         for (kind, file) in sources where kind == .listener { try await follow(kind, file) }
+        if state == .initializing { state = .live }
     }
+
+    private func applyStatic(_ update: ResourceUpdate) async throws {
+        try await apply(update)
+        record.note(update, isStatic: true)
+    }
+
+    /// Since when it runs.
+    var uptime: Duration { .nanoseconds(Int64(MonotonicTime.now().nanoseconds &- began.nanoseconds)) }
 
     /// What a bootstrap would be refused for. Changes nothing.
     package static func validate(_ bootstrap: ConfigNode) throws {
@@ -120,11 +139,18 @@ package actor ProxyServer {
         for (field, resource) in update.added.map({ (true, $0) }) + update.updated.map({ (false, $0) }) {
             var one = ResourceUpdate(kind: update.kind)
             if field { one.added = [resource] } else { one.updated = [resource] }
-            do { try await apply(one) } catch { problems.report("\(error)") }
+            do {
+                try await apply(one)
+                record.note(one)
+            } catch {
+                record.noteRefused(update.kind)
+                problems.report("\(error)")
+            }
         }
         var gone = ResourceUpdate(kind: update.kind)
         gone.removed = update.removed
         do { try await apply(gone) } catch { problems.report("\(error)") }
+        record.note(gone)
     }
 
     /// Returns when every cluster is warm.
@@ -188,16 +214,7 @@ package actor ProxyServer {
 
     /// A cluster's counters over all workers, under Envoy's names below `cluster.NAME.`
     package func clusterStats(_ name: String) async -> [(name: String, value: Int64)] {
-        guard let id = ClusterID(known: name) else { return [] }
-        var sum: [(name: String, value: Int64)] = []
-        for worker in workers {
-            let part = try? await worker.loop.perform { worker.stats(of: id)?.byName ?? [] }
-            guard let part, !part.isEmpty else { continue }
-            if sum.isEmpty { sum = part } else { for index in sum.indices { sum[index].value += part[index].value } }
-        }
-        let clusters = clusters
-        let outliers = try? await clusters.loop.perform { clusters[id]?.outlierCounters ?? [] }
-        return sum + (outliers ?? []).map { ("outlier_detection.\($0.name)", Int64(clamping: $0.value)) }
+        await stats().samples.compactMap { $0.scope == .cluster(name) ? ($0.leaf, $0.value) : nil }
     }
 
     private func listen(_ snapshot: ListenerSnapshot) async throws {

@@ -77,7 +77,10 @@ extension ConnectionManager {
         let logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
         guard hasRouter else { throw node.error("http_filters", "the last filter must be the router") }
         self.init(
-            options, filters: filters, routes: routes, logs: logs, statsID: context.managerStatsID(options.statPrefix))
+            options, filters: filters, routes: routes, logs: logs, statsID: context.managerStatsID(options.statPrefix),
+            listenerStats: context.listenerStatName.map {
+                context.stats(ListenerHTTPStat.self, .listenerHTTP(listener: $0, prefix: options.statPrefix))
+            })
     }
 
     private enum Codec: String, ConfigEnum {

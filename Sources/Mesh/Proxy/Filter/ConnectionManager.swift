@@ -85,13 +85,19 @@ package final class ConnectionManager: Sendable {
     let http2Limits: HTTPLimits
     /// Where its counters stand in each worker.
     let statsID: Int
+    /// Its responses, once more under its listener's name.
+    let listenerStats: StatBlockID<ListenerHTTPStat>?
 
-    package init(_ options: Options, filters: [HTTPFilter], routes: RouteSource, logs: [AccessLog] = [], statsID: Int) {
+    init(
+        _ options: Options, filters: [HTTPFilter], routes: RouteSource, logs: [AccessLog] = [], statsID: Int,
+        listenerStats: StatBlockID<ListenerHTTPStat>? = nil
+    ) {
         self.options = options
         self.filters = filters
         self.routes = routes
         self.logs = logs
         self.statsID = statsID
+        self.listenerStats = listenerStats
         var limits = HTTPLimits()
         limits.headerBytes = options.maximumHeadKilobytes << 10
         limits.headerCount = options.maximumHeaders

@@ -124,6 +124,11 @@ package final class LogFiles: Sendable {
 
     private var all: [LogFile] { files.withLock { Array($0.values) } }
 
+    /// Lines dropped and writes failed, of all files.
+    package var troubles: (dropped: Int, failures: Int) {
+        all.map(\.troubles).reduce((0, 0)) { ($0.0 + $1.dropped, $0.1 + $1.failures) }
+    }
+
     package func flush() { for file in all { file.flush() } }
     package func reopen() { for file in all { file.reopen() } }
 

@@ -42,6 +42,7 @@ final class HostPool {
     private var next = 0
     private var waitingCount = 0
     private var isRetired = false
+    private var counts = HostStats()
 
     init(_ cluster: ClusterState, _ host: Host, _ kind: Kind, of client: Client? = nil, below parent: HostPool? = nil) {
         self.cluster = cluster
@@ -114,6 +115,8 @@ final class HostPool {
         attempt.isCounted = true
         stats.requests &+= 1
         stats.activeRequests &+= 1
+        counts.requests &+= 1
+        counts.activeRequests &+= 1
         cluster.began(host.id)
         return true
     }
@@ -123,6 +126,7 @@ final class HostPool {
         guard attempt.isCounted else { return }
         attempt.isCounted = false
         stats.activeRequests &-= 1
+        counts.activeRequests &-= 1
         breakers.release(.requests, priority)
         cluster.ended(host.id)
     }
@@ -175,12 +179,14 @@ final class HostPool {
     private func connect() {
         connecting += 1
         stats.connections &+= 1
+        counts.connections &+= 1
         let settings = cluster.settings
         do {
             let tls = try settings.security(for: host).map { security throws(TLSError) in
                 try TLSSession(security.context, serverName: security.serverName(of: host))
             }
             let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
+            connection.totals = stats.byteTotals
             connection.terminal =
                 if settings.options.upstreamProtocol == .auto {
                     NegotiatedUpstream(connection, self)
@@ -220,6 +226,8 @@ final class HostPool {
         connecting -= 1
         open.append(codec)
         stats.activeConnections &+= 1
+        counts.activeConnections &+= 1
+        stats.connectTime.record((worker.now &- codec.connection.began) / 1_000_000)
         if codec.isMultiplexed { stats.http2Connections &+= 1 } else { stats.http1Connections &+= 1 }
         record(.connected)
         let duration = cluster.settings.options.connectionDuration
@@ -243,6 +251,7 @@ final class HostPool {
         connecting -= 1
         breakers.release(.connections, priority)
         stats.connectFailures &+= 1
+        counts.connectFailures &+= 1
         stats.closedConnections &+= 1
         if isTimeout { stats.connectTimeouts &+= 1 }
         record(isTimeout ? .timedOut : .connectFailed)
@@ -280,6 +289,8 @@ final class HostPool {
 
     func closed(_ codec: UpstreamCodec) {
         stats.activeConnections &-= 1
+        counts.activeConnections &-= 1
+        stats.connectionTime.record((worker.now &- codec.connection.began) / 1_000_000)
         stats.closedConnections &+= 1
         breakers.release(.connections, priority)
         leaves(codec)
@@ -291,7 +302,23 @@ final class HostPool {
     // MARK: Outliers
 
     /// How something with the host ended.
-    func record(_ outcome: OutlierTally.Outcome) { cluster.record(outcome, of: host.id) }
+    func record(_ outcome: OutlierTally.Outcome) {
+        switch outcome {
+        case .status(let status):
+            if status >= 500 { counts.errors &+= 1 } else { counts.successes &+= 1 }
+        case .failed: counts.errors &+= 1
+        case .timedOut: counts.timeouts &+= 1
+        default: break
+        }
+        cluster.record(outcome, of: host.id)
+    }
+
+    /// With those of its clients' pools.
+    var hostStats: HostStats {
+        var sum = counts
+        for pool in clientPools.values { sum.add(pool.hostStats) }
+        return sum
+    }
 
     // MARK: The end
 

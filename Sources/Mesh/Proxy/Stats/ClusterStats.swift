@@ -28,47 +28,88 @@ package final class ClusterStats {
     package var localResets: UInt64 = 0
     package var remoteResets: UInt64 = 0
     package var noneHealthy: UInt64 = 0
-    /// Responses by the first digit of their status.
-    package var responses: (UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0)
+    package var protocolErrors: UInt64 = 0
+    package var exponentialBackoffs: UInt64 = 0
+    /// Responses by their status: to requests from within the mesh, and from outside.
+    package var internalResponses = StatusCounts()
+    package var externalResponses = StatusCounts()
+    /// Those of either that came from canaries.
+    package var canaryResponses = StatusCounts()
+    /// What filters count under the cluster's name.
+    package private(set) var named = NamedCounts()
+    /// Milliseconds from the end of the request to the end of the response.
+    package var internalRequestTime = LogLinearHistogram()
+    package var externalRequestTime = LogLinearHistogram()
+    package var connectTime = LogLinearHistogram()
+    package var connectionTime = LogLinearHistogram()
+    /// Bytes over its connections, made with the first of them; see `byteTotals`.
+    private var bytes: UnsafeMutablePointer<ByteTotals>?
 
     package init() {}
 
-    func count(status: Int) {
-        switch status / 100 {
-        case 1: responses.0 &+= 1
-        case 2: responses.1 &+= 1
-        case 3: responses.2 &+= 1
-        case 4: responses.3 &+= 1
-        default: responses.4 &+= 1
+    deinit {
+        internalRequestTime.deallocate()
+        externalRequestTime.deallocate()
+        connectTime.deallocate()
+        connectionTime.deallocate()
+        bytes?.deallocate()
+    }
+
+    /// Stays where it is while this lives, which the cluster's connections see to.
+    var byteTotals: UnsafeMutablePointer<ByteTotals> {
+        if let bytes { return bytes }
+        let fresh = UnsafeMutablePointer<ByteTotals>.allocate(capacity: 1)
+        fresh.initialize(to: ByteTotals())
+        bytes = fresh
+        return fresh
+    }
+
+    var bytesSoFar: ByteTotals { bytes?.pointee ?? ByteTotals() }
+
+    /// A response's head has come.
+    func count(_ response: HeaderBlock, isInternal: Bool) {
+        if isInternal { internalResponses.count(response.status) } else { externalResponses.count(response.status) }
+        if let canary = response.value(Self.canary), canary.elementsEqual("true".utf8) {
+            canaryResponses.count(response.status)
         }
     }
 
-    /// Under Envoy's names, below `cluster.NAME.`
-    package var byName: [(name: String, value: Int64)] {
-        let counters: [(String, UInt64)] = [
-            ("upstream_rq_total", requests), ("upstream_cx_total", connections),
-            ("upstream_cx_http1_total", http1Connections), ("upstream_cx_http2_total", http2Connections),
-            ("upstream_cx_destroy", closedConnections), ("upstream_cx_connect_fail", connectFailures),
-            ("upstream_cx_connect_timeout", connectTimeouts),
-            ("upstream_cx_connect_attempts_exceeded", connectAttemptsExceeded),
-            ("upstream_cx_overflow", connectionOverflows),
-            ("upstream_cx_max_requests", connectionsAtMaximumRequests),
-            ("upstream_cx_max_duration_reached", connectionsAtMaximumDuration),
-            ("upstream_cx_idle_timeout", idleTimeouts), ("upstream_rq_pending_total", pending),
-            ("upstream_rq_pending_overflow", pendingOverflows),
-            ("upstream_rq_pending_failure_eject", pendingFailures), ("upstream_rq_cancelled", cancelled),
-            ("upstream_rq_timeout", timeouts), ("upstream_rq_per_try_timeout", perTryTimeouts),
-            ("upstream_rq_retry", retries), ("upstream_rq_retry_success", retrySuccesses),
-            ("upstream_rq_retry_overflow", retryOverflows),
-            ("upstream_rq_retry_limit_exceeded", retryLimitsExceeded), ("upstream_rq_tx_reset", localResets),
-            ("upstream_rq_rx_reset", remoteResets), ("upstream_cx_none_healthy", noneHealthy),
-            ("upstream_rq_1xx", responses.0), ("upstream_rq_2xx", responses.1), ("upstream_rq_3xx", responses.2),
-            ("upstream_rq_4xx", responses.3), ("upstream_rq_5xx", responses.4),
-            ("upstream_rq_completed", responses.1 + responses.2 + responses.3 + responses.4),
-        ]
-        return counters.map { ($0.0, Int64(clamping: $0.1)) } + [
-            ("upstream_rq_active", activeRequests), ("upstream_cx_active", activeConnections),
-            ("upstream_rq_pending_active", activePending),
-        ]
-    }
+    private static let canary = HeaderKey("x-envoy-upstream-canary")
+
+    /// Counts what a filter counts of the cluster that a request goes to: `cluster.NAME.ext_authz.ok`.
+    func count(_ leaf: StaticString) { named.count(leaf) }
+
+    package static let table = StatTable<ClusterStats>(
+        counters: [
+            ("upstream_rq_total", \.requests), ("upstream_rq_cancelled", \.cancelled),
+            ("upstream_rq_timeout", \.timeouts), ("upstream_rq_per_try_timeout", \.perTryTimeouts),
+            ("upstream_rq_retry", \.retries), ("upstream_rq_retry_success", \.retrySuccesses),
+            ("upstream_rq_retry_overflow", \.retryOverflows),
+            ("upstream_rq_retry_limit_exceeded", \.retryLimitsExceeded),
+            ("upstream_rq_retry_backoff_exponential", \.exponentialBackoffs),
+            ("upstream_rq_tx_reset", \.localResets), ("upstream_rq_rx_reset", \.remoteResets),
+            ("upstream_rq_pending_total", \.pending), ("upstream_rq_pending_overflow", \.pendingOverflows),
+            ("upstream_rq_pending_failure_eject", \.pendingFailures),
+            ("upstream_cx_total", \.connections), ("upstream_cx_http1_total", \.http1Connections),
+            ("upstream_cx_http2_total", \.http2Connections), ("upstream_cx_destroy", \.closedConnections),
+            ("upstream_cx_connect_fail", \.connectFailures), ("upstream_cx_connect_timeout", \.connectTimeouts),
+            ("upstream_cx_connect_attempts_exceeded", \.connectAttemptsExceeded),
+            ("upstream_cx_overflow", \.connectionOverflows),
+            ("upstream_cx_max_requests", \.connectionsAtMaximumRequests),
+            ("upstream_cx_max_duration_reached", \.connectionsAtMaximumDuration),
+            ("upstream_cx_idle_timeout", \.idleTimeouts), ("upstream_cx_none_healthy", \.noneHealthy),
+            ("upstream_cx_protocol_error", \.protocolErrors),
+            ("upstream_cx_rx_bytes_total", \.bytesSoFar.received),
+            ("upstream_cx_tx_bytes_total", \.bytesSoFar.sent),
+        ],
+        gauges: [
+            ("upstream_rq_active", \.activeRequests, \.requests),
+            ("upstream_rq_pending_active", \.activePending, \.pending),
+            ("upstream_cx_active", \.activeConnections, \.connections),
+        ],
+        histograms: [
+            ("internal.upstream_rq_time", \.internalRequestTime),
+            ("external.upstream_rq_time", \.externalRequestTime), ("upstream_cx_connect_ms", \.connectTime),
+            ("upstream_cx_length_ms", \.connectionTime),
+        ])
 }

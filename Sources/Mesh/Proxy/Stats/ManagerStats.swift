@@ -1,26 +1,72 @@
 /// What one worker counts of a connection manager (`http.PREFIX.`); plain integers, summed when somebody asks.
 package struct ManagerStats {
     package var requests: UInt64 = 0
+    package var http1Requests: UInt64 = 0
+    package var http2Requests: UInt64 = 0
     package var activeRequests: Int64 = 0
     package var completed: UInt64 = 0
-    package var responses: (UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0)
+    package var responses = StatusClasses()
     package var connections: UInt64 = 0
+    package var http1Connections: UInt64 = 0
+    package var http2Connections: UInt64 = 0
+    package var tlsConnections: UInt64 = 0
     package var activeConnections: Int64 = 0
+    package var activeHTTP1: Int64 = 0
+    package var activeHTTP2: Int64 = 0
+    package var activeTLS: Int64 = 0
+    package var closed: UInt64 = 0
+    package var closedByUs: UInt64 = 0
+    package var closedByPeer: UInt64 = 0
+    package var closedWithRequest: UInt64 = 0
+    package var bytes = ByteTotals()
     package var idleTimeouts: UInt64 = 0
+    package var requestIdleTimeouts: UInt64 = 0
     package var requestTimeouts: UInt64 = 0
+    package var headerTimeouts: UInt64 = 0
+    package var durationsReached: UInt64 = 0
     package var remoteResets: UInt64 = 0
     package var localResets: UInt64 = 0
     package var protocolErrors: UInt64 = 0
     package var noRoutes: UInt64 = 0
     package var noClusters: UInt64 = 0
+    package var directResponses: UInt64 = 0
+    package var redirects: UInt64 = 0
+    package var routed: UInt64 = 0
+    /// Milliseconds.
+    package var requestTime = LogLinearHistogram()
+    package var connectionTime = LogLinearHistogram()
 
-    mutating func count(status: Int) {
-        switch status / 100 {
-        case 1: responses.0 &+= 1
-        case 2: responses.1 &+= 1
-        case 3: responses.2 &+= 1
-        case 4: responses.3 &+= 1
-        default: responses.4 &+= 1
-        }
+    mutating func deallocate() {
+        requestTime.deallocate()
+        connectionTime.deallocate()
     }
+
+    package static let table = StatTable<ManagerStats>(
+        counters: [
+            ("downstream_cx_total", \.connections), ("downstream_cx_http1_total", \.http1Connections),
+            ("downstream_cx_http2_total", \.http2Connections), ("downstream_cx_ssl_total", \.tlsConnections),
+            ("downstream_cx_destroy", \.closed), ("downstream_cx_destroy_local", \.closedByUs),
+            ("downstream_cx_destroy_remote", \.closedByPeer),
+            ("downstream_cx_destroy_active_rq", \.closedWithRequest),
+            ("downstream_cx_rx_bytes_total", \.bytes.received), ("downstream_cx_tx_bytes_total", \.bytes.sent),
+            ("downstream_cx_idle_timeout", \.idleTimeouts), ("downstream_cx_protocol_error", \.protocolErrors),
+            ("downstream_cx_max_duration_reached", \.durationsReached),
+            ("downstream_rq_total", \.requests), ("downstream_rq_http1_total", \.http1Requests),
+            ("downstream_rq_http2_total", \.http2Requests), ("downstream_rq_completed", \.completed),
+            ("downstream_rq_1xx", \.responses.informational), ("downstream_rq_2xx", \.responses.successful),
+            ("downstream_rq_3xx", \.responses.redirections), ("downstream_rq_4xx", \.responses.clientErrors),
+            ("downstream_rq_5xx", \.responses.serverErrors), ("downstream_rq_rx_reset", \.remoteResets),
+            ("downstream_rq_tx_reset", \.localResets), ("downstream_rq_idle_timeout", \.requestIdleTimeouts),
+            ("downstream_rq_timeout", \.requestTimeouts), ("downstream_rq_header_timeout", \.headerTimeouts),
+            ("no_route", \.noRoutes), ("no_cluster", \.noClusters), ("rq_direct_response", \.directResponses),
+            ("rq_redirect", \.redirects), ("rq_total", \.routed),
+        ],
+        gauges: [
+            ("downstream_cx_active", \.activeConnections, \.connections),
+            ("downstream_cx_http1_active", \.activeHTTP1, \.http1Connections),
+            ("downstream_cx_http2_active", \.activeHTTP2, \.http2Connections),
+            ("downstream_cx_ssl_active", \.activeTLS, \.tlsConnections),
+            ("downstream_rq_active", \.activeRequests, \.requests),
+        ],
+        histograms: [("downstream_rq_time", \.requestTime), ("downstream_cx_length_ms", \.connectionTime)])
 }

@@ -11,4 +11,13 @@ package struct TCPStats {
     package var resumed: UInt64 = 0
 
     package init() {}
+
+    package static let table = StatTable<TCPStats>(
+        counters: [
+            ("downstream_cx_total", \.connections), ("downstream_cx_rx_bytes_total", \.received),
+            ("downstream_cx_tx_bytes_total", \.sent), ("downstream_cx_no_route", \.noRoutes),
+            ("idle_timeout", \.idleTimeouts), ("max_downstream_connection_duration", \.durationsReached),
+            ("downstream_flow_control_paused_reading_total", \.paused),
+            ("downstream_flow_control_resumed_reading_total", \.resumed),
+        ], gauges: [("downstream_cx_active", \.activeConnections, \.connections)], histograms: [])
 }

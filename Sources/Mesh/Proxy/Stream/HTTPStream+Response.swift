@@ -132,6 +132,7 @@ extension HTTPStream {
     private func responseIsWhole() {
         flags.insert(.responseEnded)
         responseEndedAt = worker.now
+        if !flags.contains(.isLocalReply) { countUpstreamTime() }
         if let attempt, attempt.isDone || attempt.codec == nil { dropAttempt() }
         guard flags.contains(.requestEnded) || !flags.contains(.isTunnel) else { return }
         finish()

@@ -9,7 +9,9 @@ extension HTTPStream {
             return reply(404, "", flag: .noRouteFound, details: "route_not_found")
         }
         switch route.action {
-        case .direct(let response): direct(response)
+        case .direct(let response):
+            worker.stats(manager).pointee.directResponses &+= 1
+            direct(response)
         case .forward(let action): forward(action)
         }
     }
@@ -57,6 +59,7 @@ extension HTTPStream {
             tryDeadline = worker.now &+ retry.perTryTimeout
             arm()
         }
+        if attempts == 1 { worker.stats(manager).pointee.routed &+= 1 }
         let attempt = worker.takeAttempt(self)
         upstream.remote = pool.address
         upstream.hostname = pool.host.hostname
@@ -129,7 +132,7 @@ extension HTTPStream {
         attempt.hasHead = true
         details = "via_upstream"
         tryDeadline = LazyTimer.never
-        cluster?.stats.count(status: response.status)
+        cluster?.stats.count(response, isInternal: isInternal)
         attempt.pool?.record(.status(UInt16(clamping: response.status)))
         if shouldRetry(status: response.status), retry() { return }
         responseHead(end: end)
@@ -203,6 +206,25 @@ extension HTTPStream {
         attempt.giveUp()
         worker.giveBack(attempt)
     }
+
+    /// The response of the upstream has come to its end, or the request to its own.
+    func countUpstreamTime() {
+        guard let cluster, attempts > 0, requestEndedAt > 0 else { return }
+        let time = (worker.now &- requestEndedAt) / 1_000_000
+        if isInternal {
+            cluster.stats.internalRequestTime.record(time)
+        } else {
+            cluster.stats.externalRequestTime.record(time)
+        }
+    }
+
+    /// The request came from within the mesh, by the word of hygiene.
+    var isInternal: Bool {
+        guard let value = request.value(Self.internalKey) else { return false }
+        return value.elementsEqual("true".utf8)
+    }
+
+    private static let internalKey = HeaderKey("x-envoy-internal")
 
     // MARK: Retries
 

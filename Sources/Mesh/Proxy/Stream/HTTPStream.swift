@@ -151,8 +151,10 @@ package final class HTTPStream {
         began = worker.now
         id = worker.nextStreamID()
         idleTimeout = codec.manager.options.streamIdleTimeout
-        worker.stats(codec.manager).pointee.requests &+= 1
-        worker.stats(codec.manager).pointee.activeRequests &+= 1
+        let stats = worker.stats(codec.manager)
+        stats.pointee.requests &+= 1
+        stats.pointee.activeRequests &+= 1
+        if codec.version == .http2 { stats.pointee.http2Requests &+= 1 } else { stats.pointee.http1Requests &+= 1 }
         let slots = codec.manager.filters.count
         if filterState.count != slots { filterState = [AnyObject?](repeating: nil, count: slots) }
         let duration = codec.manager.options.requestTimeout
@@ -178,13 +180,23 @@ package final class HTTPStream {
         releaseRetry()
         guard let codec, let owner else { return }
         let status = response.status
-        if status > 0 { worker.stats(owner).pointee.count(status: status) }
-        worker.stats(owner).pointee.completed &+= 1
-        worker.stats(owner).pointee.activeRequests &-= 1
+        countEnd(owner, status: status)
         for slot in owner.endFilters { owner.filters[slot].ended(self, slot) }
         worker.logAccess(self)
         if !flags.contains(.downstreamGone) { codec.finished(self) }
         worker.giveBack(self)
+    }
+
+    private func countEnd(_ owner: ConnectionManager, status: Int) {
+        let stats = worker.stats(owner)
+        stats.pointee.completed &+= 1
+        stats.pointee.activeRequests &-= 1
+        guard status > 0 else { return }
+        stats.pointee.responses.count(status)
+        stats.pointee.requestTime.record((worker.now &- began) / 1_000_000)
+        guard let id = owner.listenerStats else { return }
+        worker.count(id, .completed)
+        if let kind = ListenerHTTPStat(status: status) { worker.count(id, kind) }
     }
 
     /// Forgets the request, for the next one.
@@ -258,7 +270,7 @@ package final class HTTPStream {
         } else if idleDeadline <= now {
             idleDeadline = LazyTimer.never
             responseFlags.insert(.streamIdleTimeout)
-            worker.stats(manager).pointee.idleTimeouts &+= 1
+            worker.stats(manager).pointee.requestIdleTimeouts &+= 1
             dropAttempt()
             if hasSentHead {
                 cut(.localReset)

@@ -12,13 +12,16 @@ package final class ProxyWorker: @unchecked Sendable {
     package let index: Int
     private var snapshots: [ClusterSnapshot?] = []
     /// Those that were needed so far.
-    private var clusters: [ClusterState?] = []
+    private(set) var clusters: [ClusterState?] = []
     /// Counters by name of cluster, which stay when the cluster is changed.
-    private var clusterStats: [ClusterID: ClusterStats] = [:]
+    private(set) var clusterStats: [ClusterID: ClusterStats] = [:]
     private var tables: [String: RouteTable] = [:]
-    private var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
-    private var tcpStats: [UnsafeMutablePointer<TCPStats>] = []
+    private(set) var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
+    private(set) var tcpStats: [UnsafeMutablePointer<TCPStats>] = []
+    private var statRow = StatRow()
     var isDraining = false
+    /// `/healthcheck/fail` was asked for: the health-check filter says so to who asks.
+    package var failsHealthChecks = false
     var random: SplitMix64
 
     // Scratch, and what is used again.
@@ -63,7 +66,10 @@ package final class ProxyWorker: @unchecked Sendable {
     }
 
     deinit {
-        for stats in managerStats { stats.deallocate() }
+        for stats in managerStats {
+            stats.pointee.deallocate()
+            stats.deallocate()
+        }
         for stats in tcpStats { stats.deallocate() }
         for index in buffers.indices { buffers[index].deallocate() }
         fields.deallocate()
@@ -134,6 +140,10 @@ package final class ProxyWorker: @unchecked Sendable {
         return state
     }
 
+    func cluster(ifMade id: ClusterID) -> ClusterState? {
+        Int(id.rawValue) < clusters.count ? clusters[Int(id.rawValue)] : nil
+    }
+
     /// What was counted of a cluster here; nil when nothing was.
     package func stats(of id: ClusterID) -> ClusterStats? { clusterStats[id] }
 
@@ -166,6 +176,14 @@ package final class ProxyWorker: @unchecked Sendable {
         }
         return tcpStats[proxy.statsID]
     }
+
+    /// Counts a statistic of a block; gauges also go down.
+    @inline(__always)
+    func count<Block: StatBlock>(_ id: StatBlockID<Block>, _ stat: Block, by amount: Int64 = 1) {
+        statRow.add(id.first &+ stat.rawValue, amount)
+    }
+
+    var blockValues: [Int64] { statRow.all }
 
     // MARK: Used again
 

@@ -1,0 +1,263 @@
+import Bytes
+import JSON
+import XDS
+
+/// `/config_dump`: the configuration as it is in use, in Envoy's messages of `envoy.admin.v3`.
+struct ConfigDump {
+    /// Its parts, each a message with its `@type`.
+    private(set) var parts: [JSONValue] = []
+
+    /// A resource with what is told beside it.
+    struct Entry {
+        var name: String
+        var resource: JSONValue
+        var version: String
+        var updated: String
+        var isStatic: Bool
+    }
+
+    mutating func addBootstrap(_ bootstrap: JSONValue, updated: String) {
+        parts.append([
+            "@type": .string(Self.type("BootstrapConfigDump")), "bootstrap": bootstrap,
+            "last_updated": .string(updated),
+        ])
+    }
+
+    mutating func addClusters(_ entries: [Entry]) {
+        add(
+            "ClustersConfigDump", "static_clusters", "dynamic_active_clusters", entries, kind: .cluster,
+            field: "cluster")
+    }
+
+    mutating func addListeners(_ entries: [Entry]) {
+        var part: JSONObject = ["@type": .string(Self.type("ListenersConfigDump"))]
+        let fixed = entries.filter(\.isStatic).map { Self.element($0, .listener, "listener") }
+        if !fixed.isEmpty { part["static_listeners"] = .array(fixed) }
+        let dynamic = entries.filter { !$0.isStatic }.map { entry -> JSONValue in
+            ["name": .string(entry.name), "active_state": Self.element(entry, .listener, "listener")]
+        }
+        if !dynamic.isEmpty { part["dynamic_listeners"] = .array(dynamic) }
+        parts.append(.object(part))
+    }
+
+    mutating func addRoutes(_ entries: [Entry]) {
+        add(
+            "RoutesConfigDump", "static_route_configs", "dynamic_route_configs", entries, kind: .routeConfiguration,
+            field: "route_config")
+    }
+
+    mutating func addEndpoints(_ entries: [Entry]) {
+        add(
+            "EndpointsConfigDump", "static_endpoint_configs", "dynamic_endpoint_configs", entries,
+            kind: .clusterLoadAssignment, field: "endpoint_config")
+    }
+
+    /// Secrets are named; what they hold is not told.
+    mutating func addSecrets(_ entries: [Entry]) {
+        let hidden = entries.map { entry -> Entry in
+            var entry = entry
+            entry.resource = Self.redacted(entry.resource)
+            return entry
+        }
+        add("SecretsConfigDump", "static_secrets", "dynamic_active_secrets", hidden, kind: .secret, field: "secret")
+    }
+
+    private mutating func add(
+        _ name: String, _ staticField: String, _ dynamicField: String, _ entries: [Entry], kind: ResourceKind,
+        field: String
+    ) {
+        var part: JSONObject = ["@type": .string(Self.type(name))]
+        let fixed = entries.filter(\.isStatic).map { Self.element($0, kind, field) }
+        let dynamic = entries.filter { !$0.isStatic }.map { Self.element($0, kind, field) }
+        if !fixed.isEmpty { part[staticField] = .array(fixed) }
+        if !dynamic.isEmpty { part[dynamicField] = .array(dynamic) }
+        parts.append(.object(part))
+    }
+
+    private static func element(_ entry: Entry, _ kind: ResourceKind, _ field: String) -> JSONValue {
+        var element: JSONObject = [:]
+        if kind == .secret { element["name"] = .string(entry.name) }
+        if !entry.version.isEmpty { element["version_info"] = .string(entry.version) }
+        var resource = entry.resource
+        resource["@type"] = .string(kind.typeURL)
+        element[field] = resource
+        element["last_updated"] = .string(entry.updated)
+        return .object(element)
+    }
+
+    private static func type(_ name: String) -> String { "type.googleapis.com/envoy.admin.v3.\(name)" }
+
+    /// Private keys, passwords and secrets read `[redacted]`, as in Envoy.
+    private static func redacted(_ value: JSONValue) -> JSONValue {
+        let secret: Set<String> = ["private_key", "password", "secret", "keys", "pkcs12"]
+        switch value {
+        case .object(let object):
+            return .object(
+                JSONObject(
+                    object.map { member in
+                        guard secret.contains(member.key) else { return (member.key, redacted(member.value)) }
+                        return (member.key, hidden(member.value))
+                    }))
+        case .array(let elements): return .array(elements.map(redacted))
+        default: return value
+        }
+    }
+
+    private static func hidden(_ value: JSONValue) -> JSONValue {
+        switch value {
+        case .object(let object): .object(JSONObject(object.map { ($0.key, hidden($0.value)) }))
+        case .array(let elements): .array(elements.map(hidden))
+        default: "[redacted]"
+        }
+    }
+
+    // MARK: What was asked for
+
+    enum Choice: Error { case refused(AdminAnswer) }
+
+    /// Only elements whose name matches.
+    mutating func keep(_ regex: Regex) {
+        parts = parts.map { part in
+            guard case .object(let object) = part else { return part }
+            return .object(
+                JSONObject(
+                    object.map { member in
+                        guard case .array(let elements) = member.value else { return (member.key, member.value) }
+                        return (member.key, .array(elements.filter { Self.matches($0, regex) }))
+                    }))
+        }
+    }
+
+    private static func matches(_ element: JSONValue, _ regex: Regex) -> Bool {
+        for path in [
+            ["name"], ["cluster", "name"], ["listener", "name"], ["route_config", "name"],
+            ["endpoint_config", "cluster_name"],
+        ] {
+            var found: JSONValue? = element
+            for key in path { found = found?[key] }
+            guard var name = found?.string else { continue }
+            return name.withUTF8 { regex.matches(UnsafeRawBufferPointer($0)) }
+        }
+        return false
+    }
+
+    /// The elements of one field, which any of the parts may have; nil when none does.
+    func elements(_ field: String) -> [JSONValue]? {
+        for part in parts {
+            guard case .array(let elements)? = part[field] else { continue }
+            return elements
+        }
+        return nil
+    }
+
+    func isSingle(_ field: String) -> Bool { parts.contains { $0[field]?.object != nil } }
+
+    /// Keeps the fields that a mask names, dots leading inwards, and the types of messages.
+    static func masked(_ value: JSONValue, _ paths: [[Substring]]) -> JSONValue {
+        guard case .object(let object) = value else { return value }
+        return .object(
+            JSONObject(
+                object.compactMap { member -> (String, JSONValue)? in
+                    if member.key == "@type" { return (member.key, member.value) }
+                    let inner = paths.filter { $0.first == member.key[...] }.map { Array($0.dropFirst()) }
+                    guard !inner.isEmpty else { return nil }
+                    if inner.contains(where: \.isEmpty) { return (member.key, member.value) }
+                    return (member.key, masked(member.value, inner))
+                }))
+    }
+}
+
+extension AdminServer {
+    func configDump(_ request: AdminRequest) async -> AdminAnswer {
+        var dump = await server.configDump(withEndpoints: request.has("include_eds"))
+        if let pattern = request["name_regex"] {
+            do { dump.keep(try Regex(pattern)) } catch {
+                return AdminAnswer("Error while parsing name_regex from \(pattern): \(error)\n", status: 400)
+            }
+        }
+        let mask = request["mask"].map { $0.split(separator: ",").map { $0.split(separator: ".") } }
+        var configs = dump.parts
+        if let field = request["resource"] {
+            guard let elements = dump.elements(field) else {
+                var answer =
+                    dump.isSingle(field)
+                    ? AdminAnswer(
+                        "\(field) is not a repeated field. Use ?mask=\(field) to get only this field", status: 400)
+                    : AdminAnswer("\(field) not found in config dump", status: 404)
+                answer.contentType = "text/plain"
+                return answer
+            }
+            configs = elements
+        }
+        if let mask {
+            configs = configs.map { ConfigDump.masked($0, mask) }
+            if request["resource"] == nil { configs.removeAll { ($0.object?.count ?? 0) <= 1 } }
+        }
+        return .json(JSONValue.object(["configs": .array(configs)]).pretty() + "\n")
+    }
+}
+
+extension ProxyServer {
+    func configDump(withEndpoints: Bool) -> ConfigDump {
+        var dump = ConfigDump()
+        dump.addBootstrap(bootstrapJSON, updated: Self.text(startTime))
+        let clusters = entries(.cluster)
+        dump.addClusters(clusters)
+        let listeners = entries(.listener)
+        if withEndpoints {
+            let fixed = clusters.compactMap { cluster -> ConfigDump.Entry? in
+                guard let assignment = cluster.resource["load_assignment"] else { return nil }
+                var entry = cluster
+                entry.resource = assignment
+                return entry
+            }
+            dump.addEndpoints(fixed + entries(.clusterLoadAssignment))
+        }
+        dump.addListeners(listeners)
+        var routes: [ConfigDump.Entry] = []
+        for listener in listeners { Self.collectRoutes(listener.resource, listener, &routes) }
+        dump.addRoutes(routes + entries(.routeConfiguration))
+        let secrets = entries(.secret)
+        if !secrets.isEmpty { dump.addSecrets(secrets) }
+        return dump
+    }
+
+    private func entries(_ kind: ResourceKind) -> [ConfigDump.Entry] {
+        let fixed = resources.all(kind)
+        let names = Set(fixed.map(\.name))
+        return (fixed + dynamic.all(kind).filter { !names.contains($0.name) }).map { resource in
+            let known = record[kind, resource.name]
+            return ConfigDump.Entry(
+                name: resource.name, resource: (try? resource.message())?.json() ?? [:], version: resource.version,
+                updated: Self.text(known?.updated ?? startTime), isStatic: known?.isStatic ?? true)
+        }
+    }
+
+    /// The route configurations that stand within connection managers.
+    private static func collectRoutes(_ value: JSONValue, _ owner: ConfigDump.Entry, _ found: inout [ConfigDump.Entry])
+    {
+        switch value {
+        case .object(let object):
+            for member in object {
+                if member.key == "route_config", member.value["virtual_hosts"] != nil || member.value["name"] != nil {
+                    var entry = owner
+                    entry.name = member.value["name"]?.string ?? ""
+                    entry.resource = member.value
+                    entry.isStatic = true
+                    entry.version = ""
+                    found.append(entry)
+                } else {
+                    collectRoutes(member.value, owner, &found)
+                }
+            }
+        case .array(let elements): for element in elements { collectRoutes(element, owner, &found) }
+        default: break
+        }
+    }
+
+    private static func text(_ time: Timestamp) -> String {
+        var out: [UInt8] = []
+        time.appendRFC3339(to: &out, fraction: 3)
+        return String(decoding: out, as: UTF8.self)
+    }
+}

@@ -1,0 +1,92 @@
+import Bytes
+import JSON
+import Reactor
+import TLS
+import XDS
+
+// What the admin pages read of the proxy and ask of it.
+extension ProxyServer {
+    /// `/healthcheck/fail` and `/healthcheck/ok`: what health-check filters answer, and `/ready`.
+    package func setHealthChecksFail(_ fails: Bool) async {
+        guard state == .live || state == .draining else { return }
+        state = fails ? .draining : .live
+        for worker in workers { try? await worker.loop.perform { worker.failsHealthChecks = fails } }
+    }
+
+    /// Lets connections end: each is asked to go after its present request.
+    ///
+    /// - Parameters:
+    ///   - graceful: Listeners take connections until the drain time is over; otherwise they close at once.
+    ///   - keepsListeners: They are never closed.
+    ///   - inboundOnly: Only listeners that say to be inbound.
+    package func drainListeners(graceful: Bool, keepsListeners: Bool, inboundOnly: Bool) async {
+        let names = listeners.keys.filter { !inboundOnly || isInbound($0) }
+        ProxyLog.info(.main, "draining \(names.count) listeners\(graceful ? " gracefully" : "")")
+        if !inboundOnly || names.count == listeners.count {
+            for worker in workers { try? await worker.loop.perform { worker.isDraining = true } }
+        }
+        guard !keepsListeners else { return }
+        guard graceful, options.drainTime > .zero, let loop = workers.first?.loop else {
+            return await stopListening(names)
+        }
+        let time = options.drainTime
+        loop.task { [weak self] in
+            try? await loop.sleep(for: time)
+            await self?.stopListening(names)
+        }
+    }
+
+    private func stopListening(_ names: [String]) async {
+        for name in names {
+            for (worker, listener) in zip(workers, listeners[name] ?? []) {
+                try? await worker.loop.perform { listener.value.close() }
+            }
+        }
+    }
+
+    private func isInbound(_ name: String) -> Bool {
+        guard let message = try? (resources[.listener, name] ?? dynamic[.listener, name])?.message() else {
+            return false
+        }
+        return message.json()["traffic_direction"]?.string == "INBOUND"
+    }
+
+    /// What listeners are bound to, by name.
+    func boundListeners() async -> [(name: String, addresses: [SocketAddress])] {
+        var found: [(String, [SocketAddress])] = []
+        for name in listeners.keys.sorted() {
+            let bound = await addresses(of: name)
+            if !bound.isEmpty { found.append((name, bound)) }
+        }
+        return found
+    }
+
+    /// The bootstrap as JSON; empty before there is one.
+    var bootstrapJSON: JSONValue {
+        guard let type = Message(Bootstrap.typeName)?.type, !bootstrap.isEmpty,
+            let message = try? Message(binary: bootstrap, type: type)
+        else { return [:] }
+        return message.json()
+    }
+
+    /// The node as the bootstrap says it and the command line overrides it.
+    var node: JSONValue {
+        var node = bootstrapJSON["node"]?.object ?? [:]
+        if !options.serviceNode.isEmpty { node["id"] = .string(options.serviceNode) }
+        if !options.serviceCluster.isEmpty { node["cluster"] = .string(options.serviceCluster) }
+        if !options.serviceZone.isEmpty {
+            var locality = node["locality"]?.object ?? [:]
+            locality["zone"] = .string(options.serviceZone)
+            node["locality"] = .object(locality)
+        }
+        if node["id"] == nil { node["id"] = "" }
+        if node["cluster"] == nil { node["cluster"] = "" }
+        node["user_agent_name"] = "weft-proxy"
+        node["user_agent_version"] = "0.1.0"
+        return .object(node)
+    }
+}
+
+extension ProxyServer {
+    func certificates() -> [JSONValue] { [] }
+}

@@ -1,0 +1,41 @@
+/// What is known of a cluster whether workers have used it or not: its hosts, its limits, what outlier detection did.
+struct ClusterFacts: Sendable {
+    var settings: ClusterSettings
+    var hosts: HostSet
+    var outliers: [(name: String, value: UInt64)]
+
+    /// The counts that no worker keeps.
+    func report(to report: inout StatReport) {
+        let scope = StatScope.cluster(settings.name)
+        for (name, priority) in [("default", RoutingPriority.default), ("high", .high)] {
+            for gauge in settings.breakers.gauges(priority) {
+                // Envoy has the gauges of what remains only where they are asked for.
+                guard !gauge.name.hasPrefix("remaining_") || gauge.value > 0 else { continue }
+                report.gauge(scope, "circuit_breakers.\(name).\(gauge.name)", Int64(clamping: gauge.value))
+            }
+        }
+        let health = hosts.hosts.map(\.health)
+        report.gauge(scope, "membership_total", Int64(health.count), isUsed: true)
+        report.gauge(scope, "membership_healthy", Int64(health.count { $0.availability == .healthy }), isUsed: true)
+        report.gauge(scope, "membership_degraded", Int64(health.count { $0.availability == .degraded }))
+        report.gauge(scope, "membership_excluded", Int64(health.count(where: \.isExcluded)))
+        report.gauge(scope, "lb_subsets_active", Int64(hosts.subsetCount))
+        for (name, value) in outliers {
+            let leaf = "outlier_detection.\(name)"
+            if name.hasSuffix("_active") {
+                report.gauge(scope, leaf, Int64(clamping: value))
+            } else {
+                report.counter(scope, leaf, value)
+            }
+        }
+    }
+}
+
+extension ClusterDirectory {
+    /// Of every cluster.
+    var facts: [ClusterFacts] { all.map(\.facts) }
+}
+
+extension LiveCluster {
+    var facts: ClusterFacts { ClusterFacts(settings: settings, hosts: hosts, outliers: outlierCounters) }
+}

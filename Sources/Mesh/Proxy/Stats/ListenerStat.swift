@@ -1,0 +1,29 @@
+/// What is counted of a listener (`listener.ADDRESS.`).
+enum ListenerStat: Int, StatBlock {
+    case connections, activeConnections, closed, noChain, filterTimeouts, filterErrors
+
+    var leaf: String {
+        switch self {
+        case .connections: "downstream_cx_total"
+        case .activeConnections: "downstream_cx_active"
+        case .closed: "downstream_cx_destroy"
+        case .noChain: "no_filter_chain_match"
+        case .filterTimeouts: "downstream_pre_cx_timeout"
+        case .filterErrors: "downstream_listener_filter_error"
+        }
+    }
+
+    var kind: StatSample.Kind { self == .activeConnections ? .gauge : .counter }
+    /// Told once more of each worker.
+    var isToldByWorker: Bool { self == .connections || self == .activeConnections }
+}
+
+/// What is counted of a listener's connection manager (`listener.ADDRESS.http.PREFIX.`).
+enum ListenerHTTPStat: Int, StatBlock {
+    case completed, informational, successful, redirections, clientErrors, serverErrors
+
+    /// nil when the status is in no class.
+    init?(status: Int) { self.init(rawValue: (1...5).contains(status / 100) ? status / 100 : -1) }
+
+    var leaf: String { self == .completed ? "downstream_rq_completed" : "downstream_rq_\(rawValue)xx" }
+}

@@ -1,0 +1,68 @@
+/// Whose a statistic is: the first part of its name, and the labels that Prometheus gets instead, as Envoy's default tags
+/// have it.
+///
+/// Names keep their dots in labels; Envoy, which takes labels out of the finished text, would cut a cluster's name at the first.
+package enum StatScope: Hashable, Sendable {
+    /// Of the process: `server.`, `cluster_manager.` and so on, as part of the leaf.
+    case process
+    case cluster(String)
+    /// Of a connection manager's prefix.
+    case http(String)
+    case listener(String)
+    case listenerHTTP(listener: String, prefix: String)
+    case listenerWorker(listener: String, worker: Int)
+    case tcp(String)
+    /// Of `local_ratelimit`'s own prefix.
+    case httpLocalRateLimit(String)
+    case networkLocalRateLimit(String)
+
+    /// What stands before the leaf in Envoy's name; colons become underlines there.
+    var prefix: String {
+        switch self {
+        case .process: ""
+        case .cluster(let name): "cluster.\(Self.clean(name))."
+        case .http(let prefix): "http.\(Self.clean(prefix))."
+        case .listener(let name): "listener.\(Self.clean(name))."
+        case .listenerHTTP(let name, let prefix): "listener.\(Self.clean(name)).http.\(Self.clean(prefix))."
+        case .listenerWorker(let name, let worker): "listener.\(Self.clean(name)).worker_\(worker)."
+        case .tcp(let prefix): "tcp.\(Self.clean(prefix))."
+        case .httpLocalRateLimit(let prefix): "\(Self.clean(prefix)).http_local_rate_limit."
+        case .networkLocalRateLimit(let prefix): "local_ratelimit.\(Self.clean(prefix))."
+        }
+    }
+
+    /// The same without what is in labels.
+    var metricPrefix: String {
+        switch self {
+        case .process: ""
+        case .cluster: "cluster."
+        case .http: "http."
+        case .listener: "listener."
+        case .listenerHTTP: "listener.http."
+        case .listenerWorker: "listener.worker."
+        case .tcp: "tcp."
+        case .httpLocalRateLimit: "http_local_rate_limit."
+        case .networkLocalRateLimit: "local_ratelimit."
+        }
+    }
+
+    var labels: [(name: String, value: String)] {
+        switch self {
+        case .process: []
+        case .cluster(let name): [("envoy_cluster_name", Self.clean(name))]
+        case .http(let prefix): [("envoy_http_conn_manager_prefix", Self.clean(prefix))]
+        case .listener(let name): [("envoy_listener_address", Self.clean(name))]
+        case .listenerHTTP(let name, let prefix):
+            [("envoy_http_conn_manager_prefix", Self.clean(prefix)), ("envoy_listener_address", Self.clean(name))]
+        case .listenerWorker(let name, let worker):
+            [("envoy_worker_id", "\(worker)"), ("envoy_listener_address", Self.clean(name))]
+        case .tcp(let prefix): [("envoy_tcp_prefix", Self.clean(prefix))]
+        case .httpLocalRateLimit(let prefix): [("envoy_local_http_ratelimit_prefix", Self.clean(prefix))]
+        case .networkLocalRateLimit(let prefix): [("envoy_local_ratelimit_prefix", Self.clean(prefix))]
+        }
+    }
+
+    private static func clean(_ text: String) -> String {
+        text.utf8.contains(UInt8(ascii: ":")) ? String(text.map { $0 == ":" ? "_" : $0 }) : text
+    }
+}
