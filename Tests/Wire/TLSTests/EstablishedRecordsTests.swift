@@ -142,6 +142,16 @@ struct EstablishedRecordsTests {
         }
     }
 
+    @Test("a handshake that begins twice (HelloRetryRequest) is counted right")
+    func retried() throws {
+        let pair = try pair(TLSParameters(groups: ["P-384"]))
+        #expect(pair.server.records != nil)
+        try SessionPair.send(Array("to".utf8), from: pair.client)
+        try SessionPair.send(Array("from".utf8), from: pair.server)
+        try pair.pump()
+        #expect(pair.serverGot == Array("to".utf8) && pair.clientGot == Array("from".utf8))
+    }
+
     @Test("without tickets, and with a session that the server keeps, the count is right too", arguments: [0, 10])
     func noTickets(kept: Int) throws {
         var configuration = TLSServerConfiguration(identities: [fixture.server])

@@ -1,3 +1,4 @@
+import Bytes
 import COpenSSL
 import Testing
 
@@ -20,11 +21,12 @@ final class ForgingClient {
         pair = try SessionPair(TLSContext(connecting: fixture.trust), TLSContext(server: configuration))
         #expect(SSL_set_ciphersuites(pair.client.raw, suite) == 1)
         try pair.handshake()
-        var secrets = TrafficSecrets()
-        for line in lines.all { line.withCString { secrets.take($0) } }
+        let line = try #require(lines.all.first { $0.hasPrefix("CLIENT_TRAFFIC_SECRET_0 ") })
+        let secret = try #require(line.split(separator: " ").last.flatMap { Hex.decode(String($0)) })
         let number = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(pair.client.raw))
         let made = RecordProtection.make(
-            try #require(RecordProtection.Suite(number)), secret: try #require(secrets.client), sealing: true,
+            try #require(RecordProtection.Suite(number)),
+            secret: Secret(count: secret.count) { $0.copyBytes(from: secret) }, sealing: true,
             sequence: 0)
         // `#require` cannot hold what is not copied.
         guard let made else { throw TLSError(.library, "no protection") }

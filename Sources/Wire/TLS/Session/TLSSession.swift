@@ -135,14 +135,14 @@ public final class TLSSession {
         return ends.pointee.taken
     }
 
-    /// Seals plaintext into the output. Before the handshake is done nothing is taken.
+    /// Seals plaintext into the output. Before the handshake is done, and after `sendClose`, nothing is taken: as with a
+    /// socket, whoever writes may learn of the end later than whoever closes.
     ///
     /// - Returns: how many bytes were taken: all, or none.
-    /// - Throws: the connection has failed, or `sendClose` said that no more comes.
+    /// - Throws: the connection has failed.
     public func send(_ bytes: UnsafeRawBufferPointer) throws(TLSError) -> Int {
         if let failure { throw failure }
-        guard !hasSentClose else { throw TLSError(.connection, "the TLS connection is closed for sending") }
-        guard isEstablished, !bytes.isEmpty else { return 0 }
+        guard isEstablished, !hasSentClose, !bytes.isEmpty else { return 0 }
         // One allocation, whatever the number of records.
         ends.pointee.output.reserve(bytes.count + (bytes.count / Self.recordSize + 1) * Self.recordOverhead)
         if let records {
