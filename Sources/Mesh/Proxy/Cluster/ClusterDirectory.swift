@@ -89,6 +89,11 @@ final class ClusterDirectory: @unchecked Sendable {
 
     subscript(id: ClusterID) -> LiveCluster? { clusters[id] }
 
+    /// The cluster with these settings, warm or not; nil when others came in their place.
+    func find(_ settings: ClusterSettings) -> LiveCluster? {
+        [clusters[settings.id], warming[settings.id]].compactMap { $0 }.first { $0.settings === settings }
+    }
+
     var warmingCount: Int { warming.count }
 
     func endpoints(_ file: ConfigFile) -> EndpointFile {

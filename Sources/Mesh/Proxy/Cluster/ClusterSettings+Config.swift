@@ -45,15 +45,28 @@ extension ClusterSettings {
         }
         let common = node.message("common_lb_config")
         options.closesOnHostSetChange = common?.bool("close_connections_on_host_set_change") ?? false
+        let checks = try node.messages("health_checks", HealthCheck.init)
+        guard checks.count <= 1 else { throw node.error("health_checks", "more than one is not supported") }
+        guard checks.isEmpty || security == nil && matches.isEmpty else {
+            throw node.error("health_checks", "over TLS are not supported")
+        }
+        var membership = Membership()
+        let ignoresNew = common?.bool("ignore_new_hosts_until_first_hc") ?? false
+        let dropsRemoved = node.bool("ignore_health_on_host_removal")
+        if !checks.isEmpty {
+            membership.newHosts = ignoresNew ? [.failedActiveCheck, .pendingFirstCheck] : .failedActiveCheck
+            membership.keepsRemovedWhileHealthy = !dropsRemoved
+        }
         // Hints, and what changes nothing for the kinds of clusters that are supported.
-        node.ignore("metadata", "wait_for_warm_on_init", "cleanup_interval", "ignore_health_on_host_removal")
+        node.ignore("metadata", "wait_for_warm_on_init", "cleanup_interval")
         self.init(
             name: node.string("name"), options: options, balance: try BalanceConfig(cluster: node, common: common),
-            discovery: try ClusterDiscovery(cluster: node),
+            membership: membership, discovery: try ClusterDiscovery(cluster: node),
             breakers: try node.message("circuit_breakers") { (node) throws(ConfigError) in
                 try CircuitBreakers(node)
             } ?? CircuitBreakers(),
-            outliers: try node.message("outlier_detection", OutlierConfig.init), security: security,
+            outliers: try node.message("outlier_detection", OutlierConfig.init), healthCheck: checks.first,
+            security: security,
             socketMatches: matches)
     }
 }

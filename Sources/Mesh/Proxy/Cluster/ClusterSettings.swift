@@ -1,6 +1,7 @@
 import Bytes
 import HTTP
 import JSON
+import Synchronization
 import TLS
 
 /// A cluster as its configuration has it: all but its hosts. Immutable, one object for all workers; a changed configuration is
@@ -45,13 +46,16 @@ package final class ClusterSettings: Sendable {
     let discovery: ClusterDiscovery
     let breakers: CircuitBreakers
     let outliers: OutlierConfig?
+    let healthCheck: HealthCheck?
+    /// Some worker had a connection: until then health checks are few.
+    let hasTraffic = Atomic<Bool>(false)
     private let security: UpstreamSecurity?
     private let socketMatches: [SocketMatch]
 
     init(
         name: String, options: Options = Options(), balance: BalanceConfig = BalanceConfig(),
         membership: Membership = Membership(), discovery: ClusterDiscovery,
-        breakers: CircuitBreakers = CircuitBreakers(), outliers: OutlierConfig? = nil,
+        breakers: CircuitBreakers = CircuitBreakers(), outliers: OutlierConfig? = nil, healthCheck: HealthCheck? = nil,
         security: UpstreamSecurity? = nil, socketMatches: [SocketMatch] = []
     ) {
         self.name = name
@@ -62,6 +66,7 @@ package final class ClusterSettings: Sendable {
         self.discovery = discovery
         self.breakers = breakers
         self.outliers = outliers
+        self.healthCheck = healthCheck
         self.security = security
         self.socketMatches = socketMatches
     }

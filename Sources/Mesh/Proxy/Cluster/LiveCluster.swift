@@ -14,6 +14,7 @@ final class LiveCluster {
     private var isWarm = false
     private var names: NameDiscovery?
     private var file: EndpointFile?
+    private var monitor: HealthMonitor?
     private var fetchTimer = TimerHandle.none
 
     init(_ settings: ClusterSettings, _ directory: ClusterDirectory) {
@@ -31,8 +32,11 @@ final class LiveCluster {
 
     func start() {
         scheduleOutliers()
+        monitor = settings.healthCheck.map { HealthMonitor($0, self, directory) }
         switch settings.discovery {
-        case .fixed: warm()
+        case .fixed:
+            monitor?.watch(hosts)
+            warm()
         case .names(let endpoints):
             let names = NameDiscovery(endpoints, directory) { [unowned self] in assign($0) }
             self.names = names
@@ -46,7 +50,7 @@ final class LiveCluster {
     }
 
     private func warm() {
-        guard !isWarm, !isClosed else { return }
+        guard !isWarm, !isClosed, monitor?.isFirstRoundOver ?? true else { return }
         isWarm = true
         directory.loop.cancel(fetchTimer)
         directory.becameWarm(self)
@@ -59,6 +63,7 @@ final class LiveCluster {
         directory.loop.cancel(outlierTimer)
         directory.loop.cancel(fetchTimer)
         names?.close()
+        monitor?.close()
         file?.unsubscribe(self)
     }
 
@@ -71,11 +76,35 @@ final class LiveCluster {
         let present = Set(hosts.hosts.map(\.id))
         for host in before.hosts where !present.contains(host.id) { detector?.leave(host.id) }
         watch()
+        monitor?.watch(hosts)
         if isWarm { directory.publish([snapshot]) } else { warm() }
     }
 
     /// Outlier detection's numbers under Envoy's names; empty without it.
     var outlierCounters: [(name: String, value: UInt64)] { detector?.counters.byName ?? [] }
+    /// The same of active health checks.
+    var healthCheckCounters: [(name: String, value: UInt64)] { monitor?.counters ?? [] }
+
+    // MARK: Active checks
+
+    func probed(_ id: HostID, _ result: HealthCheckResult) {
+        guard !isClosed, let index = hosts.index(of: id),
+            let outcome = monitor?.finish(id, result, others: hosts[index].health)
+        else { return }
+        var health = outcome.health
+        if case .success = result, !health.contains(.failedActiveCheck),
+            !(detector?.checkSucceeded(id, now: directory.loop.now) ?? []).isEmpty
+        {
+            health.remove(.ejected)
+        }
+        if health != hosts[index].health {
+            hosts = hosts.changing([id: health], now: directory.loop.now)
+            // One that discovery dropped leaves when its check fails.
+            monitor?.watch(hosts)
+            if isWarm { directory.publish([snapshot]) }
+        }
+        warm()
+    }
 
     // MARK: Outliers
 

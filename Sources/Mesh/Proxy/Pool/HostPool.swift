@@ -181,6 +181,7 @@ final class HostPool {
         stats.connections &+= 1
         counts.connections &+= 1
         let settings = cluster.settings
+        if !settings.hasTraffic.load(ordering: .relaxed) { settings.hasTraffic.store(true, ordering: .relaxed) }
         do {
             let tls = try settings.security(for: host).map { security throws(TLSError) in
                 try TLSSession(security.context, serverName: security.serverName(of: host))

@@ -3,6 +3,7 @@ struct ClusterFacts: Sendable {
     var settings: ClusterSettings
     var hosts: HostSet
     var outliers: [(name: String, value: UInt64)]
+    var healthChecks: [(name: String, value: UInt64)]
 
     /// The counts that no worker keeps.
     func report(to report: inout StatReport) {
@@ -20,6 +21,14 @@ struct ClusterFacts: Sendable {
         report.gauge(scope, "membership_degraded", Int64(health.count { $0.availability == .degraded }))
         report.gauge(scope, "membership_excluded", Int64(health.count(where: \.isExcluded)))
         report.gauge(scope, "lb_subsets_active", Int64(hosts.subsetCount))
+        for (name, value) in healthChecks {
+            let leaf = "health_check.\(name)"
+            if name == "healthy" {
+                report.gauge(scope, leaf, Int64(clamping: value))
+            } else {
+                report.counter(scope, leaf, value)
+            }
+        }
         for (name, value) in outliers {
             let leaf = "outlier_detection.\(name)"
             if name.hasSuffix("_active") {
@@ -37,5 +46,8 @@ extension ClusterDirectory {
 }
 
 extension LiveCluster {
-    var facts: ClusterFacts { ClusterFacts(settings: settings, hosts: hosts, outliers: outlierCounters) }
+    var facts: ClusterFacts {
+        ClusterFacts(
+            settings: settings, hosts: hosts, outliers: outlierCounters, healthChecks: healthCheckCounters)
+    }
 }

@@ -92,6 +92,9 @@ public final class HTTPClient: Sendable {
         }
         var all = headers
         for (name, value) in self.headers where all[name] == nil { all.add(name, value) }
+        // Who asks for another host than the one it is connected to says so: a proxy, or a health check.
+        let authority = all["host"] ?? pool.endpoint.authority
+        all.remove("host")
         let complete = all
         let pool = pool
         let limits = limits
@@ -103,7 +106,7 @@ public final class HTTPClient: Sendable {
                 do {
                     let connection = try await pool.acquire(fresh: attempt > 1)
                     try connection.begin(
-                        exchange, method, target, authority: pool.endpoint.authority, headers: complete, body: body)
+                        exchange, method, target, authority: authority, headers: complete, body: body)
                     let head = try await exchange.awaitHead(timeout: headTimeout)
                     return HTTPResponseStream(exchange, of: self, head)
                 } catch let error as HTTPError
