@@ -18,7 +18,7 @@ struct ConfigDump {
 
     mutating func addBootstrap(_ bootstrap: JSONValue, updated: String) {
         parts.append([
-            "@type": .string(Self.type("BootstrapConfigDump")), "bootstrap": bootstrap,
+            "@type": .string(Self.type("BootstrapConfigDump")), "bootstrap": Self.redacted(bootstrap),
             "last_updated": .string(updated),
         ])
     }
@@ -52,14 +52,8 @@ struct ConfigDump {
             kind: .clusterLoadAssignment, field: "endpoint_config")
     }
 
-    /// Secrets are named; what they hold is not told.
     mutating func addSecrets(_ entries: [Entry]) {
-        let hidden = entries.map { entry -> Entry in
-            var entry = entry
-            entry.resource = Self.redacted(entry.resource)
-            return entry
-        }
-        add("SecretsConfigDump", "static_secrets", "dynamic_active_secrets", hidden, kind: .secret, field: "secret")
+        add("SecretsConfigDump", "static_secrets", "dynamic_active_secrets", entries, kind: .secret, field: "secret")
     }
 
     private mutating func add(
@@ -78,7 +72,7 @@ struct ConfigDump {
         var element: JSONObject = [:]
         if kind == .secret { element["name"] = .string(entry.name) }
         if !entry.version.isEmpty { element["version_info"] = .string(entry.version) }
-        var resource = entry.resource
+        var resource = redacted(entry.resource)
         resource["@type"] = .string(kind.typeURL)
         element[field] = resource
         element["last_updated"] = .string(entry.updated)
@@ -89,7 +83,7 @@ struct ConfigDump {
 
     /// Private keys, passwords and secrets read `[redacted]`, as in Envoy.
     private static func redacted(_ value: JSONValue) -> JSONValue {
-        let secret: Set<String> = ["private_key", "password", "secret", "keys", "pkcs12"]
+        let secret: Set<String> = ["private_key", "password", "pkcs12", "session_ticket_keys", "generic_secret"]
         switch value {
         case .object(let object):
             return .object(

@@ -86,7 +86,3 @@ extension ProxyServer {
         return .object(node)
     }
 }
-
-extension ProxyServer {
-    func certificates() -> [JSONValue] { [] }
-}

@@ -152,7 +152,10 @@ extension HTTPStream {
     func attemptFailed(_ attempt: UpstreamAttempt, _ reason: StreamReset) {
         guard attempt === self.attempt else { return }
         if attempt.isCounted, reason != .localReset, reason != .overflow {
-            cluster?.stats.remoteResets &+= 1
+            switch reason {
+            case .protocolError: cluster?.stats.protocolErrors &+= 1
+            default: cluster?.stats.remoteResets &+= 1
+            }
             if !attempt.hasHead { attempt.pool?.record(.failed) }
         }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }

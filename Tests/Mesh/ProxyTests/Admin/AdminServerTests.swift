@@ -1,4 +1,5 @@
 import JSON
+import TLS
 import Testing
 
 @testable import Proxy
@@ -83,5 +84,44 @@ struct AdminServerTests {
             #expect(types == ["BootstrapConfigDump", "ClustersConfigDump", "ListenersConfigDump", "RoutesConfigDump"])
             #expect(await get(admin, "/config_dump?resource=nothing").status == 404)
         }
+    }
+
+    @Test("certificates are told with their names and for how long they hold")
+    func certificates() throws {
+        let authority = try CertificateAuthority.create(commonName: "admin-test")
+        let pem = authority.certificate.pem
+        let listener: JSONValue = [
+            "transport_socket": [
+                "typed_config": [
+                    "common_tls_context": [
+                        "validation_context": ["trusted_ca": ["inline_string": .string(pem)]],
+                        "tls_certificates": [["certificate_chain": ["inline_string": .string(pem)]]],
+                    ]
+                ]
+            ]
+        ]
+        let page = CertificatesPage.certificates(in: listener)
+        #expect(page.count == 1)
+        #expect(page.first?["ca_cert"]?[0]?["path"]?.string == "<inline>")
+        #expect(page.first?["cert_chain"]?[0]?["serial_number"]?.string == authority.certificate.serial)
+        #expect(CertificatesPage.certificates(in: ["name": "plain"]).isEmpty)
+    }
+
+    @Test("private keys and passwords are not told")
+    func secrets() throws {
+        let source: JSONValue = ["inline_string": "confidential"]
+        let listener: JSONValue = [
+            "tls_certificates": [["private_key": source, "password": source, "certificate_chain": ["filename": "a"]]],
+            "session_ticket_keys": ["keys": [source]],
+        ]
+        var dump = ConfigDump()
+        dump.addBootstrap(listener, updated: "")
+        dump.addListeners([
+            ConfigDump.Entry(name: "a", resource: listener, version: "", updated: "", isStatic: true)
+        ])
+        let text = JSONValue.array(dump.parts).encodedString()
+        #expect(!text.contains("confidential"))
+        #expect(text.contains("[redacted]"))
+        #expect(text.contains("\"filename\":\"a\""))
     }
 }
