@@ -25,6 +25,8 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     private var listenerStats: StatBlockID<ListenerStat>?
     private var peerHasEnded = false
     let began: UInt64
+    /// Of filters that limit each connection by itself; nearly always none.
+    private var tokenBuckets: [(owner: AnyObject, bucket: TokenBucket)] = []
 
     init(_ worker: ProxyWorker, _ origin: ConnectionOrigin, _ tls: TLSSession?) {
         self.worker = worker
@@ -47,6 +49,14 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         guard let preamble else { return }
         socket.write(preamble)
         self.preamble = nil
+    }
+
+    /// The bucket that `owner` limits this connection by, made when it is asked for first.
+    func tokenBucket(of owner: AnyObject, _ make: () -> TokenBucket) -> TokenBucket {
+        if let known = tokenBuckets.first(where: { $0.owner === owner }) { return known.bucket }
+        let bucket = make()
+        tokenBuckets.append((owner, bucket))
+        return bucket
     }
 
     package override func channelOpened() {

@@ -67,6 +67,12 @@ package final class ClusterState {
 
     // MARK: Choosing
 
+    /// Hosts that may be sent to, and all of them.
+    var hostCounts: (healthy: Int, all: Int) {
+        let hosts = snapshot.hosts.hosts
+        return (hosts.count { $0.health.availability == .healthy }, hosts.count)
+    }
+
     /// The pool of the host that the next attempt goes to; nil when there is none.
     func choose(_ stream: HTTPStream) -> HostPool? {
         guard let index = pick(stream.pick) else { return nil }

@@ -346,12 +346,14 @@ final class HTTP1Downstream: DownstreamCodec {
         timer?.clear()
     }
 
-    /// Envoy's phrases where they are older than RFC 9110's.
+    /// Envoy's phrases where they are older than RFC 9110's, and where there is no customary one.
     private static func reason(_ status: Int) -> StaticString {
         switch status {
-        case 413: "Payload Too Large"
-        case 422: "Unprocessable Entity"
-        default: HTTP1Encoder.reason(status)
+        case 413: return "Payload Too Large"
+        case 422: return "Unprocessable Entity"
+        default:
+            let reason = HTTP1Encoder.reason(status)
+            return reason.utf8CodeUnitCount > 0 ? reason : "Unknown"
         }
     }
 

@@ -6,6 +6,10 @@ package final class BuildContext {
     /// Of the listener that is being built.
     var listenerStatName: String?
     let logs: LogFiles
+    /// The cluster of services that this proxy is of, as the bootstrap's node says.
+    var serviceCluster = ""
+    /// Counters of filters.
+    package var counters = CounterNames()
 
     package init(logs: LogFiles) { self.logs = logs }
 

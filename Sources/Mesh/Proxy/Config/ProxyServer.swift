@@ -43,6 +43,7 @@ package actor ProxyServer {
     /// Takes what the bootstrap says of itself.
     package func load(_ bootstrap: ConfigNode) async throws {
         self.bootstrap = bootstrap.message.binary()
+        context.serviceCluster = bootstrap.message("node")?.string("cluster") ?? ""
         let found = try bootstrap.staticResources()
         try await applyStatic(resources.replace(.cluster, with: found[.cluster] ?? []))
         let sources =
@@ -250,6 +251,14 @@ package actor ProxyServer {
         await onDirectory { $0.close() }
         for worker in workers { await worker.perform { $0.close() } }
         await logs.close()
+    }
+
+    /// What all workers have counted under a name; nil when no filter counts under it.
+    package func counter(_ name: String) async -> UInt64? {
+        guard let counter = context.counters.find(name) else { return nil }
+        var sum: UInt64 = 0
+        for worker in workers { sum &+= (try? await worker.loop.perform { worker.value(counter) }) ?? 0 }
+        return sum
     }
 
     /// What a listener is bound to.

@@ -55,12 +55,15 @@ extension ConnectionManager {
         let routes: RouteSource
         switch node.choice("route_specifier") {
         case "route_config":
-            guard let table = try node.message("route_config", { (table) throws(ConfigError) in try RouteTable(table) })
+            guard
+                let table = try node.message(
+                    "route_config", { (table) throws(ConfigError) in try RouteTable(table, context) })
             else { throw node.error("route_config", "is missing") }
             routes = .fixed(table)
         case let other: throw node.error("route specifier \(other ?? "") is not supported")
         }
-        var filters: [HTTPFilter] = []
+        var filters: [InstalledFilter] = []
+        let filterContext = FilterContext(build: context, prefix: "http.\(options.statPrefix).")
         var hasRouter = false
         for filter in node.messages("http_filters") {
             guard !hasRouter else { throw filter.error("a filter behind the router") }
@@ -72,7 +75,10 @@ extension ConnectionManager {
                 hasRouter = true
                 continue
             }
-            filters.append(try HTTPFilter(config, name: name, context))
+            filters.append(
+                InstalledFilter(
+                    try HTTPFilter(config, filterContext), name: name, isDisabled: filter.bool("disabled")))
+            guard filters.count < Self.filterLimit else { throw filter.error("more than \(Self.filterLimit) filters") }
         }
         let logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
         guard hasRouter else { throw node.error("http_filters", "the last filter must be the router") }
@@ -128,11 +134,5 @@ extension ConnectionManager.Options {
         http1.defaultHost = node.string("default_host_for_http_10")
         http1.enablesTrailers = node.bool("enable_trailers")
         http1.allowsAbsoluteURL = node.bool("allow_absolute_url", default: true)
-    }
-}
-
-extension HTTPFilter {
-    init(_ node: ConfigNode, name: String, _ context: BuildContext) throws(ConfigError) {
-        throw node.error("HTTP filter \(node.typeName) is not supported")
     }
 }

@@ -78,7 +78,7 @@ package final class ConnectionManager: Sendable {
 
     package let options: Options
     /// The chain without its router, in the order of configuration.
-    package let filters: [HTTPFilter]
+    package let filters: [InstalledFilter]
     package let routes: RouteSource
     package let logs: [AccessLog]
     let http1Limits: HTTPLimits
@@ -89,7 +89,7 @@ package final class ConnectionManager: Sendable {
     let listenerStats: StatBlockID<ListenerHTTPStat>?
 
     init(
-        _ options: Options, filters: [HTTPFilter], routes: RouteSource, logs: [AccessLog] = [], statsID: Int,
+        _ options: Options, filters: [InstalledFilter], routes: RouteSource, logs: [AccessLog] = [], statsID: Int,
         listenerStats: StatBlockID<ListenerHTTPStat>? = nil
     ) {
         self.options = options
@@ -107,6 +107,7 @@ package final class ConnectionManager: Sendable {
         limits.connectionWindow = options.http2.connectionWindow
         http2Limits = limits
         let phases = filters.map(\.phases)
+        disabledFilters = filters.enumerated().reduce(0) { $1.element.isDisabled ? $0 | 1 << UInt64($1.offset) : $0 }
         requestDataFilters = filters.indices.filter { phases[$0].contains(.requestData) }
         responseFilters = filters.indices.reversed().filter { phases[$0].contains(.responseHead) }
         responseDataFilters = filters.indices.reversed().filter { phases[$0].contains(.responseData) }
@@ -115,6 +116,10 @@ package final class ConnectionManager: Sendable {
         endFilters = filters.indices.filter { phases[$0].contains(.ended) }
     }
 
+    /// A chain has a bit for each of its filters in a word.
+    static let filterLimit = 64
+    /// A bit a slot: these take part only where a route says so.
+    let disabledFilters: UInt64
     // Which filters take part in what, so that a stream walks only those.
     let requestDataFilters: [Int]
     let requestTrailerFilters: [Int]

@@ -48,58 +48,93 @@ package struct BodyPiece {
 /// One filter of a chain: a closed set, dispatched by `switch`. The payload is the filter's configuration, immutable and
 /// shared by all workers; what a filter must remember of a stream it keeps in `stream.filterState[slot]`.
 package enum HTTPFilter: Sendable {
-    /// Refuses, for tests of the chain.
-    case none
+    case fault(FaultFilter)
+    case rbac(RBACFilter)
+    case cors(CORSFilter)
+    case csrf(CSRFFilter)
+    case buffer(BufferFilter)
+    case headerMutation(HeaderMutationFilter)
+    case localRateLimit(LocalRateLimitFilter)
+    case healthCheck(HealthCheckFilter)
+    case basicAuth(BasicAuthFilter)
+    case setMetadata(SetMetadataFilter)
+    case headerToMetadata(HeaderToMetadataFilter)
 
     var phases: FilterPhases {
         switch self {
-        case .none: []
+        case .fault: [.requestHead, .responseData, .responseTrailers, .ended]
+        case .rbac, .csrf, .basicAuth, .setMetadata: .requestHead
+        case .cors, .localRateLimit: [.requestHead, .responseHead]
+        case .headerToMetadata: [.requestHead, .responseHead]
+        case .buffer: [.requestHead, .requestData, .requestTrailers]
+        case .headerMutation: [.requestHead, .responseHead, .requestTrailers, .responseTrailers]
+        case .healthCheck: [.requestHead, .requestData, .requestTrailers, .responseHead]
         }
     }
 
     /// `end`: the request has no body.
     func requestHead(_ stream: HTTPStream, _ slot: Int, end: Bool) -> FilterStep {
         switch self {
-        case .none: .proceed
+        case .fault(let filter): filter.requestHead(stream, slot)
+        case .rbac(let filter): filter.requestHead(stream, slot)
+        case .cors(let filter): filter.requestHead(stream, slot)
+        case .csrf(let filter): filter.requestHead(stream, slot)
+        case .buffer(let filter): filter.requestHead(stream, slot, end: end)
+        case .headerMutation(let filter): filter.requestHead(stream, slot)
+        case .localRateLimit(let filter): filter.requestHead(stream, slot)
+        case .healthCheck(let filter): filter.requestHead(stream, slot, end: end)
+        case .basicAuth(let filter): filter.requestHead(stream, slot)
+        case .setMetadata(let filter): filter.requestHead(stream)
+        case .headerToMetadata(let filter): filter.requestHead(stream, slot)
         }
     }
 
     /// False when the filter has answered the client.
     func requestData(_ stream: HTTPStream, _ slot: Int, _ piece: inout BodyPiece) -> Bool {
         switch self {
-        case .none: true
+        case .buffer(let filter): filter.requestData(stream, slot, &piece)
+        case .healthCheck(let filter): filter.requestData(stream, slot, &piece)
+        default: true
         }
     }
 
     func requestTrailers(_ stream: HTTPStream, _ slot: Int, _ trailers: HeaderBlock) {
         switch self {
-        case .none: break
+        case .buffer(let filter): filter.requestTrailers(stream, slot)
+        case .healthCheck(let filter): filter.requestTrailers(stream, slot)
+        case .headerMutation(let filter): filter.requestTrailers(stream, slot, trailers)
+        default: break
         }
     }
 
     func responseHead(_ stream: HTTPStream, _ slot: Int, end: Bool) -> FilterStep {
         switch self {
-        case .none: .proceed
+        case .cors(let filter): filter.responseHead(stream, slot)
+        case .headerMutation(let filter): filter.responseHead(stream, slot)
+        case .localRateLimit(let filter): filter.responseHead(stream, slot)
+        case .healthCheck(let filter): filter.responseHead(stream, slot)
+        case .headerToMetadata(let filter): filter.responseHead(stream, slot)
+        default: .proceed
         }
     }
 
     /// False when the filter has cut the stream.
     func responseData(_ stream: HTTPStream, _ slot: Int, _ piece: inout BodyPiece) -> Bool {
-        switch self {
-        case .none: true
-        }
+        if case .fault(let filter) = self { return filter.responseData(stream, slot, &piece) }
+        return true
     }
 
-    /// False when the trailers went another way and the response ends with what the filter sent.
+    /// False when the filter keeps the trailers; it sends them on by `stream.sendResponseTrailers(_:after:)`.
     func responseTrailers(_ stream: HTTPStream, _ slot: Int, _ trailers: HeaderBlock) -> Bool {
         switch self {
-        case .none: true
+        case .fault(let filter): return filter.responseTrailers(stream, slot)
+        case .headerMutation(let filter): filter.responseTrailers(stream, slot, trailers)
+        default: break
         }
+        return true
     }
 
     func ended(_ stream: HTTPStream, _ slot: Int) {
-        switch self {
-        case .none: break
-        }
+        if case .fault(let filter) = self { filter.ended(stream, slot) }
     }
 }

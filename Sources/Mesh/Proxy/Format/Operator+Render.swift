@@ -62,8 +62,8 @@ extension Operator {
                 return host(stream.upstream.remote, &output)
             }
         case .upstreamCluster, .upstreamClusterRaw:
-            guard let cluster = stream.cluster?.snapshot else { return false }
-            output.append(utf8: cluster.name)
+            guard let name = stream.clusterName else { return false }
+            output.append(utf8: name)
         case .upstreamLocalAddress: return address(stream.upstream.local, &output)
         case .upstreamLocalAddressWithoutPort: return host(stream.upstream.local, &output)
         case .upstreamRemoteAddressWithoutPort: return host(stream.upstream.remote, &output)

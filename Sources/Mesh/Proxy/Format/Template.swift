@@ -18,6 +18,11 @@ package struct Template: Sendable {
         self.absent = Array(absent.utf8)
     }
 
+    /// The empty text.
+    static let nothing = Template()
+
+    private init() { (pieces, absent) = ([], []) }
+
     /// Nothing in it depends on the stream.
     var literal: [UInt8]? {
         if pieces.isEmpty { return [] }

@@ -14,11 +14,18 @@ package final class RouteEntry: Sendable {
     /// Of the route, its virtual host and its table, in the order in which they are applied.
     package let requestHeaders: [HeaderMutation]
     package let responseHeaders: [HeaderMutation]
+    /// Of the route, its virtual host and its table, as far as they say something of filters.
+    let overrides: [FilterOverrides]
+    /// What the virtual host asks rate limit services about.
+    let hostRateLimits: [RateLimitPolicy]
 
     package init(
         name: String = "", match: RouteMatch, action: Action, requestHeaders: [HeaderMutation] = [],
-        responseHeaders: [HeaderMutation] = []
+        responseHeaders: [HeaderMutation] = [], overrides: [FilterOverrides] = [],
+        hostRateLimits: [RateLimitPolicy] = []
     ) {
+        self.overrides = overrides
+        self.hostRateLimits = hostRateLimits
         self.name = name
         self.match = match
         self.action = action
@@ -71,6 +78,8 @@ package final class ForwardAction: Sendable {
         package var retry: RetryPolicy?
         package var isHighPriority = false
         package var clusterNotFoundStatus = 503
+        var rateLimits: [RateLimitPolicy] = []
+        var includesHostRateLimits = false
         package init() {}
     }
 
@@ -117,42 +126,4 @@ package struct RetryPolicy: Sendable, Hashable {
     package var avoidsPreviousHosts = false
 
     package init(_ conditions: Conditions) { self.conditions = conditions }
-}
-
-/// One change of a header field; the value is a template that knows the stream.
-package struct HeaderMutation: Sendable {
-    package enum Kind: Sendable { case append, addIfAbsent, overwrite, overwriteIfPresent, remove }
-
-    package var key: HeaderKey
-    package var kind: Kind
-    package var value: Template
-
-    package init(_ key: HeaderKey, _ kind: Kind, _ value: Template) {
-        self.key = key
-        self.kind = kind
-        self.value = value
-    }
-
-    func apply(to block: HeaderBlock, _ stream: HTTPStream) {
-        switch kind {
-        case .addIfAbsent: if block.find(key) != nil { return }
-        case .overwriteIfPresent: if block.find(key) == nil { return }
-        case .remove:
-            block.remove(key)
-            return
-        case .append, .overwrite: break
-        }
-        if let literal = value.literal {
-            literal.withUnsafeBytes { set($0, in: block) }
-        } else {
-            var text = GrowingBytes()
-            value.render(stream, into: &text)
-            set(text.bytes, in: block)
-            text.deallocate()
-        }
-    }
-
-    private func set(_ value: UnsafeRawBufferPointer, in block: HeaderBlock) {
-        if kind == .append { block.add(key, value) } else { block.set(key, value) }
-    }
 }

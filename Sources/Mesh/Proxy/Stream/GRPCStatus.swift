@@ -24,10 +24,12 @@ enum GRPCStatus {
     ]
 
     /// A response that is complete with its head: status 200, the failure in `grpc-status` and `grpc-message`.
-    static func reply(_ status: Int, _ message: UnsafeRawBufferPointer, on response: HeaderBlock) {
+    static func reply(
+        _ status: Int, _ message: UnsafeRawBufferPointer, on response: HeaderBlock, code: Int? = nil
+    ) {
         response.status = 200
         response.set(.contentType, "application/grpc")
-        response.set(.grpcStatus, decimal: code(for: status))
+        response.set(.grpcStatus, decimal: code ?? self.code(for: status))
         if !message.isEmpty { setMessage(message, on: response) }
     }
 

@@ -12,6 +12,7 @@ extension HTTPStream {
         }
         guard RequestHygiene.apply(to: self) else { return }
         findRoute()
+        findSkippedFilters()
         runRequestFilters()
     }
 
@@ -33,9 +34,9 @@ extension HTTPStream {
         while requestSlot < owner.filters.count {
             let slot = requestSlot
             requestSlot &+= 1
-            let filter = owner.filters[slot]
-            guard filter.phases.contains(.requestHead) else { continue }
-            switch filter.requestHead(self, slot, end: flags.contains(.requestEnded)) {
+            let installed = owner.filters[slot]
+            guard installed.phases.contains(.requestHead), !skips(slot) else { continue }
+            switch installed.filter.requestHead(self, slot, end: flags.contains(.requestEnded)) {
             case .proceed: continue
             case .pause:
                 flags.insert(.requestPaused)
@@ -55,6 +56,12 @@ extension HTTPStream {
         runRequestFilters()
         if !flags.contains(.isOver), !flags.contains(.isLocalReply) { releaseRequest(from: first) }
         worker.flush()
+    }
+
+    /// As `resumeRequest`, for a filter that is shown data or trailers: these follow the head by themselves.
+    func resumeAfterData() {
+        guard flags.contains(.requestPaused), !flags.contains(.isOver) else { return }
+        flags.insert(.resumesAfterData)
     }
 
     /// Body that waited for a filter passes those that have seen the head meanwhile, and goes on if it may.
@@ -87,9 +94,14 @@ extension HTTPStream {
     private func passRequest(_ piece: BodyPiece, from first: Int) {
         var piece = piece
         if let owner, !owner.requestDataFilters.isEmpty, !flags.contains(.isTunnel) {
-            for slot in owner.requestDataFilters where slot >= first && slot < requestSlot {
-                guard owner.filters[slot].requestData(self, slot, &piece) else { return }
+            for slot in owner.requestDataFilters where slot >= first && slot < requestSlot && !skips(slot) {
+                guard owner.filters[slot].filter.requestData(self, slot, &piece) else { return }
             }
+        }
+        if flags.contains(.resumesAfterData) {
+            flags.remove(.resumesAfterData)
+            if !piece.bytes.isEmpty { holdRequest(piece.bytes) }
+            return resumeRequest()
         }
         // A filter may have resumed the stream in between, or ended it.
         guard !flags.contains(.isOver), !flags.contains(.isLocalReply) else { return }
@@ -99,11 +111,12 @@ extension HTTPStream {
 
     /// Keeps body until the filters let the request go on.
     private func holdRequest(_ data: UnsafeRawBufferPointer) {
-        guard requestBody.count + data.count <= manager.options.bufferLimit else {
+        let limit = gatherLimit > 0 ? gatherLimit : manager.options.bufferLimit
+        guard requestBody.count + data.count <= limit else {
             return reply(413, "Payload Too Large", details: "request_payload_too_large")
         }
         requestBody.append(data)
-        if requestBody.count > manager.options.bufferLimit / 2, !flags.contains(.requestEnded) { pauseDownstream() }
+        if gatherLimit == 0, requestBody.count > limit / 2, !flags.contains(.requestEnded) { pauseDownstream() }
     }
 
     func pauseDownstream() {
@@ -111,6 +124,9 @@ extension HTTPStream {
         flags.insert(.downstreamPaused)
         codec?.pauseRequest(self)
     }
+
+    /// Nothing of the request belongs to HTTP but its head.
+    var isTunnelRequest: Bool { flags.contains(.isUpgrade) || isConnect }
 
     /// Trailers as HTTP/1 parses them.
     func requestTrailers(_ head: MessageHead, length: Int) {
@@ -123,8 +139,8 @@ extension HTTPStream {
         guard !flags.contains(.isOver), !flags.contains(.requestEnded) else { return }
         requestIsWhole()
         if let owner {
-            for slot in owner.requestTrailerFilters where slot < requestSlot {
-                owner.filters[slot].requestTrailers(self, slot, block)
+            for slot in owner.requestTrailerFilters where slot < requestSlot && !skips(slot) {
+                owner.filters[slot].filter.requestTrailers(self, slot, block)
             }
         }
         guard let attempt, let codec = attempt.codec, flags.contains(.isRouted), attempt.hasSentBody else {

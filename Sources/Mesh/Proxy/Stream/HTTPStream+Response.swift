@@ -28,9 +28,9 @@ extension HTTPStream {
             let slot = owner.responseFilters[responseStep]
             responseStep &+= 1
             // A filter that the request never reached has no say.
-            guard slot < requestSlot else { continue }
+            guard slot < requestSlot, !skips(slot) else { continue }
             responseSlot = slot
-            switch owner.filters[slot].responseHead(self, slot, end: end) {
+            switch owner.filters[slot].filter.responseHead(self, slot, end: end) {
             case .proceed: continue
             case .pause:
                 flags.insert(.responsePaused)
@@ -81,10 +81,10 @@ extension HTTPStream {
     private func passResponse(_ piece: BodyPiece, below bound: Int) {
         var piece = piece
         if let owner, !owner.responseDataFilters.isEmpty, !flags.contains(.isTunnel) {
-            for slot in owner.responseDataFilters where slot < bound && slot < requestSlot {
+            for slot in owner.responseDataFilters where slot < bound && slot < requestSlot && !skips(slot) {
                 // Those that have not seen the head yet see the data when the response is resumed.
                 if slot < responseSlot { break }
-                guard owner.filters[slot].responseData(self, slot, &piece) else { return }
+                guard owner.filters[slot].filter.responseData(self, slot, &piece) else { return }
             }
         }
         guard !flags.contains(.isOver) else { return }
@@ -96,7 +96,7 @@ extension HTTPStream {
         if !codec.isWritable(self) { pauseUpstream() }
     }
 
-    private func pauseUpstream() {
+    func pauseUpstream() {
         guard let attempt, !flags.contains(.upstreamPaused) else { return }
         flags.insert(.upstreamPaused)
         attempt.codec?.pauseResponse(attempt)
@@ -119,9 +119,19 @@ extension HTTPStream {
         guard !flags.contains(.isOver) else { return }
         flags.insert(.responseEnded)
         guard !flags.contains(.responsePaused) else { return }
+        passResponseTrailers(block, below: .max)
+    }
+
+    /// For filters: sends trailers on that a filter has kept.
+    package func sendResponseTrailers(_ block: HeaderBlock, after slot: Int) {
+        passResponseTrailers(block, below: slot)
+    }
+
+    private func passResponseTrailers(_ block: HeaderBlock, below bound: Int) {
+        guard !flags.contains(.isOver) else { return }
         if let owner {
-            for slot in owner.responseTrailerFilters where slot < requestSlot {
-                guard owner.filters[slot].responseTrailers(self, slot, block) else { return }
+            for slot in owner.responseTrailerFilters where slot < bound && slot < requestSlot && !skips(slot) {
+                guard owner.filters[slot].filter.responseTrailers(self, slot, block) else { return }
             }
         }
         guard let codec = downstream else { return }
@@ -148,9 +158,11 @@ extension HTTPStream {
     }
 
     /// As above; `headers` adds fields to the answer's head.
+    ///
+    /// - Parameter grpcStatus: what gRPC clients are told; nil for what fits the status.
     package func reply(
         _ status: Int, body: UnsafeRawBufferPointer, flag: ResponseFlags = [], details: StaticString,
-        headers: (HeaderBlock) -> Void = { _ in }
+        grpcStatus: Int? = nil, headers: (HeaderBlock) -> Void = { _ in }
     ) {
         guard !flags.contains(.isOver), !hasSentHead else { return }
         dropAttempt()
@@ -161,7 +173,7 @@ extension HTTPStream {
         response.clear()
         response.status = status
         if isGRPC {
-            GRPCStatus.reply(status, body, on: response)
+            GRPCStatus.reply(status, body, on: response, code: grpcStatus)
             headers(response)
             return responseHead(end: true)
         }

@@ -44,6 +44,8 @@ package final class HTTPStream {
     var requestSlot = 0
     /// The slot of the last response filter that saw the head; those before it in the chain are still to come.
     var responseSlot = Int.max
+    /// A bit a slot: these filters have no part in this request.
+    var skippedFilters: UInt64 = 0
     /// How far in `responseFilters` the head has come.
     var responseStep = 0
 
@@ -56,6 +58,8 @@ package final class HTTPStream {
     var pick = PickRequest()
     /// Body bytes that wait: for a filter, for a connection, or for another attempt.
     var requestBody = GrowingBytes()
+    /// Body bytes that a filter gathers until the request is whole; 0 while none does. The client is read all the while.
+    var gatherLimit = 0
     /// Response bytes that wait for a filter.
     var responseBody = GrowingBytes()
 
@@ -110,6 +114,9 @@ package final class HTTPStream {
         static let waitsForRetry = Flags(rawValue: 1 << 15)
         /// A retry is counted with the cluster's circuit breakers.
         static let holdsRetry = Flags(rawValue: 1 << 31)
+
+        /// A filter lets the request go on once the present piece of its body is where it belongs.
+        static let resumesAfterData = Flags(rawValue: 1 << 16)
     }
 
     init(_ worker: ProxyWorker) {
@@ -181,7 +188,7 @@ package final class HTTPStream {
         guard let codec, let owner else { return }
         let status = response.status
         countEnd(owner, status: status)
-        for slot in owner.endFilters { owner.filters[slot].ended(self, slot) }
+        for slot in owner.endFilters where slot < requestSlot { owner.filters[slot].filter.ended(self, slot) }
         worker.logAccess(self)
         if !flags.contains(.downstreamGone) { codec.finished(self) }
         worker.giveBack(self)
@@ -217,6 +224,8 @@ package final class HTTPStream {
         unconsumed = 0
         requestSlot = 0
         responseSlot = .max
+        skippedFilters = 0
+        gatherLimit = 0
         responseStep = 0
         cluster = nil
         pick = PickRequest()

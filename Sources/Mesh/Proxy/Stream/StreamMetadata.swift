@@ -1,9 +1,11 @@
 import JSON
 
-/// What filters say about a request, by their name: Envoy's dynamic metadata. Rare, so a class that exists only where one
-/// does.
+/// What filters say about a request, by their name: Envoy's dynamic metadata, and its filter state. Rare, so a class that
+/// exists only where one does.
 package final class StreamMetadata {
     package var values: [String: JSONObject] = [:]
+    /// Filter state by key, as it serialises.
+    package var state: [String: [UInt8]] = [:]
     package init() {}
 
     /// A value; nil for what is not there.
@@ -22,5 +24,15 @@ package final class StreamMetadata {
         guard let value = json(namespace, path) else { return nil }
         if case .string(let text) = value { return text }
         return value.encodedString()
+    }
+}
+
+extension HTTPStream {
+    /// The metadata, made where there was none.
+    var ownMetadata: StreamMetadata {
+        if let metadata { return metadata }
+        let made = StreamMetadata()
+        metadata = made
+        return made
     }
 }

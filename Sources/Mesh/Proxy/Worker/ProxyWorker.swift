@@ -22,6 +22,7 @@ package final class ProxyWorker: @unchecked Sendable {
     var isDraining = false
     /// `/healthcheck/fail` was asked for: the health-check filter says so to who asks.
     package var failsHealthChecks = false
+    private var counters = CounterValues()
     var random: SplitMix64
 
     // Scratch, and what is used again.
@@ -184,6 +185,12 @@ package final class ProxyWorker: @unchecked Sendable {
     }
 
     var blockValues: [Int64] { statRow.all }
+
+    /// Counts for a filter.
+    @inline(__always)
+    func count(_ counter: CounterID, _ more: UInt64 = 1) { counters.add(more, to: counter) }
+
+    package func value(_ counter: CounterID) -> UInt64 { counters.value(counter) }
 
     // MARK: Used again
 

@@ -112,6 +112,14 @@ extension ConfigNode {
         return type.name(of: number) ?? "\(number)"
     }
 
+    /// The number of an enum's value, for enums that are numbers with names (HTTP status codes); 0 when absent.
+    public func enumNumber(_ name: String) -> Int {
+        guard let position = field(name) else { return 0 }
+        guard case .enumeration = message.type.fields[position].kind else { return mismatch(name) ?? 0 }
+        guard case .int(let number)? = message[position] else { return 0 }
+        return Int(number)
+    }
+
     // MARK: Lists and maps of plain values
 
     public func strings(_ name: String) -> [String] {

@@ -85,6 +85,9 @@ final class ProxyBench: Sendable {
         }
     }
 
+    /// What the proxy has counted under a name; nil where it counts nothing.
+    func counter(_ name: String) async -> UInt64? { await server.counter(name) }
+
     func client(_ listener: String = "main") async throws -> RawClient {
         RawClient(try await StreamConnection.connect(to: try await address(of: listener), on: group.all[0]))
     }

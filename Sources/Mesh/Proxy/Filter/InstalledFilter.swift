@@ -1,0 +1,49 @@
+/// A filter in its place in a chain.
+package struct InstalledFilter: Sendable {
+    let filter: HTTPFilter
+    /// By which routes speak of it.
+    let id: FilterID
+    /// Takes part only where a route says so.
+    let isDisabled: Bool
+    let phases: FilterPhases
+
+    init(_ filter: HTTPFilter, name: String, isDisabled: Bool = false) {
+        self.filter = filter
+        self.isDisabled = isDisabled
+        id = FilterID(name)
+        phases = filter.phases
+    }
+}
+
+/// What those who build filters from configuration need to know besides the filter itself.
+struct FilterContext {
+    let build: BuildContext
+    /// Before the names of the filter's counters: `http.PREFIX.`
+    let prefix: String
+
+    func counter(_ name: String) -> CounterID { build.counters.counter(prefix + name) }
+}
+
+extension HTTPStream {
+    /// Which filters of the chain have no part in this request, a bit a slot: decided once, when its route is known.
+    func findSkippedFilters() {
+        guard let route, !route.hasNoOverrides else {
+            skippedFilters = manager.disabledFilters
+            return
+        }
+        var skipped: UInt64 = 0
+        for (slot, installed) in manager.filters.enumerated()
+        where route.isDisabled(installed.id) ?? installed.isDisabled { skipped |= 1 << UInt64(slot) }
+        skippedFilters = skipped
+    }
+
+    @inline(__always)
+    func skips(_ slot: Int) -> Bool { skippedFilters & 1 << UInt64(slot) != 0 }
+
+    /// What the request's route says to the filter in `slot`, at the most specific level that says something.
+    @inline(__always)
+    func settings(_ slot: Int) -> FilterSettings? {
+        guard let route, !route.hasNoOverrides else { return nil }
+        return route.settings(manager.filters[slot].id)
+    }
+}

@@ -1,0 +1,89 @@
+import HTTP
+import TLS
+import XDS
+
+/// One change of a header field; the value is a template that knows the stream.
+package struct HeaderMutation: Sendable {
+    enum Kind: Sendable { case append, addIfAbsent, overwrite, overwriteIfPresent, remove }
+
+    var key: HeaderKey
+    var kind: Kind
+    var value: Template
+    /// The field comes also where its value turns out to be empty.
+    var keepsEmpty = false
+
+    init(_ key: HeaderKey, _ kind: Kind, _ value: Template) {
+        self.key = key
+        self.kind = kind
+        self.value = value
+    }
+
+    func apply(to block: HeaderBlock, _ stream: HTTPStream) {
+        switch kind {
+        case .addIfAbsent: if block.value(key) != nil { return }
+        case .overwriteIfPresent: if block.value(key) == nil { return }
+        case .remove:
+            block.remove(key)
+            return
+        case .append, .overwrite: break
+        }
+        if let literal = value.literal {
+            literal.withUnsafeBytes { set($0, in: block) }
+        } else {
+            var text = GrowingBytes()
+            value.render(stream, into: &text)
+            set(text.bytes, in: block)
+            text.deallocate()
+        }
+    }
+
+    private func set(_ value: UnsafeRawBufferPointer, in block: HeaderBlock) {
+        if value.isEmpty, !keepsEmpty { return }
+        if kind == .append || kind == .addIfAbsent, !key.isPseudo {
+            block.add(key, value)
+        } else {
+            block.set(key, value)
+        }
+    }
+}
+
+extension HeaderMutation {
+    /// A `core.v3.HeaderValueOption`.
+    init(_ node: ConfigNode) throws(ConfigError) {
+        guard let header = node.message("header") else { throw node.error("header", "is missing") }
+        let raw = header.bytes("raw_value")
+        let text = raw.isEmpty ? header.string("value") : String(decoding: raw, as: UTF8.self)
+        let value: Template
+        do throws(OperatorParser.Invalid) { value = try Template(text, absent: "") } catch {
+            throw header.error("value", "\(error)")
+        }
+        let kind: Kind =
+            switch (try node.enumeration("append_action", as: AppendAction.self), node.boolIfSet("append")) {
+            case (.append, false?), (.overwrite, _): .overwrite
+            case (.append, _): .append
+            case (.addIfAbsent, _): .addIfAbsent
+            case (.overwriteIfPresent, _): .overwriteIfPresent
+            }
+        self.init(HeaderKey(header.string("key")), kind, value)
+        keepsEmpty = node.bool("keep_empty_value")
+    }
+
+    private enum AppendAction: String, ConfigEnum {
+        case append = "APPEND_IF_EXISTS_OR_ADD"
+        case addIfAbsent = "ADD_IF_ABSENT"
+        case overwrite = "OVERWRITE_IF_EXISTS_OR_ADD"
+        case overwriteIfPresent = "OVERWRITE_IF_EXISTS"
+    }
+
+    /// An `envoy.config.common.mutation_rules.v3.HeaderMutation`.
+    init(mutation node: ConfigNode) throws(ConfigError) {
+        switch node.choice("action") {
+        case "remove": self.init(HeaderKey(node.string("remove")), .remove, .nothing)
+        case "append":
+            guard let append = try node.message("append", { (node) throws(ConfigError) in try HeaderMutation(node) })
+            else { throw node.error("append", "is missing") }
+            self = append
+        case let other: throw node.error("header mutation \(other ?? "") is not supported")
+        }
+    }
+}
