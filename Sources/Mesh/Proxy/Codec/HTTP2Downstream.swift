@@ -1,10 +1,8 @@
 import HTTP
-import TLS
 
 /// HTTP/2 of a client: many streams at once. What they have to say in one turn of the loop leaves in one write.
 final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     private var session: HTTP2Session?
-    private var output = GrowingBytes()
     private var active = 0
     private var isDraining = false
     private var timer: LazyTimer?
@@ -24,8 +22,6 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         setIdleTimer()
         worker.flushAtTurnEnd(self)
     }
-
-    deinit { output.deallocate() }
 
     override var version: HTTPVersion { .http2 }
 
@@ -109,8 +105,8 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         timer?.clear()
         connection.countClosed(.http2)
         guard let session else { return }
-        let open = session.streams.values.compactMap { $0.owner as? HTTPStream }
-        for stream in session.streams.values { stream.owner = nil }
+        let open = session.streams.compactMap { $0.owner as? HTTPStream }
+        for stream in session.streams { stream.owner = nil }
         self.session = nil
         for stream in open { stream.downstreamGone() }
     }
@@ -129,27 +125,8 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     override func flush() {
         guard let session, !connection.isClosed, connection.isWritable else { return }
-        if output.capacity == 0 { worker.lend(&output) }
-        do throws(HTTPError) {
-            try session.sendOutput { bytes in
-                output.append(bytes)
-                guard output.count >= 64 << 10 else { return true }
-                sendGathered()
-                return connection.isWritable
-            }
-        } catch {
-            connection.closeAfterWrite()
-        }
-        sendGathered()
-        worker.giveBack(&output)
+        do throws(HTTPError) { try session.sendOutput(on: connection) } catch { connection.closeAfterWrite() }
         if session.isFinished { connection.closeAfterWrite() }
-    }
-
-    private func sendGathered() {
-        guard !output.isEmpty else { return }
-        connection.bytesSent &+= UInt64(output.count)
-        connection.send(output.bytes)
-        output.clear()
     }
 
     private func handle(_ stream: HTTPStream) -> HTTP2Stream? { stream.codecHandle as? HTTP2Stream }
@@ -165,8 +142,12 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     override func sendData(_ stream: HTTPStream, _ bytes: UnsafeRawBufferPointer, end: Bool) {
         guard let session, let handle = handle(stream) else { return }
-        if !bytes.isEmpty { session.write(bytes, to: handle) }
-        if end { session.finish(handle) }
+        if end {
+            if !bytes.isEmpty { session.write(bytes, to: handle) }
+            session.finish(handle)
+        } else {
+            session.write(bytes, to: handle) { flush() }
+        }
         worker.flushAtTurnEnd(self)
     }
 

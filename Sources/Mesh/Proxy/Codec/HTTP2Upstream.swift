@@ -1,10 +1,8 @@
 import HTTP
-import TLS
 
 /// HTTP/2 to an upstream: as many attempts at once as the upstream takes.
 final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     private var session: HTTP2Session?
-    private var output = GrowingBytes()
     private var active = 0
     private var isGoing = false
     /// The pool has it.
@@ -26,8 +24,6 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
         }
         worker.flushAtTurnEnd(self)
     }
-
-    deinit { output.deallocate() }
 
     override var version: HTTPVersion { .http2 }
 
@@ -124,7 +120,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     override func closed(_ error: (any Error)?) {
         timer?.clear()
         isClosed = true
-        let streams = session.map { Array($0.streams.values) } ?? []
+        let streams = session?.streams ?? []
         session = nil
         guard isOpen else { return pool.failed(error) }
         pool.closed(self)
@@ -146,26 +142,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
 
     override func flush() {
         guard let session, !connection.isClosed, connection.isWritable else { return }
-        if output.capacity == 0 { worker.lend(&output) }
-        do throws(HTTPError) {
-            try session.sendOutput { bytes in
-                output.append(bytes)
-                guard output.count >= 64 << 10 else { return true }
-                sendGathered()
-                return connection.isWritable
-            }
-        } catch {
-            connection.abort()
-        }
-        sendGathered()
-        worker.giveBack(&output)
-    }
-
-    private func sendGathered() {
-        guard !output.isEmpty else { return }
-        connection.bytesSent &+= UInt64(output.count)
-        connection.send(output.bytes)
-        output.clear()
+        do throws(HTTPError) { try session.sendOutput(on: connection) } catch { connection.abort() }
     }
 
     override func start(_ attempt: UpstreamAttempt, _ head: HeaderBlock, end: Bool) {
@@ -197,8 +174,12 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
 
     override func sendData(_ attempt: UpstreamAttempt, _ bytes: UnsafeRawBufferPointer, end: Bool) {
         guard let session, let stream = handle(attempt) else { return }
-        if !bytes.isEmpty { session.write(bytes, to: stream) }
-        if end { session.finish(stream) }
+        if end {
+            if !bytes.isEmpty { session.write(bytes, to: stream) }
+            session.finish(stream)
+        } else {
+            session.write(bytes, to: stream) { flush() }
+        }
         worker.flushAtTurnEnd(self)
     }
 

@@ -252,7 +252,9 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     private func sendFrames() {
         guard let session, !isClosed, isWritable else { return }
         do throws(HTTPError) {
-            try session.sendOutput { bytes in
+            var memory = GrowingBytes()
+            defer { memory.deallocate() }
+            try session.sendOutput(using: &memory) { bytes in
                 send(bytes)
                 return isWritable
             }
@@ -282,7 +284,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
             exchange.failed(failure(reason, error, safe))
         }
         if let session {
-            for stream in session.streams.values {
+            for stream in session.streams {
                 guard let exchange = stream.owner as? ClientExchange else { continue }
                 exchange.failed(failure(reason, error, !exchange.hasResponse && exchange.method.isIdempotent))
                 stream.owner = nil
@@ -335,7 +337,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
 
     func http2(goAway last: Int32, code: UInt32) {
         isRetired = true
-        for stream in session.map({ Array($0.streams.values) }) ?? [] where stream.id > last {
+        for stream in session?.streams ?? [] where stream.id > last {
             guard let exchange = stream.owner as? ClientExchange else { continue }
             stream.owner = nil
             session?.consumed(exchange.unreadBytes, of: stream)

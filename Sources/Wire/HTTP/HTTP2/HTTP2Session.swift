@@ -18,9 +18,13 @@ package protocol HTTP2SessionDelegate: AnyObject {
 
 /// One request and its response on an HTTP/2 connection.
 package final class HTTP2Stream {
-    package let id: Int32
+    package fileprivate(set) var id: Int32
     /// Bytes that wait for the peer's window.
     fileprivate(set) var output = GrowingBytes()
+    /// Bytes behind these that are sent from where they stand; only within `HTTP2Session.write(_:to:flush:)`.
+    fileprivate var borrowed = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// Its place in `HTTP2Session.streams`.
+    fileprivate var index = 0
     fileprivate var isFinished = false
     fileprivate var isDeferred = false
     fileprivate var trailers = HTTPHeaders()
@@ -34,6 +38,27 @@ package final class HTTP2Stream {
 
     fileprivate init(id: Int32) { self.id = id }
     deinit { output.deallocate() }
+
+    fileprivate var waiting: Int { output.count &+ borrowed.count }
+
+    /// Moves the first bytes that wait to the end of `frames`.
+    fileprivate func take(_ count: Int, into frames: inout GrowingBytes) {
+        let queued = min(count, output.count)
+        if queued > 0 {
+            frames.append(UnsafeRawBufferPointer(rebasing: output.bytes[..<queued]))
+            output.removeFirst(queued)
+        }
+        guard queued < count else { return }
+        frames.append(UnsafeRawBufferPointer(rebasing: borrowed[..<(count &- queued)]))
+        borrowed = UnsafeRawBufferPointer(rebasing: borrowed[(count &- queued)...])
+    }
+
+    /// What nghttp2 hands back with every event of the stream. The session holds the stream while nghttp2 does.
+    fileprivate var handle: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
+    fileprivate static func at(_ handle: UnsafeMutableRawPointer) -> HTTP2Stream {
+        Unmanaged<HTTP2Stream>.fromOpaque(handle).takeUnretainedValue()
+    }
 }
 
 /// HTTP/2 framing, HPACK, flow control and the rules of streams, over nghttp2. No I/O: bytes are given to `receive` and taken
@@ -49,7 +74,12 @@ package final class HTTP2Session {
     private var raw: OpaquePointer?
     /// The peer has told its limits; until then a client does not know how many streams it may open.
     package fileprivate(set) var hasPeerSettings = false
-    package private(set) var streams: [Int32: HTTP2Stream] = [:]
+    /// In no order.
+    package private(set) var streams: [HTTP2Stream] = []
+    /// Frames on their way to `sendOutput`'s caller.
+    private var frames = GrowingBytes()
+    private var isSending = false
+    private var isReceiving = false
     /// The head being received; header blocks of one connection never interleave, so one place suffices. Empty between heads.
     private var block = GrowingBytes()
     private var head: MessageHead?
@@ -123,6 +153,8 @@ package final class HTTP2Session {
     package func receive(_ bytes: UnsafeRawBufferPointer, now: Int64) throws(HTTPError) {
         self.now = now
         guard let base = bytes.baseAddress else { return }
+        isReceiving = true
+        defer { isReceiving = false }
         let taken = nghttp2_session_mem_recv(raw, base.assumingMemoryBound(to: UInt8.self), bytes.count)
         if let violation {
             nghttp2_session_terminate_session(raw, NGHTTP2_ENHANCE_YOUR_CALM.rawValue)
@@ -131,16 +163,34 @@ package final class HTTP2Session {
         guard taken == bytes.count else { throw failure(Int32(clamping: taken), "the peer broke HTTP/2") }
     }
 
-    /// Hands the bytes that are ready for the peer to `sink`, until there are none or `sink` returns false (enough for now).
-    package func sendOutput(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(HTTPError) {
+    /// Hands the frames that are ready for the peer to `send`, gathered up to `gatheredBytes`, until there are none or it
+    /// returns false (enough for now). `memory` is where they are gathered; it is the caller's again afterwards.
+    package func sendOutput(
+        using memory: inout GrowingBytes, _ send: (UnsafeRawBufferPointer) -> Bool
+    ) throws(HTTPError) {
+        // From one of its own callbacks: the loop below goes on until all is sent.
+        guard !isSending else { return }
+        isSending = true
+        swap(&frames, &memory)
+        defer {
+            swap(&frames, &memory)
+            isSending = false
+        }
         while true {
             var bytes: UnsafePointer<UInt8>?
             let count = nghttp2_session_mem_send(raw, &bytes)
+            if count > 0 { frames.append(UnsafeRawBufferPointer(start: bytes, count: count)) }
+            let isFull = frames.count >= Self.gatheredBytes
+            guard count <= 0 || isFull else { continue }
+            let goesOn = frames.isEmpty || send(frames.bytes)
+            frames.clear()
             guard count >= 0 else { throw failure(Int32(clamping: count), "cannot frame output") }
-            guard count > 0, let bytes else { return }
-            guard sink(UnsafeRawBufferPointer(start: bytes, count: count)) else { return }
+            guard isFull, goesOn else { return }
         }
     }
+    private static let gatheredBytes = 64 << 10
+    /// RFC 9113 §4.1.
+    fileprivate static let frameHeaderBytes = 9
 
     /// Nothing more will be read or written: both sides are done, or GOAWAY went either way and no stream is left.
     package var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
@@ -171,16 +221,7 @@ package final class HTTP2Session {
         fields.add(":authority", authority)
         fields.add(":path", target)
         fields.add(headers)
-        let id = fields.withValues { values, count in
-            guard !finished else { return nghttp2_submit_request(raw, nil, values, count, nil, nil) }
-            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
-            return nghttp2_submit_request(raw, nil, values, count, &provider, nil)
-        }
-        guard id > 0 else { throw failure(id, "cannot open a stream", retrySafe: true) }
-        let stream = HTTP2Stream(id: id)
-        stream.isFinished = finished
-        streams[id] = stream
-        return stream
+        return try open(fields, finished: finished)
     }
 
     /// A final response's head, or with `finished` the whole response. An informational one (1xx) may come before.
@@ -197,23 +238,44 @@ package final class HTTP2Session {
                     raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
             }
             guard !finished else { return nghttp2_submit_response(raw, stream.id, values, count, nil) }
-            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
+            var provider = provider(stream)
             return nghttp2_submit_response(raw, stream.id, values, count, &provider)
         }
     }
 
     /// Opens a stream with these fields, pseudo-header fields first. `finished` says that no body follows.
     package func open(_ fields: borrowing HTTP2Fields, finished: Bool) throws(HTTPError) -> HTTP2Stream {
+        let stream = HTTP2Stream(id: 0)
         let id = fields.withValues { values, count in
-            guard !finished else { return nghttp2_submit_request(raw, nil, values, count, nil, nil) }
-            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
-            return nghttp2_submit_request(raw, nil, values, count, &provider, nil)
+            guard !finished else { return nghttp2_submit_request(raw, nil, values, count, nil, stream.handle) }
+            var provider = provider(stream)
+            return nghttp2_submit_request(raw, nil, values, count, &provider, stream.handle)
         }
         guard id > 0 else { throw failure(id, "cannot open a stream", retrySafe: true) }
-        let stream = HTTP2Stream(id: id)
+        stream.id = id
         stream.isFinished = finished
-        streams[id] = stream
+        hold(stream)
         return stream
+    }
+
+    private func provider(_ stream: HTTP2Stream) -> nghttp2_data_provider {
+        nghttp2_data_provider(source: nghttp2_data_source(ptr: stream.handle), read_callback: readStreamOutput)
+    }
+
+    private func hold(_ stream: HTTP2Stream) {
+        stream.index = streams.count
+        streams.append(stream)
+    }
+
+    private func letGo(_ stream: HTTP2Stream) {
+        let last = streams.count - 1
+        streams.swapAt(stream.index, last)
+        streams[stream.index].index = stream.index
+        streams.removeLast()
+    }
+
+    private func stream(_ id: Int32) -> HTTP2Stream? {
+        nghttp2_session_get_stream_user_data(raw, id).map(HTTP2Stream.at)
     }
 
     /// Answers with these fields, `:status` first; below 200 another head follows.
@@ -225,7 +287,7 @@ package final class HTTP2Session {
                     raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), stream.id, nil, values, count, nil)
             }
             guard !finished else { return nghttp2_submit_response(raw, stream.id, values, count, nil) }
-            var provider = nghttp2_data_provider(source: nghttp2_data_source(), read_callback: readStreamOutput)
+            var provider = provider(stream)
             return nghttp2_submit_response(raw, stream.id, values, count, &provider)
         }
     }
@@ -236,6 +298,22 @@ package final class HTTP2Session {
         if stream.output.count >= limits.writeHighWater { stream.isAboveHighWater = true }
         resume(stream)
     }
+
+    /// As above for a large piece that is not the last. `flush` is to call `sendOutput`, which sends the bytes from where they
+    /// stand; only what the peer's window or the socket does not take now is copied.
+    package func write(_ bytes: UnsafeRawBufferPointer, to stream: HTTP2Stream, flush: () -> Void) {
+        guard !isSending, !isReceiving, stream.output.isEmpty, bytes.count >= Self.borrowedBytes else {
+            return write(bytes, to: stream)
+        }
+        stream.borrowed = bytes
+        resume(stream)
+        flush()
+        let rest = stream.borrowed
+        stream.borrowed = UnsafeRawBufferPointer(start: nil, count: 0)
+        if !rest.isEmpty { write(rest, to: stream) }
+    }
+    /// Smaller pieces of several streams are worth gathering into one system call.
+    private static let borrowedBytes = 8 << 10
 
     /// Ends our side of the stream once the queue is sent.
     package func finish(_ stream: HTTP2Stream, trailers: HTTPHeaders = HTTPHeaders()) {
@@ -288,7 +366,11 @@ package final class HTTP2Session {
     // MARK: nghttp2's callbacks
 
     fileprivate func beginHead(of id: Int32) {
-        if role == .server, streams[id] == nil { streams[id] = HTTP2Stream(id: id) }
+        if role == .server, stream(id) == nil {
+            let stream = HTTP2Stream(id: id)
+            hold(stream)
+            nghttp2_session_set_stream_user_data(raw, id, stream.handle)
+        }
         let head = makeHead()
         head.reset(UnsafeRawBufferPointer(start: nil, count: 0))
         head.version = .http2
@@ -312,18 +394,18 @@ package final class HTTP2Session {
         block.append(value)
         let slice = MessageHead.Slice(offset: valueOffset, count: value.count)
         if name.first == UInt8(ascii: ":") {
-            if name.elementsEqual(":method".utf8) {
+            if equalsIgnoringCase(name, ":method") {
                 head.methodSlice = slice
                 head.method = HTTPMethod(value)
-            } else if name.elementsEqual(":path".utf8) {
+            } else if equalsIgnoringCase(name, ":path") {
                 head.targetSlice = slice
-            } else if name.elementsEqual(":authority".utf8) {
+            } else if equalsIgnoringCase(name, ":authority") {
                 head.authoritySlice = slice
-            } else if name.elementsEqual(":status".utf8) {
+            } else if equalsIgnoringCase(name, ":status") {
                 head.status = value.reduce(0) { $0 * 10 + Int($1 &- 48) }
-            } else if name.elementsEqual(":protocol".utf8) {
+            } else if equalsIgnoringCase(name, ":protocol") {
                 head.protocolSlice = slice
-            } else if name.elementsEqual(":scheme".utf8) {
+            } else if equalsIgnoringCase(name, ":scheme") {
                 head.schemeIsHTTPS = equalsIgnoringCase(value, "https")
             }
             return
@@ -343,7 +425,7 @@ package final class HTTP2Session {
             block.clear()
             if streams.isEmpty { block.deallocate() }
         }
-        guard let head, let stream = streams[id] else { return }
+        guard let head, let stream = stream(id) else { return }
         head.buffer = block.bytes
         if headIsTooLarge {
             guard role == .server, !stream.hasHead else { return reset(stream, code: NGHTTP2_ENHANCE_YOUR_CALM) }
@@ -364,12 +446,12 @@ package final class HTTP2Session {
     }
 
     fileprivate func data(_ bytes: UnsafeRawBufferPointer, of id: Int32) {
-        guard let stream = streams[id] else { return consumedAfterClose(bytes.count) }
+        guard let stream = stream(id) else { return consumedAfterClose(bytes.count) }
         delegate.http2(data: bytes, of: stream)
     }
 
     fileprivate func endOfData(of id: Int32) {
-        guard let stream = streams[id] else { return }
+        guard let stream = stream(id) else { return }
         end(stream)
     }
 
@@ -378,7 +460,8 @@ package final class HTTP2Session {
     }
 
     fileprivate func closed(_ id: Int32, code: UInt32) {
-        guard let stream = streams.removeValue(forKey: id) else { return }
+        guard let stream = stream(id) else { return }
+        letGo(stream)
         delegate.http2(closed: stream, code: code)
         stream.owner = nil
     }
@@ -399,34 +482,39 @@ package final class HTTP2Session {
 
     fileprivate var isViolated: Bool { violation != nil }
 
-    /// Moves queued bytes of a stream into a DATA frame.
-    fileprivate func read(_ id: Int32, into buffer: UnsafeMutableRawBufferPointer, flags: inout UInt32) -> Int {
-        guard let stream = streams[id] else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
-        let count = min(buffer.count, stream.output.count)
-        if count > 0 {
-            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: stream.output.bytes[..<count]))
-            stream.output.removeFirst(count)
-        }
-        if stream.output.isEmpty, stream.isFinished {
+    /// How much of at most `limit` bytes the stream's next DATA frame holds. `send` moves them.
+    fileprivate func plan(_ stream: HTTP2Stream, _ limit: Int, flags: inout UInt32) -> Int {
+        let count = min(limit, stream.waiting)
+        flags |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
+        if count == stream.waiting, stream.isFinished {
             flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
             if !stream.trailers.isEmpty {
                 flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
                 var fields = HTTP2Fields()
                 defer { fields.deallocate() }
                 fields.add(stream.trailers)
-                _ = fields.withValues { nghttp2_submit_trailer(raw, id, $0, $1) }
+                _ = fields.withValues { nghttp2_submit_trailer(raw, stream.id, $0, $1) }
             }
             return count
-        }
-        if stream.isAboveHighWater, stream.output.count < limits.writeHighWater / 2 {
-            stream.isAboveHighWater = false
-            delegate.http2(drained: stream)
         }
         if count == 0 {
             stream.isDeferred = true
             return Int(NGHTTP2_ERR_DEFERRED.rawValue)
         }
         return count
+    }
+
+    /// A DATA frame: its header and bytes of the stream, straight to where frames are gathered.
+    fileprivate func send(_ header: UnsafeRawBufferPointer, _ count: Int, of stream: HTTP2Stream) -> Int32 {
+        // Is asked again once these are sent.
+        guard frames.count < Self.gatheredBytes else { return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue) }
+        frames.append(header)
+        stream.take(count, into: &frames)
+        if stream.isAboveHighWater, stream.output.count < limits.writeHighWater / 2 {
+            stream.isAboveHighWater = false
+            delegate.http2(drained: stream)
+        }
+        return 0
     }
 
     private func decimalCount(_ bytes: UnsafeRawBufferPointer) -> UInt64? {
@@ -483,6 +571,13 @@ private struct SessionCallbacks: @unchecked Sendable {
             session(user)?.closed(id, code: code)
             return 0
         }
+        nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, _, header, length, source, user in
+            guard let session = session(user), let handle = source?.pointee.ptr else {
+                return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+            }
+            let header = UnsafeRawBufferPointer(start: header, count: HTTP2Session.frameHeaderBytes)
+            return session.send(header, length, of: HTTP2Stream.at(handle))
+        }
         raw = callbacks
     }
 }
@@ -495,8 +590,9 @@ private let readStreamOutput:
     @convention(c) (
         OpaquePointer?, Int32, UnsafeMutablePointer<UInt8>?, Int, UnsafeMutablePointer<UInt32>?,
         UnsafeMutablePointer<nghttp2_data_source>?, UnsafeMutableRawPointer?
-    ) -> Int = { _, id, buffer, length, flags, _, user in
-        guard let session = session(user), let flags else { return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
-        return session.read(
-            id, into: UnsafeMutableRawBufferPointer(start: buffer, count: length), flags: &flags.pointee)
+    ) -> Int = { _, _, _, length, flags, source, user in
+        guard let session = session(user), let flags, let handle = source?.pointee.ptr else {
+            return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+        }
+        return session.plan(HTTP2Stream.at(handle), length, flags: &flags.pointee)
     }

@@ -36,12 +36,17 @@ extension ServerConnection: HTTP2SessionDelegate {
     /// Moves frames to the socket while it takes them; the rest stays with the streams, where back-pressure counts it.
     func sendFrames(of session: HTTP2Session) throws(HTTPError) {
         guard isWritable else { return }
-        try session.sendOutput { bytes in
-            output.append(bytes)
-            if output.count >= 64 << 10 { flush() }
+        flush()
+        var memory = GrowingBytes()
+        swap(&memory, &output)
+        defer {
+            swap(&memory, &output)
+            memory.deallocate()
+        }
+        try session.sendOutput(using: &memory) { bytes in
+            transmit(bytes)
             return isWritable
         }
-        flush()
     }
 
     // MARK: What the session tells

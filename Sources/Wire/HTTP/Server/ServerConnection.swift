@@ -185,8 +185,12 @@ final class ServerConnection: Channel, @unchecked Sendable {
 
     func flush() {
         guard !output.isEmpty else { return }
-        send(output.bytes)
+        transmit(output.bytes)
         output.clear()
+    }
+
+    func transmit(_ bytes: UnsafeRawBufferPointer) {
+        send(bytes)
         if writeDeadline == ServerLoop.never, queuedBytes > 0 { watchOutput() }
     }
 
@@ -263,7 +267,7 @@ final class ServerConnection: Channel, @unchecked Sendable {
         input.deallocate()
         if let exchange { over(exchange) }
         if case .http2(let session) = speaks {
-            for stream in session.streams.values {
+            for stream in session.streams {
                 if let exchange = stream.owner as? HTTPExchange { over(exchange) }
                 stream.owner = nil
             }
