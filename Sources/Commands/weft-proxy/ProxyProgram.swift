@@ -49,6 +49,9 @@ struct ProxyProgram {
         let http = try await start(admin, adminOptions)
         if adminOptions == nil { ProxyLog.warning(.main, "No admin address given, so no admin HTTP server started.") }
         try await server.load(bootstrap)
+        // What reading the configuration took need not stay in memory.
+        Heap.giveBack()
+        ResidentCode.releaseStartup()
         ProxyLog.info(.main, "all dependencies initialized. starting workers")
         let signals = try Signals.stream([SIGTERM, SIGINT, SIGUSR1, SIGHUP], on: group.all[0])
         let listening = group.all[0].task {

@@ -7,7 +7,7 @@ import TLS
 /// terminal's business. Belongs to one worker's loop.
 package final class ProxyConnection: Channel, @unchecked Sendable {
     // `@unchecked Sendable` is inherited from StreamHandler; only the loop's thread calls any of this.
-    unowned let worker: ProxyWorker
+    unowned(unsafe) let worker: ProxyWorker
     package var origin: ConnectionOrigin
     /// Unique in the process, for access logs.
     package let id: UInt64

@@ -12,7 +12,7 @@ import TLS
 ///
 /// `HTTPStream+Request.swift` and `HTTPStream+Response.swift` are the two directions, `HTTPStream+Upstream.swift` is the router.
 package final class HTTPStream {
-    package unowned let worker: ProxyWorker
+    package unowned(unsafe) let worker: ProxyWorker
     package let request = HeaderBlock()
     package let response = HeaderBlock()
     /// Of whichever side sends some; nil until then.
