@@ -34,12 +34,8 @@ final class PlainUpstream: Sendable {
         throw Unexpected("no connection came")
     }
 
-    /// A port on which nobody listened a moment ago.
-    static func unusedPort() async throws -> UInt16 {
-        var port: UInt16 = 0
-        try await run { port = $0.port }
-        return port
-    }
+    /// A port that refuses: nobody serves TCPMUX (RFC 1078), and the kernel hands no other test a port below 1024.
+    static let refusingPort: UInt16 = 1
 
     private func close() async {
         listener.close()

@@ -92,9 +92,8 @@ struct TCPProxyTests {
 
     @Test("a client whose upstream refuses is closed after the attempts it may make", arguments: [1, 3])
     func refused(attempts: Int) async throws {
-        let port = try await PlainUpstream.unusedPort()
         let tcp = ", max_connect_attempts: \(attempts), backoff_options: { base_interval: 0.001s }"
-        try await ProxyBench.run(Self.configuration(port, tcp: tcp)) { bench in
+        try await ProxyBench.run(Self.configuration(PlainUpstream.refusingPort, tcp: tcp)) { bench in
             let client = try await client(bench)
             await #expect(throws: Never.self) { _ = try await client.rest() }
             let worker = bench.worker
