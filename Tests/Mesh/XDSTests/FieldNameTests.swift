@@ -25,7 +25,8 @@ import XDS
             let rest = part.dropFirst(accessor.count)
             guard rest.hasPrefix("(\"") else { continue }
             let text = rest.dropFirst(2)
-            guard let end = text.firstIndex(of: "\"") else { continue }
+            // A text that is put together at run time is no field's name.
+            guard let end = text.firstIndex(of: "\""), !text[..<end].contains("\\") else { continue }
             found.append((String(accessor), String(text[..<end])))
         }
         return found

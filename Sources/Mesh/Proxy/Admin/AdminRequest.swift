@@ -22,7 +22,7 @@ struct AdminRequest: Sendable {
     /// The value of a parameter; "" for one that stands by itself, nil for one that is absent.
     subscript(name: String) -> String? { parameters.first { $0.name == name }?.value }
 
-    func has(_ name: String) -> Bool { self[name] != nil }
+    func hasParameter(_ name: String) -> Bool { self[name] != nil }
 
     private static func decoded(_ text: Substring) -> String {
         guard text.utf8.contains(UInt8(ascii: "%")) else { return String(text) }

@@ -74,8 +74,8 @@ package final class AdminServer: HTTPHandler {
                 return AdminAnswer("Invalid re2 regex: \(error)\n", status: 400)
             }
         }
-        page.usedOnly = request.has("usedonly")
-        page.invertsFilter = request.has("invert_filter")
+        page.usedOnly = request.hasParameter("usedonly")
+        page.invertsFilter = request.hasParameter("invert_filter")
         let text = page.render(await server.stats())
         return page.format == .json ? .json(text) : AdminAnswer(text)
     }
@@ -84,8 +84,8 @@ package final class AdminServer: HTTPHandler {
 
     func drainListeners(_ request: AdminRequest) async -> AdminAnswer {
         await server.drainListeners(
-            graceful: request.has("graceful"), keepsListeners: request.has("skip_exit"),
-            inboundOnly: request.has("inboundonly"))
+            graceful: request.hasParameter("graceful"), keepsListeners: request.hasParameter("skip_exit"),
+            inboundOnly: request.hasParameter("inboundonly"))
         return .ok
     }
 }

@@ -163,7 +163,7 @@ struct ConfigDump {
 
 extension AdminServer {
     func configDump(_ request: AdminRequest) async -> AdminAnswer {
-        var dump = await server.configDump(withEndpoints: request.has("include_eds"))
+        var dump = await server.configDump(withEndpoints: request.hasParameter("include_eds"))
         if let pattern = request["name_regex"] {
             do { dump.keep(try Regex(pattern)) } catch {
                 return AdminAnswer("Error while parsing name_regex from \(pattern): \(error)\n", status: 400)
