@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import Netlink
 import Testing
 
@@ -235,11 +236,16 @@ struct PodLinksTests {
     func reconcile() throws {
         let node = try NodeNamespace("172.30.0.11")
         var dying: PodNamespace? = try PodNamespace()
+        // A path that leads nowhere once the namespace is gone: low descriptors are given to the next test at once.
+        let descriptor = fcntl(try #require(dying).namespace.descriptor, F_DUPFD_CLOEXEC, 800)
+        try #require(descriptor >= 800)
         let living = try PodNamespace()
         try node.namespace.inside {
             let links = try links(node)
-            let lost = try links.attach(AttachRequest(id: id(1), namespacePath: try #require(dying?.path)))
+            let lost = try links.attach(
+                AttachRequest(id: id(1), namespacePath: "/proc/\(getpid())/fd/\(descriptor)"))
             let kept = try links.attach(AttachRequest(id: id(2), namespacePath: living.path))
+            close(descriptor)
             dying = nil
             let routes = try RouteConnection()
             try eventually("the dead pod's link goes with its namespace") {

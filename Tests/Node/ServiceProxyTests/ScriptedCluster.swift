@@ -18,6 +18,8 @@ final class ScriptedCluster: APITransport {
     private struct State {
         var objects: [GroupVersionResource: [ObjectKey: KubeObject]] = [:]
         var watches: [GroupVersionResource: [Stream]] = [:]
+        /// Every change, oldest first: a watch begins behind the revision that it names.
+        var changes: [GroupVersionResource: [WatchEvent]] = [:]
         var events: [KubeObject] = []
         var revision = 100
         var lists = 0
@@ -82,6 +84,12 @@ final class ScriptedCluster: APITransport {
                 end.annotations = [WatchEvent.initialEventsEndAnnotation: "true"]
                 end.resourceVersion = "\(state.revision)"
                 stream.sink.yield(WatchEvent(kind: .bookmark, object: end))
+            } else {
+                let start = request.parameters.first { $0.name == "resourceVersion" }.flatMap { Int($0.value) } ?? 0
+                for change in state.changes[request.resource, default: []]
+                where Int(change.object.resourceVersion) ?? 0 > start {
+                    stream.sink.yield(change)
+                }
             }
             state.watches[request.resource, default: []].append(stream)
         }
@@ -95,9 +103,7 @@ final class ScriptedCluster: APITransport {
             object.resourceVersion = "\(state.revision)"
             let kind: WatchEvent.Kind = state.objects[resource]?[object.key] == nil ? .added : .modified
             state.objects[resource, default: [:]][object.key] = object
-            for watch in state.watches[resource, default: []] {
-                watch.sink.yield(WatchEvent(kind: kind, object: object))
-            }
+            Self.tell(WatchEvent(kind: kind, object: object), of: resource, &state)
         }
     }
 
@@ -106,10 +112,13 @@ final class ScriptedCluster: APITransport {
             guard var object = state.objects[resource]?.removeValue(forKey: key) else { return }
             state.revision += 1
             object.resourceVersion = "\(state.revision)"
-            for watch in state.watches[resource, default: []] {
-                watch.sink.yield(WatchEvent(kind: .deleted, object: object))
-            }
+            Self.tell(WatchEvent(kind: .deleted, object: object), of: resource, &state)
         }
+    }
+
+    private static func tell(_ change: WatchEvent, of resource: GroupVersionResource, _ state: inout State) {
+        state.changes[resource, default: []].append(change)
+        for watch in state.watches[resource, default: []] { watch.sink.yield(change) }
     }
 }
 
