@@ -360,6 +360,7 @@ final class HTTP1Downstream: DownstreamCodec {
     private func settlePersistence(_ head: HeaderBlock) {
         if isDraining || peerEnded || worker.isDraining { keepsAlive = false }
         if phase == .body || phase == .trailers { keepsAlive = false }
+        if stream?.flags.contains(.endsConnection) == true { keepsAlive = false }
         if manager.maximumRequestsPerConnection > 0, requests >= manager.maximumRequestsPerConnection {
             keepsAlive = false
         }
@@ -427,7 +428,8 @@ final class HTTP1Downstream: DownstreamCodec {
             let stream = worker.takeStream(self)
             self.stream = stream
             phase = .answer
-            stream.refuse(408, "request_header_timeout", flag: .downstreamProtocolError)
+            stream.requestIsWhole()
+            stream.reply(408, "request header timeout", details: "request_header_timeout")
             worker.flush()
         case .lingering: connection.abort()
         default: break

@@ -1,3 +1,5 @@
+import XDS
+
 /// What those who build snapshots from configuration need to know besides the resource itself. On the main loop only.
 package final class BuildContext {
     private var managers: [String: Int] = [:]
@@ -10,6 +12,11 @@ package final class BuildContext {
     var serviceCluster = ""
     /// Counters of filters.
     package var counters = CounterNames()
+
+    /// Clusters that static configuration has; nil while that is not known.
+    package var clusterNames: Set<String>?
+    /// `node.id` of the bootstrap.
+    package var nodeName = ""
 
     package init(logs: LogFiles) { self.logs = logs }
 
@@ -37,4 +44,15 @@ package final class BuildContext {
 
     /// Prefixes in the order of their numbers.
     package var managerPrefixes: [String] { managers.sorted { $0.value < $1.value }.map(\.key) }
+}
+
+extension BuildContext {
+    /// Takes note of what static configuration says of itself.
+    func know(_ bootstrap: ConfigNode, _ found: [ResourceKind: [Resource]]) {
+        // With others to come from elsewhere nothing can be said of a name.
+        clusterNames = bootstrap.has("dynamic_resources") ? nil : Set((found[.cluster] ?? []).map(\.name))
+        guard let node = bootstrap.message("node") else { return }
+        serviceCluster = node.string("cluster")
+        nodeName = node.string("id")
+    }
 }

@@ -1,3 +1,4 @@
+import Bytes
 import XDS
 
 extension ConnectionManager {
@@ -18,7 +19,7 @@ extension ConnectionManager {
             case .appendIfAbsent: .appendIfAbsent
             case .passThrough: .passThrough
             }
-        options.via = node.string("via")
+        options.via = Array(node.string("via").utf8)
         options.usesRemoteAddress = node.bool("use_remote_address", default: false)
         options.trustedHops = Int(node.uint32("xff_num_trusted_hops"))
         options.skipsXFFAppend = node.bool("skip_xff_append")
@@ -37,6 +38,19 @@ extension ConnectionManager {
         options.stripsAnyPort = node.bool("strip_any_host_port")
         options.stripsMatchingPort = node.bool("strip_matching_host_port")
         options.stripsTrailingDot = node.bool("strip_trailing_host_dot")
+        options.appendsForwardedPort = node.bool("append_x_forwarded_port")
+        if let internalAddresses = node.message("internal_address_config") {
+            options.trustsUnixSockets = internalAddresses.bool("unix_sockets")
+            options.internalAddresses = AddressRanges(try internalAddresses.messages("cidr_ranges", CIDR.init))
+        }
+        if let scheme = node.message("scheme_header_transformation") {
+            options.scheme = Array(scheme.string("scheme_to_overwrite").utf8)
+        }
+        if node.bool("add_user_agent", default: false) {
+            options.addsUserAgent = true
+            options.serviceCluster = Array(context.serviceCluster.utf8)
+            options.nodeName = Array(context.nodeName.utf8)
+        }
         options.proxies100Continue = node.bool("proxy_100_continue")
         options.maximumHeadKilobytes = Int(node.uint32("max_request_headers_kb", default: 60))
         options.streamIdleTimeout = node.nanoseconds("stream_idle_timeout", default: options.streamIdleTimeout)
@@ -57,7 +71,7 @@ extension ConnectionManager {
         case "route_config":
             guard
                 let table = try node.message(
-                    "route_config", { (table) throws(ConfigError) in try RouteTable(table, context) })
+                    "route_config", { (table) throws(ConfigError) in try RouteTable(table, context, isStatic: true) })
             else { throw node.error("route_config", "is missing") }
             routes = .fixed(table)
         case let other: throw node.error("route specifier \(other ?? "") is not supported")
@@ -73,6 +87,8 @@ extension ConnectionManager {
             }
             if config.typeName == "envoy.extensions.filters.http.router.v3.Router" {
                 hasRouter = true
+                options.suppressesEnvoyHeaders = config.bool("suppress_envoy_headers")
+                _ = config.bool("dynamic_stats", default: true)
                 continue
             }
             filters.append(
@@ -116,6 +132,11 @@ extension ConnectionManager.Options {
         idleTimeout = node.nanoseconds("idle_timeout", default: idleTimeout)
         maximumConnectionDuration = node.nanoseconds("max_connection_duration", default: 0)
         maximumStreamDuration = node.nanoseconds("max_stream_duration", default: 0)
+        switch node.enumName("headers_with_underscores_action") {
+        case "REJECT_REQUEST": underscores = .reject
+        case "DROP_HEADER": underscores = .drop
+        default: break
+        }
         maximumHeaders = Int(node.uint32("max_headers_count", default: 100))
         maximumRequestsPerConnection = node.uint32("max_requests_per_connection", default: 0)
     }

@@ -41,7 +41,19 @@ package final class ConnectionManager: Sendable {
         package var codec = CodecType.auto
         package var serverName = "envoy"
         package var serverHeader = ServerHeader.overwrite
-        package var via = ""
+        package var via: [UInt8] = []
+        /// In place of the scheme that a request came with; empty for none.
+        package var scheme: [UInt8] = []
+        /// The names of this proxy's cluster and node are written into requests.
+        package var addsUserAgent = false
+        package var serviceCluster: [UInt8] = []
+        package var nodeName: [UInt8] = []
+        package var appendsForwardedPort = false
+        /// Clients that are our own; nil for nobody.
+        var internalAddresses: AddressRanges?
+        package var trustsUnixSockets = false
+        /// Of the router: no field that begins with `x-envoy-` is added.
+        package var suppressesEnvoyHeaders = false
         package var usesRemoteAddress = false
         package var trustedHops = 0
         package var skipsXFFAppend = false

@@ -27,22 +27,32 @@ struct FilterContext {
 extension HTTPStream {
     /// Which filters of the chain have no part in this request, a bit a slot: decided once, when its route is known.
     func findSkippedFilters() {
-        guard let route, !route.hasNoOverrides else {
+        guard let route, !(route.hasNoOverrides && routing.weighted == nil) else {
             skippedFilters = manager.disabledFilters
             return
         }
         var skipped: UInt64 = 0
         for (slot, installed) in manager.filters.enumerated()
-        where route.isDisabled(installed.id) ?? installed.isDisabled { skipped |= 1 << UInt64(slot) }
+        where routing.weighted?.overrides.find(installed.id).map({ $0.isDisabled ?? false })
+            ?? route.isDisabled(installed.id) ?? installed.isDisabled
+        { skipped |= 1 << UInt64(slot) }
         skippedFilters = skipped
     }
 
     @inline(__always)
     func skips(_ slot: Int) -> Bool { skippedFilters & 1 << UInt64(slot) != 0 }
 
+    /// Shows what every level of the request's route says to the filter in `slot`, the most specific first.
+    func eachSettings(_ slot: Int, _ body: (FilterSettings) -> Void) {
+        let id = manager.filters[slot].id
+        if let settings = routing.weighted?.overrides.find(id)?.settings { body(settings) }
+        route?.eachSettings(id, body)
+    }
+
     /// What the request's route says to the filter in `slot`, at the most specific level that says something.
     @inline(__always)
     func settings(_ slot: Int) -> FilterSettings? {
+        if let settings = routing.weighted?.overrides.find(manager.filters[slot].id)?.settings { return settings }
         guard let route, !route.hasNoOverrides else { return nil }
         return route.settings(manager.filters[slot].id)
     }

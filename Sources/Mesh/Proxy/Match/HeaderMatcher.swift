@@ -1,8 +1,8 @@
 import HTTP
 import XDS
 
-/// What the values of a header field must be (`envoy.config.route.v3.HeaderMatcher`). Several fields of one name count as
-/// one with their values joined by commas.
+/// What a header field must be (`envoy.config.route.v3.HeaderMatcher`). Of several fields of one name it is enough that one
+/// is it; joined they are not looked at, so that nobody hides a value behind another.
 struct HeaderMatcher: Sendable {
     enum Test: Sendable {
         case present(Bool)
@@ -28,19 +28,25 @@ struct HeaderMatcher: Sendable {
         if case .present(let wanted) = test {
             return ((block.value(key) != nil || treatsMissingAsEmpty) == wanted) != inverts
         }
-        return block.withJoined(key) { value in
-            guard let value = value ?? (treatsMissingAsEmpty ? UnsafeRawBufferPointer(start: nil, count: 0) : nil)
-            else {
-                // What is not there matches nothing, also the other way round.
-                return false
-            }
-            switch test {
-            case .present: return true
-            case .value(let matcher): return matcher.matches(value) != inverts
-            case .range(let first, let last):
-                guard let number = value.decimal else { return inverts }
-                return (first <= number && number < last) != inverts
-            }
+        guard var value = block.value(key) else {
+            // What is not there matches nothing, also the other way round.
+            return treatsMissingAsEmpty && holds(UnsafeRawBufferPointer(start: nil, count: 0)) != inverts
+        }
+        guard !key.isPseudo, let first = block.find(key) else { return holds(value) != inverts }
+        var index = first
+        while true {
+            if holds(value) { return !inverts }
+            guard let next = block.find(key, from: index + 1) else { return inverts }
+            index = next
+            value = block.value(block.fields[index])
+        }
+    }
+
+    private func holds(_ value: UnsafeRawBufferPointer) -> Bool {
+        switch test {
+        case .present: true
+        case .value(let matcher): matcher.matches(value)
+        case .range(let first, let last): value.decimal.map { first <= $0 && $0 < last } ?? false
         }
     }
 }

@@ -114,6 +114,11 @@ struct RegexSubstitution: Sendable {
     let regex: Regex
     let replacement: [UInt8]
 
+    init(_ regex: Regex, _ replacement: [UInt8]) {
+        self.regex = regex
+        self.replacement = replacement
+    }
+
     init(_ node: ConfigNode) throws(ConfigError) {
         guard let regex = try node.message("pattern", Regex.init(config:)) else {
             throw node.error("pattern", "is missing")

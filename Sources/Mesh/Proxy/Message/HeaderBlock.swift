@@ -263,6 +263,8 @@ package final class HeaderBlock {
 
     package func set(_ name: HeaderName, _ value: StaticString) { set(name, value.bytes) }
 
+    package func set(_ key: HeaderKey, decimal number: Int) { withDecimal(number) { set(key, $0) } }
+
     package func set(_ name: HeaderName, decimal number: Int) {
         withDecimal(number) { set(name, $0) }
     }

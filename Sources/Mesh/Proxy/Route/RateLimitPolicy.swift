@@ -118,7 +118,7 @@ extension RateLimitPolicy.Action {
         case .addressMatch(let key, let value, let ranges):
             return stream.remote.address.map(ranges.contains) == true ? .entry(key, value) : .stop
         case .metadata(let key, let filter, let path, let absent, let isOptional, let ofRoute):
-            let values = ofRoute ? nil : stream.metadata?.values[filter]
+            let values = ofRoute ? stream.route?.metadata[filter] : stream.metadata?.values[filter]
             if let value = values?.value(at: path)?.string, !value.isEmpty { return .entry(key, value) }
             if !absent.isEmpty { return .entry(key, absent) }
             return isOptional ? .nothing : .stop

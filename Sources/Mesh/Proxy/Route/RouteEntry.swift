@@ -1,129 +1,109 @@
 import HTTP
-import TLS
+import JSON
+import XDS
 
 /// One route: what it matches and what becomes of a request that it matches. Immutable.
 package final class RouteEntry: Sendable {
     package enum Action: Sendable {
         case forward(ForwardAction)
+        case redirect(RedirectAction)
         case direct(DirectResponse)
+        /// Filters see the request; nothing takes it further.
+        case nonForwarding
     }
 
     package let name: String
     package let match: RouteMatch
     package let action: Action
+    package let host: VirtualHostOptions
     /// Of the route, its virtual host and its table, in the order in which they are applied.
-    package let requestHeaders: [HeaderMutation]
-    package let responseHeaders: [HeaderMutation]
+    let requestHeaders: [HeaderMutations]
+    let responseHeaders: [HeaderMutations]
     /// Of the route, its virtual host and its table, as far as they say something of filters.
     let overrides: [FilterOverrides]
     /// What the virtual host asks rate limit services about.
-    let hostRateLimits: [RateLimitPolicy]
+    var hostRateLimits: [RateLimitPolicy] { host.rateLimits }
+    /// By filter, for access logs and filters that ask.
+    package let metadata: [String: JSONObject]
+    package let statPrefix: String
+    /// Another name for the operation, in traces (`decorator`); "" for none.
+    package let operation: String
+    package let propagatesOperation: Bool
+    /// Body bytes that may be kept for a retry or a mirror; nil for the listener's limit.
+    let bufferLimit: Int?
 
-    package init(
-        name: String = "", match: RouteMatch, action: Action, requestHeaders: [HeaderMutation] = [],
-        responseHeaders: [HeaderMutation] = [], overrides: [FilterOverrides] = [],
-        hostRateLimits: [RateLimitPolicy] = []
-    ) {
-        self.overrides = overrides
-        self.hostRateLimits = hostRateLimits
-        self.name = name
-        self.match = match
-        self.action = action
-        self.requestHeaders = requestHeaders
-        self.responseHeaders = responseHeaders
+    /// A route of no configuration: what a virtual host that demands TLS answers by.
+    init(redirect: RedirectAction, host: VirtualHostOptions) {
+        name = ""
+        match = RouteMatch(prefix: "")
+        action = .redirect(redirect)
+        self.host = host
+        requestHeaders = []
+        responseHeaders = []
+        overrides = []
+        metadata = [:]
+        statPrefix = ""
+        operation = ""
+        propagatesOperation = true
+        bufferLimit = nil
     }
-}
 
-/// What a route asks of a request.
-package struct RouteMatch: Sendable {
-    package enum Path: Sendable {
-        case prefix([UInt8])
-        case exact([UInt8])
-    }
-
-    package var path: Path
-
-    package init(path: Path) { self.path = path }
-
-    func matches(_ stream: HTTPStream) -> Bool {
-        switch path {
-        case .prefix(let prefix): stream.request.path.starts(with: prefix)
-        case .exact(let exact): stream.request.pathWithoutQuery.elementsEqual(exact)
+    /// An `envoy.config.route.v3.Route`.
+    init(_ node: ConfigNode, _ context: RouteContext, _ host: VirtualHostOptions) throws(ConfigError) {
+        guard let match = try node.message("match", RouteMatch.init) else { throw node.error("match", "is missing") }
+        func required<T>(
+            _ name: String, _ build: (ConfigNode) throws(ConfigError) -> T
+        ) throws(ConfigError) -> T {
+            guard let value = try node.message(name, build) else { throw node.error(name, "is missing") }
+            return value
         }
-    }
-}
-
-/// An answer that the proxy gives by itself.
-package struct DirectResponse: Sendable {
-    package var status: Int
-    package var body: [UInt8]
-
-    package init(status: Int, body: [UInt8] = []) {
-        self.status = status
-        self.body = body
-    }
-}
-
-/// The request goes to a cluster.
-package final class ForwardAction: Sendable {
-    package enum Choice: Sendable {
-        case cluster(ClusterID)
-    }
-
-    package struct Options: Sendable {
-        /// From the end of the request to the end of the response, nanoseconds; 0 for none.
-        package var timeout: UInt64 = 15_000_000_000
-        /// Overrides the connection manager's; nil for its value.
-        package var idleTimeout: UInt64?
-        package var retry: RetryPolicy?
-        package var isHighPriority = false
-        package var clusterNotFoundStatus = 503
-        var rateLimits: [RateLimitPolicy] = []
-        var includesHostRateLimits = false
-        package init() {}
-    }
-
-    package let choice: Choice
-    package let options: Options
-
-    package init(_ choice: Choice, _ options: Options = Options()) {
-        self.choice = choice
-        self.options = options
-    }
-}
-
-/// When a failed attempt is followed by another.
-package struct RetryPolicy: Sendable, Hashable {
-    package struct Conditions: OptionSet, Hashable, Sendable {
-        package let rawValue: UInt32
-        package init(rawValue: UInt32) { self.rawValue = rawValue }
-        package static let serverError = Conditions(rawValue: 1)
-        package static let gatewayError = Conditions(rawValue: 2)
-        package static let reset = Conditions(rawValue: 4)
-        package static let resetBeforeRequest = Conditions(rawValue: 8)
-        package static let connectFailure = Conditions(rawValue: 16)
-        package static let retriable4xx = Conditions(rawValue: 32)
-        package static let refusedStream = Conditions(rawValue: 64)
-        package static let retriableStatusCodes = Conditions(rawValue: 128)
-        package static let retriableHeaders = Conditions(rawValue: 256)
-        package static let envoyRateLimited = Conditions(rawValue: 512)
-        package static let grpcCancelled = Conditions(rawValue: 1024)
-        package static let grpcDeadlineExceeded = Conditions(rawValue: 2048)
-        package static let grpcInternal = Conditions(rawValue: 4096)
-        package static let grpcResourceExhausted = Conditions(rawValue: 8192)
-        package static let grpcUnavailable = Conditions(rawValue: 16384)
+        switch node.choice("action") {
+        case "route":
+            action = .forward(
+                try required("route") { (node) throws(ConfigError) in try ForwardAction(node, context) })
+        case "redirect": action = .redirect(try required("redirect", RedirectAction.init))
+        case "direct_response":
+            action = .direct(
+                try required("direct_response") { (node) throws(ConfigError) in
+                    try DirectResponse(node, bodyLimit: context.bodyLimit)
+                })
+        case "non_forwarding_action":
+            _ = node.message("non_forwarding_action")
+            action = .nonForwarding
+        case let other: throw node.error("action \(other ?? "") is not supported")
+        }
+        if case .forward(let forward) = action, case .template(let rewrite)? = forward.options.pathRewrite {
+            guard case .template(let template) = match.path else {
+                throw node.error("route", "a path template rewrite needs a path template match")
+            }
+            for case .variable(let name) in rewrite.pieces where !template.variables.contains(name) {
+                throw node.error(
+                    "route", "\(String(decoding: name, as: UTF8.self)) is no variable of the path template")
+            }
+        }
+        self.match = match
+        self.host = host
+        name = node.string("name")
+        requestHeaders = host.table.order(try .request(node), host.requestHeaders, host.table.requestHeaders)
+        responseHeaders = host.table.order(try .response(node), host.responseHeaders, host.table.responseHeaders)
+        overrides = [try FilterOverrides(node, context.build), host.overrides, host.table.overrides].filter {
+            !$0.isEmpty
+        }
+        metadata = node.message("metadata").map(Self.metadata) ?? [:]
+        statPrefix = node.string("stat_prefix")
+        let decorator = node.message("decorator")
+        operation = decorator?.string("operation") ?? ""
+        propagatesOperation = decorator?.bool("propagate", default: true) ?? true
+        let limit =
+            node.uint64IfSet("request_body_buffer_limit")
+            ?? node.uint32IfSet("per_request_buffer_limit_bytes").map(UInt64.init)
+        bufferLimit = limit.map { Int(clamping: $0) } ?? host.bufferLimit
     }
 
-    package var conditions: Conditions
-    package var retries = 1
-    /// Nanoseconds; 0 for none.
-    package var perTryTimeout: UInt64 = 0
-    package var perTryIdleTimeout: UInt64 = 0
-    package var baseInterval: UInt64 = 25_000_000
-    package var maximumInterval: UInt64 = 250_000_000
-    package var statusCodes: [Int] = []
-    package var hostAttempts = 1
-    package var avoidsPreviousHosts = false
-
-    package init(_ conditions: Conditions) { self.conditions = conditions }
+    /// The structures of a `core.v3.Metadata`.
+    static func metadata(_ node: ConfigNode) -> [String: JSONObject] {
+        // Typed metadata is for extensions that know its types; there are none.
+        node.ignore("typed_filter_metadata")
+        return Dictionary(node.structureMap("filter_metadata").map { ($0.key, $0.value) }) { $1 }
+    }
 }

@@ -25,6 +25,9 @@ package final class ClusterStats {
     package var retrySuccesses: UInt64 = 0
     package var retryOverflows: UInt64 = 0
     package var retryLimitsExceeded: UInt64 = 0
+    package var retryBackoffs: UInt64 = 0
+    /// Back-offs that an upstream asked for.
+    package var retryBackoffsByLimit: UInt64 = 0
     package var localResets: UInt64 = 0
     package var remoteResets: UInt64 = 0
     package var noneHealthy: UInt64 = 0

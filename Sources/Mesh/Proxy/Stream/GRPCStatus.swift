@@ -2,6 +2,8 @@ import HTTP
 
 /// What an HTTP status says to a gRPC client, which reads its own status from the head (grpc/doc/http-grpc-status-mapping).
 enum GRPCStatus {
+    static let deadlineExceeded = 4
+
     static func code(for status: Int) -> Int {
         switch status {
         case 400: 13

@@ -1,14 +1,9 @@
-import Bytes
-
 // What matchers ask of a stream besides its header fields.
 extension HTTPStream {
-    /// The client.
-    var remote: SocketAddress { connection?.origin.remote ?? .unix(path: "") }
-
     /// The cluster that the request goes to, or would go to by its route; nil where there is none.
     var clusterName: String? {
         if let cluster { return cluster.snapshot.name }
-        guard case .forward(let action)? = route?.action, case .cluster(let id) = action.choice else { return nil }
+        guard case .forward(let action)? = route?.action, let id = clusterID(action.choice) else { return nil }
         return worker.cluster(id)?.snapshot.name
     }
 

@@ -19,11 +19,17 @@ extension HTTPStream {
     /// Looks the route up, again when a filter has changed what it depends on.
     package func findRoute() {
         route = worker.routes(manager.routes)?.find(self)
+        routing.weighted = nil
+        if case .forward(let action)? = route?.action, case .weighted(let clusters) = action.choice {
+            routing.weighted = clusters.choose(self, action.options.hashPolicies)
+        }
     }
 
     func requestIsWhole() {
         flags.insert(.requestEnded)
         requestEndedAt = worker.now
+        // What bounded the request so far; its route bounds the rest.
+        routeDeadline = LazyTimer.never
     }
 
     /// Shows the head to the filters that have not seen it yet, then to the router.

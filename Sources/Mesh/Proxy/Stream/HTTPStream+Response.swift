@@ -14,12 +14,27 @@ extension HTTPStream {
             routeDeadline = LazyTimer.never
             arm()
         }
-        if !flags.contains(.isLocalReply), requestEndedAt > 0 {
+        if !flags.contains(.isLocalReply), !manager.options.suppressesEnvoyHeaders, requestEndedAt > 0 {
             let took = Int((worker.now &- requestEndedAt) / 1_000_000)
             response.set(.xEnvoyUpstreamServiceTime, decimal: took)
         }
         if end { flags.insert(.responseEnded) }
+        if flags.contains(.isRouted) { mutateResponse() }
         runResponseFilters(end: end)
+    }
+
+    /// What the route does to each response that the router hands on, its own among them.
+    private func mutateResponse() {
+        guard let route else { return }
+        if route.host.countsAttemptsInResponse, attempts > 0 {
+            response.set(Self.attemptCount, decimal: attempts)
+        }
+        if let weighted = routing.weighted { weighted.responseHeaders.apply(to: response, self) }
+        for mutations in route.responseHeaders { mutations.apply(to: response, self) }
+        for cookie in routing.cookies {
+            var cookie = cookie
+            cookie.withUTF8 { response.add(.setCookie, UnsafeRawBufferPointer($0)) }
+        }
     }
 
     private func runResponseFilters(end: Bool) {
@@ -59,7 +74,6 @@ extension HTTPStream {
     }
 
     private func sendHead(end: Bool) {
-        for mutation in route?.responseHeaders ?? [] { mutation.apply(to: response, self) }
         ResponseHygiene.apply(to: self)
         flags.insert(.headSent)
         guard let codec = downstream else { return }

@@ -12,30 +12,99 @@ extension HTTPStream {
         case .direct(let response):
             worker.stats(manager).pointee.directResponses &+= 1
             direct(response)
-        case .forward(let action): forward(action)
+        case .redirect(let action):
+            worker.stats(manager).pointee.redirects &+= 1
+            redirect(action, route.match)
+        case .forward(let action): forward(action, route)
+        case .nonForwarding:
+            worker.stats(manager).pointee.noClusters &+= 1
+            reply(503, "", flag: .noClusterFound, details: "cluster_not_found")
         }
     }
 
     private func direct(_ direct: DirectResponse) {
-        direct.body.withUnsafeBytes { reply(direct.status, body: $0, details: "direct_response") }
+        // What was made, or is elsewhere, is said to be where the request was.
+        let location =
+            direct.status == 201 || direct.status / 100 == 3 ? RedirectAction().location(request, nil) : []
+        direct.body.withUnsafeBytes { body in
+            reply(direct.status, body: body, details: "direct_response") { response in
+                if !location.isEmpty { location.withUnsafeBytes { response.set(.location, $0) } }
+            }
+        }
     }
 
-    private func forward(_ action: ForwardAction) {
-        guard case .cluster(let id) = action.choice, let cluster = worker.cluster(id) else {
+    private func redirect(_ action: RedirectAction, _ match: RouteMatch) {
+        let location = action.location(request, match)
+        reply(
+            action.status, body: UnsafeRawBufferPointer(start: nil, count: 0), details: "direct_response"
+        ) { response in location.withUnsafeBytes { response.set(.location, $0) } }
+    }
+
+    /// The cluster that is meant; nil when there can be none.
+    func clusterID(_ choice: ForwardAction.Choice) -> ClusterID? {
+        switch choice {
+        case .cluster(let id): id
+        case .header(let key): request.value(key).flatMap { ClusterID(known: String(decoding: $0, as: UTF8.self)) }
+        case .weighted: routing.weighted.flatMap { clusterID($0.choice) }
+        }
+    }
+
+    private func forward(_ action: ForwardAction, _ route: RouteEntry) {
+        guard let id = clusterID(action.choice), let cluster = worker.cluster(id) else {
             worker.stats(manager).pointee.noClusters &+= 1
             return reply(
                 action.options.clusterNotFoundStatus, "", flag: .noClusterFound, details: "cluster_not_found")
         }
         self.cluster = cluster
-        for mutation in route?.requestHeaders ?? [] { mutation.apply(to: request, self) }
-        if let retry = action.options.retry {
-            retriesLeft = retry.retries
-            flags.insert(.keepsBody)
-        }
-        if let timeout = action.options.idleTimeout { idleTimeout = timeout }
+        prepareTimeouts(action)
+        if !action.options.hashPolicies.isEmpty { pick.hash = HashPolicy.hash(action.options.hashPolicies, self) }
+        let criteria = routing.weighted?.metadata ?? action.options.metadata
+        if criteria != nil { pick.subset = cluster.subsets(criteria) }
+        prepareRetries(action)
+        announceTimeout()
+        mutateRequest(action, route)
+        removeRouterHeaders()
         if flags.contains(.requestEnded) { startRouteClock() }
+        if !action.options.mirrors.isEmpty { startMirrors(action.options.mirrors) }
         startAttempt()
     }
+
+    /// What the route does to the request before an upstream sees it.
+    private func mutateRequest(_ action: ForwardAction, _ route: RouteEntry) {
+        if route.host.countsAttemptsInRequest { request.set(Self.attemptCount, decimal: 1) }
+        let options = action.options
+        if let weighted = routing.weighted {
+            weighted.requestHeaders.apply(to: request, self)
+            if !weighted.host.isEmpty { weighted.host.withUnsafeBytes { request.setAuthority($0) } }
+        }
+        for mutations in route.requestHeaders { mutations.apply(to: request, self) }
+        let keepsOriginal = !manager.options.suppressesEnvoyHeaders
+        options.hostRewrite?.apply(
+            to: request, appendsForwardedHost: options.appendsForwardedHost, keepsOriginal: keepsOriginal)
+        guard let rewrite = options.pathRewrite, let range = rewrite.append(to: request, route.match) else { return }
+        if keepsOriginal { request.set(Self.originalPath, request.path) }
+        request.setPath(request.bytes(range))
+    }
+
+    /// What was said to this router and not to the next.
+    private func removeRouterHeaders() {
+        request.removeAll { field in
+            guard field.name == .other else { return false }
+            let name = request.name(field)
+            guard name.starts(with: StaticString("x-envoy-").bytes) else { return false }
+            for key in Self.routerHeaders where key.matches(.other, name) { return true }
+            return false
+        }
+    }
+
+    static let attemptCount = HeaderKey("x-envoy-attempt-count")
+    private static let originalPath = HeaderKey("x-envoy-original-path")
+    private static let isTimeoutRetry = HeaderKey("x-envoy-is-timeout-retry")
+    private static let routerHeaders = [
+        "x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries", "x-envoy-retriable-status-codes",
+        "x-envoy-retriable-header-names", "x-envoy-upstream-rq-timeout-alt-response",
+        "x-envoy-hedge-on-per-try-timeout",
+    ].map { HeaderKey($0) }
 
     private var forwardAction: ForwardAction? {
         if case .forward(let action)? = route?.action { action } else { nil }
@@ -43,23 +112,39 @@ extension HTTPStream {
 
     /// The time-out of a route counts from the end of the request.
     private func startRouteClock() {
-        guard let action = forwardAction, action.options.timeout > 0, !flags.contains(.isTunnel) else { return }
-        routeDeadline = worker.now &+ action.options.timeout
+        guard routing.timeout > 0, !flags.contains(.isTunnel) else { return }
+        routeDeadline = worker.now &+ routing.timeout
         arm()
     }
 
-    private func startAttempt() {
+    func startAttempt() {
         guard let cluster else { return }
         guard let pool = cluster.choose(self) else {
             cluster.stats.noneHealthy &+= 1
+            if routing.isMirror { return finishMirror() }
             return reply(503, "no healthy upstream", flag: .noHealthyUpstream, details: "no_healthy_upstream")
         }
         attempts &+= 1
-        if let retry = forwardAction?.options.retry, retry.perTryTimeout > 0 {
-            tryDeadline = worker.now &+ retry.perTryTimeout
+        if case .upstream? = forwardAction?.options.hostRewrite, let action = forwardAction,
+            !pool.host.hostname.isEmpty, !routing.isMirror
+        {
+            var hostname = pool.host.hostname
+            hostname.withUTF8 { name in
+                HostRewrite.set(
+                    UnsafeRawBufferPointer(name), on: request,
+                    appendsForwardedHost: action.options.appendsForwardedHost,
+                    keepsOriginal: attempts == 1 && !manager.options.suppressesEnvoyHeaders)
+            }
+        }
+        if attempts > 1, route?.host.countsAttemptsInRequest == true {
+            request.set(Self.attemptCount, decimal: attempts)
+        }
+        if routing.retries.perTryTimeout > 0 {
+            tryDeadline = worker.now &+ routing.retries.perTryTimeout
             arm()
         }
         if attempts == 1 { worker.stats(manager).pointee.routed &+= 1 }
+        if let policy = routing.retries.policy { policy.avoid(pool.host, in: &pick) }
         let attempt = worker.takeAttempt(self)
         upstream.remote = pool.address
         upstream.hostname = pool.host.hostname
@@ -96,6 +181,7 @@ extension HTTPStream {
             startRouteClock()
             upstreamSendEndedAt = worker.now
         }
+        if !routing.mirrors.isEmpty { sendToMirrors(data, end: end) }
         if flags.contains(.keepsBody), !data.isEmpty {
             if requestBody.count + data.count <= manager.options.bufferLimit {
                 requestBody.append(data)
@@ -121,7 +207,7 @@ extension HTTPStream {
 
     /// An informational head, which `response` holds; the final one follows.
     func attemptInformed(_ attempt: UpstreamAttempt) {
-        guard attempt === self.attempt, response.status != 100, !hasSentHead else { return }
+        guard attempt === self.attempt, response.status != 100, !hasSentHead, !routing.isMirror else { return }
         RequestHygiene.removeHopByHop(response, keepsUpgrade: false)
         downstream?.sendHead(self, response, end: false)
     }
@@ -134,17 +220,26 @@ extension HTTPStream {
         tryDeadline = LazyTimer.never
         cluster?.stats.count(response, isInternal: isInternal)
         attempt.pool?.record(.status(UInt16(clamping: response.status)))
+        if routing.isMirror {
+            if end { finishMirror() }
+            return
+        }
         if shouldRetry(status: response.status), retry() { return }
         responseHead(end: end)
     }
 
     func attemptData(_ attempt: UpstreamAttempt, _ bytes: UnsafeRawBufferPointer, end: Bool) {
         guard attempt === self.attempt else { return }
+        if routing.isMirror {
+            if end { finishMirror() }
+            return
+        }
         responseData(bytes, end: end)
     }
 
     func attemptTrailers(_ attempt: UpstreamAttempt, _ block: HeaderBlock) {
         guard attempt === self.attempt else { return }
+        if routing.isMirror { return finishMirror() }
         responseTrailers(block)
     }
 
@@ -158,6 +253,7 @@ extension HTTPStream {
             }
             if !attempt.hasHead { attempt.pool?.record(.failed) }
         }
+        if routing.isMirror { return finishMirror() }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }
         let hadRequest = attempt.hasSentHead
         upstream.failure = attempt.failureText
@@ -170,12 +266,11 @@ extension HTTPStream {
         case .protocolError: responseFlags.insert(.upstreamProtocolError)
         case .localReset: responseFlags.insert(.localReset)
         }
-        if forwardAction?.options.retry != nil, attempts > 1 { responseFlags.insert(.upstreamRetryLimitExceeded) }
         guard !hasSentHead else {
             details = UpstreamFailure(reason: reason, afterRequest: true).detailsAfterHead
             return cut(reason)
         }
-        UpstreamFailure(reason: reason, afterRequest: hadRequest).reply(on: self)
+        UpstreamFailure(reason: reason, afterRequest: hadRequest, isRetry: attempts > 1).reply(on: self)
     }
 
     func attemptTimedOut() {
@@ -183,7 +278,11 @@ extension HTTPStream {
         cluster?.stats.perTryTimeouts &+= 1
         attempt.pool?.record(.timedOut)
         guard !hasSentHead else { return }
-        if shouldRetry(status: 504), retry() { return }
+        response.clear()
+        if shouldRetry(status: 504), retry() {
+            if route?.host.marksTimeoutRetries == true { request.set(Self.isTimeoutRetry, StaticString("true").bytes) }
+            return
+        }
         attempt.giveUp()
         dropAttempt()
         reply(
@@ -191,14 +290,27 @@ extension HTTPStream {
     }
 
     func routeTimedOut() {
+        guard flags.contains(.requestEnded) else { return requestTimedOut() }
         cluster?.stats.timeouts &+= 1
         if attempt?.isCounted ?? false { attempt?.pool?.record(.timedOut) }
+        if routing.isMirror { return finishMirror() }
         dropAttempt()
         guard !hasSentHead else {
             responseFlags.insert(.upstreamRequestTimeout)
             return cut(.localReset)
         }
-        reply(504, "upstream request timeout", flag: .upstreamRequestTimeout, details: "upstream_response_timeout")
+        if routing.answersTimeoutWithNothing {
+            return reply(204, "", flag: .upstreamRequestTimeout, details: "response_timeout")
+        }
+        reply(504, "upstream request timeout", flag: .upstreamRequestTimeout, details: "response_timeout")
+    }
+
+    /// `request_timeout`: the client did not send all of it.
+    private func requestTimedOut() {
+        worker.stats(manager).pointee.requestTimeouts &+= 1
+        dropAttempt()
+        guard !hasSentHead else { return cut(.localReset) }
+        reply(408, "request timeout", details: "request_overall_timeout")
     }
 
     /// Lets go of the attempt, which may still be running.
@@ -221,87 +333,6 @@ extension HTTPStream {
         }
     }
 
-    /// The request came from within the mesh, by the word of hygiene.
-    var isInternal: Bool {
-        guard let value = request.value(Self.internalKey) else { return false }
-        return value.elementsEqual("true".utf8)
-    }
-
-    private static let internalKey = HeaderKey("x-envoy-internal")
-
-    // MARK: Retries
-
     var routingPriority: RoutingPriority { isHighPriority ? .high : .default }
     var isHighPriority: Bool { forwardAction?.options.isHighPriority ?? false }
-
-    /// The retry that was counted has its answer, or the stream is over.
-    func releaseRetry() {
-        guard flags.contains(.holdsRetry) else { return }
-        flags.remove(.holdsRetry)
-        cluster?.breakers.release(.retries, routingPriority)
-    }
-
-    private func shouldRetry(status: Int) -> Bool {
-        guard retriesLeft > 0, let policy = forwardAction?.options.retry, !hasSentHead else { return false }
-        return RetryDecision.wants(policy, response, status: status)
-    }
-
-    private func shouldRetry(_ reason: StreamReset, _ attempt: UpstreamAttempt) -> Bool {
-        // Nothing of the request has reached anybody, or a kept connection died under it before it could be read: repeating is
-        // safe whatever the policy says, once.
-        if attempt.isReused, !attempt.hasHead, reason == .connectionTermination, !attempts.isMultiple(of: 8),
-            canRepeatUnasked
-        {
-            return true
-        }
-        guard retriesLeft > 0, let policy = forwardAction?.options.retry else { return false }
-        return RetryDecision.wants(policy, reason, hasSentRequest: attempt.hasSentHead)
-    }
-
-    /// All of the request is still here, or it had no body.
-    private var canRepeatUnasked: Bool {
-        flags.contains(.requestEnded) && (requestBytes == 0 || flags.contains(.keepsBody))
-            && (request.method.isIdempotent || retriesLeft > 0)
-    }
-
-    private func retry() -> Bool {
-        guard let cluster, flags.contains(.requestEnded) || flags.contains(.keepsBody) else { return false }
-        let wasAsked = retriesLeft > 0
-        releaseRetry()
-        if wasAsked {
-            guard cluster.breakers.take(.retries, routingPriority) else {
-                cluster.stats.retryOverflows &+= 1
-                responseFlags.insert(.upstreamOverflow)
-                return false
-            }
-            flags.insert(.holdsRetry)
-        }
-        if wasAsked { retriesLeft &-= 1 }
-        cluster.stats.retries &+= 1
-        let delay = wasAsked ? backoff : 0
-        dropAttempt()
-        response.clear()
-        guard delay > 0 else {
-            startAttempt()
-            return true
-        }
-        flags.insert(.waitsForRetry)
-        let id = id
-        worker.loop.schedule(after: .nanoseconds(Int64(delay))) { [weak self] in
-            guard let self, self.id == id, flags.contains(.waitsForRetry) else { return }
-            flags.remove(.waitsForRetry)
-            startAttempt()
-            worker.flush()
-        }
-        return true
-    }
-
-    /// Uniform in [0, (2^n − 1) · base), at most the maximum interval: full jitter.
-    private var backoff: UInt64 {
-        guard let policy = forwardAction?.options.retry else { return 0 }
-        let factor = UInt64(1) << UInt64(min(attempts, 16)) &- 1
-        let bound = min(
-            policy.baseInterval.multipliedReportingOverflow(by: factor).partialValue, policy.maximumInterval)
-        return bound > 0 ? worker.random.next(upperBound: bound) : 0
-    }
 }

@@ -23,6 +23,7 @@ package final class HTTPStream {
     private(set) var owner: ConnectionManager?
     private(set) var codecVersion: HTTPVersion?
     package internal(set) var route: RouteEntry?
+    var routing = RoutingState()
     /// By slot of the chain: what filters remember of this stream.
     package var filterState: [AnyObject?] = []
     /// By name: what filters say about the request, for access logs and later filters. nil while there is none.
@@ -79,6 +80,8 @@ package final class HTTPStream {
     var routeDeadline = LazyTimer.never
     var tryDeadline = LazyTimer.never
     var idleDeadline = LazyTimer.never
+    /// Of the whole stream.
+    var durationDeadline = LazyTimer.never
     var idleTimeout: UInt64 = 0
 
     package internal(set) var requestBytes: UInt64 = 0
@@ -117,6 +120,8 @@ package final class HTTPStream {
 
         /// A filter lets the request go on once the present piece of its body is where it belongs.
         static let resumesAfterData = Flags(rawValue: 1 << 16)
+        /// The connection takes no request behind this one.
+        static let endsConnection = Flags(rawValue: 1 << 17)
     }
 
     init(_ worker: ProxyWorker) {
@@ -178,6 +183,22 @@ package final class HTTPStream {
         responseEndedAt = worker.now
     }
 
+    /// Becomes a copy of another stream, without a client and with its request to come.
+    func begin(mirroring original: HTTPStream) {
+        owner = original.owner
+        route = original.route
+        began = worker.now
+        id = worker.nextStreamID()
+        idleTimeout = original.idleTimeout
+        requestSlot = 0
+        routing.isMirror = true
+        routing.holds = self
+        routing.timeout = original.routing.timeout
+        flags.insert(.isRouted)
+    }
+
+    func clearTimer() { timer?.clear() }
+
     /// Both sides are done, or one is gone and the other told: the last that happens.
     func finish() {
         guard !flags.contains(.isOver) else { return }
@@ -185,6 +206,7 @@ package final class HTTPStream {
         timer?.clear()
         dropAttempt()
         releaseRetry()
+        if !routing.mirrors.isEmpty, !flags.contains(.requestEnded) { dropMirrors() }
         guard let codec, let owner else { return }
         let status = response.status
         countEnd(owner, status: status)
@@ -214,6 +236,7 @@ package final class HTTPStream {
         codec = nil
         owner = nil
         route = nil
+        routing = RoutingState()
         for slot in filterState.indices where filterState[slot] != nil { filterState[slot] = nil }
         if metadata != nil { metadata = nil }
         flags = []
@@ -244,6 +267,7 @@ package final class HTTPStream {
         routeDeadline = LazyTimer.never
         tryDeadline = LazyTimer.never
         idleDeadline = LazyTimer.never
+        durationDeadline = LazyTimer.never
         requestBytes = 0
         responseBytes = 0
     }
@@ -258,7 +282,7 @@ package final class HTTPStream {
     }
 
     func arm() {
-        let next = min(routeDeadline, min(tryDeadline, idleDeadline))
+        let next = min(min(routeDeadline, durationDeadline), min(tryDeadline, idleDeadline))
         guard next != LazyTimer.never else {
             timer?.clear()
             return
@@ -276,8 +300,12 @@ package final class HTTPStream {
         } else if routeDeadline <= now {
             routeDeadline = LazyTimer.never
             routeTimedOut()
+        } else if durationDeadline <= now {
+            durationDeadline = LazyTimer.never
+            durationReached()
         } else if idleDeadline <= now {
             idleDeadline = LazyTimer.never
+            if routing.isMirror { return finishMirror() }
             responseFlags.insert(.streamIdleTimeout)
             worker.stats(manager).pointee.requestIdleTimeouts &+= 1
             dropAttempt()
@@ -288,6 +316,22 @@ package final class HTTPStream {
             }
         }
         if !flags.contains(.isOver), codec != nil { arm() }
+    }
+
+    /// `max_stream_duration`
+    private func durationReached() {
+        if routing.isMirror { return finishMirror() }
+        worker.stats(manager).pointee.durationsReached &+= 1
+        dropAttempt()
+        guard !hasSentHead else {
+            responseFlags.insert(.durationTimeout)
+            return cut(.localReset)
+        }
+        let words: StaticString = "downstream duration timeout"
+        reply(
+            flags.contains(.requestEnded) ? 504 : 408, body: words.bytes,
+            details: "max_duration_timeout"
+        ) { if isGRPC { $0.set(.grpcStatus, decimal: GRPCStatus.deadlineExceeded) } }
     }
 
     /// The response cannot be completed.

@@ -2,7 +2,7 @@ import Bytes
 import HTTP
 
 /// What the connection manager does to every request before filters see it: what belongs to one hop goes, who the client is
-/// and under which number the request runs is written down.
+/// and under which number the request runs is written down, and what only our own may say is not believed of others.
 enum RequestHygiene {
     /// False when the request was refused; the client has its answer then.
     static func apply(to stream: HTTPStream) -> Bool {
@@ -10,19 +10,275 @@ enum RequestHygiene {
         let options = stream.manager.options
         if request.authorityRange.isEmpty {
             guard request.method != .other || !options.http1.defaultHost.isEmpty else {
-                stream.refuse(400, "missing_host_header")
+                reject(stream, 400, "missing_host_header")
                 return false
             }
         }
+        guard checkNames(stream, options), checkConnection(stream), checkPath(stream, options) else { return false }
+        normalizeHost(stream, options)
         removeHopByHop(request, keepsUpgrade: stream.flags.contains(.isUpgrade))
-        if request.pathRange.isEmpty, request.method != .connect {
-            stream.refuse(404, "missing_path_rejected")
+        request.remove(.xForwardedClientCert)
+        identify(stream, options)
+        return true
+    }
+
+    // MARK: What may be refused
+
+    /// Nothing is read behind a request that means ill.
+    private static func reject(_ stream: HTTPStream, _ status: Int, _ details: StaticString) {
+        stream.requestIsWhole()
+        stream.flags.insert(.endsConnection)
+        stream.reply(
+            status, body: UnsafeRawBufferPointer(start: nil, count: 0), details: details
+        )
+    }
+
+    /// `headers_with_underscores_action`
+    private static func checkNames(_ stream: HTTPStream, _ options: ConnectionManager.Options) -> Bool {
+        guard options.underscores != .allow else { return true }
+        let request = stream.request
+        let mark = UInt8(ascii: "_")
+        guard (0..<request.count).contains(where: { request.name(request.fields[$0]).contains(mark) }) else {
+            return true
+        }
+        guard options.underscores == .drop else {
+            reject(stream, 400, "http1.unexpected_underscore")
             return false
+        }
+        request.removeAll { request.name($0).contains(mark) }
+        return true
+    }
+
+    /// Fields that `Connection` names go with it (RFC 9110 §7.6.1). Naming what others rely on is an attack.
+    private static func checkConnection(_ stream: HTTPStream) -> Bool {
+        let request = stream.request
+        guard let index = request.find(.connection) else { return true }
+        let value = request.value(request.fields[index])
+        for token in value.split(separator: UInt8(ascii: ",")) {
+            let name = token.trimmed
+            let known = HeaderName(name)
+            switch known {
+            case .upgrade, .keepAlive, .connection, .te, .http2Settings, .transferEncoding, .contentLength: continue
+            case .xForwardedFor, .xForwardedHost, .xForwardedProto, .host, .authorization, .cookie:
+                reject(stream, 400, "invalid_header_nominated_in_connection")
+                return false
+            case .other where name.first == UInt8(ascii: ":"):
+                reject(stream, 400, "invalid_header_nominated_in_connection")
+                return false
+            case .other:
+                request.removeAll { field in
+                    guard field.name == .other else { return false }
+                    let other = request.name(field)
+                    return other.count == name.count && zip(other, name).allSatisfy { $0 == lowercase($1) }
+                }
+            default: request.remove(known)
+            }
         }
         return true
     }
 
-    /// RFC 9110 §7.6.1; also the fields that a `Connection` field names.
+    private static func checkPath(_ stream: HTTPStream, _ options: ConnectionManager.Options) -> Bool {
+        let request = stream.request
+        if request.pathRange.isEmpty || request.method == .connect && !stream.flags.contains(.isUpgrade) {
+            guard request.method != .connect else { return true }
+            reject(stream, 404, "missing_path_rejected")
+            return false
+        }
+        guard request.path[0] == UInt8(ascii: "/") else {
+            reject(stream, 404, "absolute_path_rejected")
+            return false
+        }
+        guard !request.path.contains(UInt8(ascii: "#")) else {
+            reject(stream, 400, "path_normalization_failed")
+            return false
+        }
+        var redirects = false
+        if options.escapedSlashes != .keep, PathHygiene.unescapeSlashes(request) {
+            guard options.escapedSlashes != .reject else {
+                reject(stream, 400, "path_normalization_failed")
+                return false
+            }
+            redirects = options.escapedSlashes == .unescapeAndRedirect
+        }
+        if options.normalizesPath, !PathHygiene.normalize(request) {
+            reject(stream, 400, "path_normalization_failed")
+            return false
+        }
+        if options.mergesSlashes { PathHygiene.mergeSlashes(request) }
+        guard redirects else { return true }
+        stream.requestIsWhole()
+        stream.reply(
+            307, body: UnsafeRawBufferPointer(start: nil, count: 0), details: "path_normalization_failed"
+        ) { response in
+            response.set(.location, request.path)
+        }
+        return false
+    }
+
+    private static func normalizeHost(_ stream: HTTPStream, _ options: ConnectionManager.Options) {
+        let request = stream.request
+        guard options.stripsTrailingDot || options.stripsAnyPort || options.stripsMatchingPort else { return }
+        if options.stripsTrailingDot {
+            let host = request.authority
+            let port = Authority.portRange(host)
+            let end = port.map { $0.lowerBound - 1 } ?? host.count
+            if end > 0, host[end - 1] == UInt8(ascii: ".") {
+                let range = request.append(
+                    UnsafeRawBufferPointer(rebasing: host[..<(end - 1)]), UnsafeRawBufferPointer(rebasing: host[end...])
+                )
+                request.setAuthority(request.bytes(range))
+            }
+        }
+        // A CONNECT is to a port (RFC 9110 §9.3.6).
+        guard request.method != .connect, let port = Authority.portRange(request.authority) else { return }
+        let host = request.authority
+        if !options.stripsAnyPort {
+            guard options.stripsMatchingPort, let local = stream.connection?.origin.local.port,
+                UnsafeRawBufferPointer(rebasing: host[port]).decimal == Int64(local.rawValue)
+            else { return }
+        }
+        request.setAuthority(UnsafeRawBufferPointer(rebasing: host[..<(port.lowerBound - 1)]))
+    }
+
+    // MARK: Who it is
+
+    private static func identify(_ stream: HTTPStream, _ options: ConnectionManager.Options) {
+        let request = stream.request
+        guard let connection = stream.connection else { return }
+        let forwarded = joinForwarded(request)
+        let identity = ClientIdentity(options, peer: connection.origin.remote, forwarded: forwarded)
+        stream.routing.identity = identity
+        let isSecure = connection.isSecure
+        if options.usesRemoteAddress {
+            if !options.skipsXFFAppend { appendForwarded(request, connection.origin.remote) }
+            if options.trustedHops == 0 || !request.has(.xForwardedProto) {
+                request.set(.xForwardedProto, isSecure ? "https" : "http")
+            }
+        } else if !request.has(.xForwardedProto) {
+            request.set(.xForwardedProto, isSecure ? "https" : "http")
+        }
+        if options.appendsForwardedPort, let port = connection.origin.local.port {
+            let key = Self.forwardedPort
+            let overwrites = options.usesRemoteAddress && options.trustedHops == 0
+            if overwrites || request.value(key) == nil { withDecimal(Int(port.rawValue)) { request.set(key, $0) } }
+        }
+        setScheme(request, options, isSecure)
+        removeReserved(stream, identity)
+        if options.addsUserAgent { setUserAgent(request, options) }
+        if !options.via.isEmpty { appendVia(request, options.via) }
+        if identity.isInternal { request.set(Self.internalRequest, StaticString("true").bytes) }
+        if identity.isEdge, let address = identity.remote?.address {
+            withText(of: address) { request.set(.xEnvoyExternalAddress, $0) }
+        }
+        if options.generatesRequestID {
+            let present = request.value(.xRequestID).map { !$0.isEmpty } ?? false
+            if !present || identity.isEdge && !options.preservesExternalRequestID {
+                RequestID.make(&stream.worker.random, on: request)
+            }
+        }
+    }
+
+    private static let forwardedPort = HeaderKey("x-forwarded-port")
+    static let internalRequest = HeaderKey("x-envoy-internal")
+    private static let downstreamCluster = HeaderKey("x-envoy-downstream-service-cluster")
+    private static let downstreamNode = HeaderKey("x-envoy-downstream-service-node")
+
+    /// Several fields become one list; nil without any.
+    private static func joinForwarded(_ request: HeaderBlock) -> UnsafeRawBufferPointer? {
+        guard let first = request.find(.xForwardedFor) else { return nil }
+        while let next = (first + 1..<request.count).first(where: { request.fields[$0].name == .xForwardedFor }) {
+            request.appendValue(at: first, ",", request.value(request.fields[next]))
+            request.remove(at: next)
+        }
+        return request.value(request.fields[first])
+    }
+
+    static func appendForwarded(_ request: HeaderBlock, _ peer: SocketAddress) {
+        guard let address = peer.address else { return }
+        func append(_ text: UnsafeRawBufferPointer) {
+            if let index = request.find(.xForwardedFor) {
+                request.appendValue(at: index, ",", text)
+            } else {
+                request.add(.xForwardedFor, text)
+            }
+        }
+        if address.isLoopback {
+            ClientIdentity.localAddress.withUnsafeBytes(append)
+        } else {
+            withText(of: address, append)
+        }
+    }
+
+    private static func withText(of address: IPAddress, _ body: (UnsafeRawBufferPointer) -> Void) {
+        // Small enough to stay on the stack: an address has 45 letters at most.
+        var text = "\(address)"
+        text.withUTF8 { body(UnsafeRawBufferPointer($0)) }
+    }
+
+    private static func setScheme(_ request: HeaderBlock, _ options: ConnectionManager.Options, _ isSecure: Bool) {
+        if !options.scheme.isEmpty {
+            options.scheme.withUnsafeBytes {
+                request.setScheme($0)
+                request.set(.xForwardedProto, $0)
+            }
+        } else if request.schemeRange.isEmpty {
+            if let forwarded = request.value(.xForwardedProto) {
+                if equalsIgnoringCase(forwarded, "https") { return request.setScheme("https") }
+                if equalsIgnoringCase(forwarded, "http") { return request.setScheme("http") }
+            }
+            request.setScheme(isSecure ? "https" : "http")
+        }
+    }
+
+    /// What only one of our own proxies may say.
+    private static func removeReserved(_ stream: HTTPStream, _ identity: ClientIdentity) {
+        let request = stream.request
+        let prefix: StaticString = "x-envoy-"
+        request.removeAll { field in
+            guard field.name == .other || field.name == .xEnvoyDecoratorOperation else { return false }
+            let name = request.name(field)
+            guard name.count > prefix.utf8CodeUnitCount, name.starts(with: prefix.bytes) else { return false }
+            let rest = UnsafeRawBufferPointer(rebasing: name[prefix.utf8CodeUnitCount...])
+            if rest.elementsEqual(StaticString("internal").bytes) { return true }
+            guard !identity.isInternal else { return false }
+            for reserved in Self.reserved where rest.elementsEqual(reserved.bytes) { return true }
+            guard identity.isEdge else { return false }
+            for reserved in Self.reservedAtEdge where rest.elementsEqual(reserved.bytes) { return true }
+            return false
+        }
+        guard !identity.isInternal, let table = stream.worker.routes(stream.manager.routes) else { return }
+        for key in table.options.internalOnlyHeaders { request.remove(key) }
+    }
+
+    private static let reserved: [StaticString] = [
+        "retriable-status-codes", "retriable-header-names", "retry-on", "retry-grpc-on", "max-retries",
+        "upstream-alt-stat-name", "upstream-rq-timeout-ms", "upstream-rq-per-try-timeout-ms",
+        "upstream-rq-timeout-alt-response", "expected-rq-timeout-ms", "force-trace", "ip-tags", "original-url",
+        "hedge-on-per-try-timeout",
+    ]
+    private static let reservedAtEdge: [StaticString] = [
+        "decorator-operation", "downstream-service-cluster", "downstream-service-node", "original-path",
+    ]
+
+    private static func setUserAgent(_ request: HeaderBlock, _ options: ConnectionManager.Options) {
+        options.serviceCluster.withUnsafeBytes { name in
+            request.set(downstreamCluster, name)
+            if request.value(.userAgent)?.isEmpty ?? true { request.set(.userAgent, name) }
+        }
+        if !options.nodeName.isEmpty { options.nodeName.withUnsafeBytes { request.set(downstreamNode, $0) } }
+    }
+
+    static func appendVia(_ block: HeaderBlock, _ via: [UInt8]) {
+        via.withUnsafeBytes { via in
+            if let index = block.find(.via) {
+                block.appendValue(at: index, ", ", via)
+            } else {
+                block.add(.via, via)
+            }
+        }
+    }
+
+    /// RFC 9110 §7.6.1.
     static func removeHopByHop(_ block: HeaderBlock, keepsUpgrade: Bool) {
         block.removeAll { field in
             switch field.name {

@@ -11,7 +11,15 @@ enum ResponseHygiene {
         case .passThrough: if stream.flags.contains(.isLocalReply) { setServer(response, options.serverName) }
         }
         if !response.has(.date) { stream.worker.withDate { response.add(.date, $0) } }
+        if options.alwaysSetsRequestIDInResponse || stream.request.value(forceTrace) != nil,
+            let id = stream.request.value(.xRequestID)
+        {
+            response.set(.xRequestID, id)
+        }
+        if !options.via.isEmpty { RequestHygiene.appendVia(response, options.via) }
     }
+
+    private static let forceTrace = HeaderKey("x-envoy-force-trace")
 
     private static func setServer(_ response: HeaderBlock, _ name: String) {
         var name = name

@@ -4,20 +4,19 @@ struct UpstreamFailure {
     /// The request was on its way when it failed.
     var afterRequest: Bool
 
+    /// After others that failed.
+    var isRetry = false
+
     private var words: StaticString {
         switch reason {
-        case .connectionFailure:
-            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
-        case .connectTimeout:
-            "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"
-        case .connectionTermination:
-            "upstream connect error or disconnect/reset before headers. reset reason: connection termination"
-        case .remoteReset: "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
-        case .refused:
-            "upstream connect error or disconnect/reset before headers. reset reason: remote refused stream reset"
-        case .protocolError: "upstream connect error or disconnect/reset before headers. reset reason: protocol error"
-        case .overflow: "upstream connect error or disconnect/reset before headers. reset reason: overflow"
-        case .localReset: "upstream connect error or disconnect/reset before headers. reset reason: local reset"
+        case .connectionFailure: "remote connection failure"
+        case .connectTimeout: "connection timeout"
+        case .connectionTermination: "connection termination"
+        case .remoteReset: "remote reset"
+        case .refused: "remote refused stream reset"
+        case .protocolError: "protocol error"
+        case .overflow: "overflow"
+        case .localReset: "local reset"
         }
     }
 
@@ -49,6 +48,16 @@ struct UpstreamFailure {
     }
 
     func reply(on stream: HTTPStream) {
-        stream.reply(reason == .protocolError ? 502 : 503, words, details: details)
+        let start: StaticString =
+            isRetry
+            ? "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: "
+            : "upstream connect error or disconnect/reset before headers. reset reason: "
+        let count = start.utf8CodeUnitCount
+        withUnsafeTemporaryAllocation(byteCount: count + words.utf8CodeUnitCount, alignment: 1) { body in
+            body.copyMemory(from: start.bytes)
+            UnsafeMutableRawBufferPointer(rebasing: body[count...]).copyMemory(from: words.bytes)
+            stream.reply(
+                reason == .protocolError ? 502 : 503, body: UnsafeRawBufferPointer(body), details: details)
+        }
     }
 }

@@ -208,6 +208,12 @@ package final class ProxyWorker: @unchecked Sendable {
         return stream
     }
 
+    func takeStream(mirroring original: HTTPStream) -> HTTPStream {
+        let stream = streams.popLast() ?? HTTPStream(self)
+        stream.begin(mirroring: original)
+        return stream
+    }
+
     /// Waits until the present event is over: its methods may still be on the stack.
     func giveBack(_ stream: HTTPStream) { finishedStreams.append(stream) }
 

@@ -68,7 +68,12 @@ struct MatcherTests {
         (HeaderMatcher(HeaderKey("A"), .value(StringMatcher(exact: "x"))), [("a", "x")], true),
         (
             HeaderMatcher(HeaderKey("a"), .value(StringMatcher(exact: "x,y"))), [("a", "x"), ("b", "z"), ("a", "y")],
-            true
+            false
+        ),
+        (HeaderMatcher(HeaderKey("a"), .value(StringMatcher(exact: "y"))), [("a", "x"), ("b", "z"), ("a", "y")], true),
+        (
+            HeaderMatcher(HeaderKey("a"), .value(StringMatcher(exact: "y")), inverts: true), [("a", "x"), ("a", "y")],
+            false
         ),
         (HeaderMatcher(HeaderKey("a"), .value(StringMatcher(exact: "x")), inverts: true), [("a", "y")], true),
         (HeaderMatcher(HeaderKey("a"), .value(StringMatcher(exact: "x")), inverts: true), [], false),

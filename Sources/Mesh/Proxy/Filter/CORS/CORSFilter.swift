@@ -56,9 +56,8 @@ package final class CORSFilter: Sendable {
     }
 
     private func policy(_ stream: HTTPStream, _ slot: Int) -> CORSPolicy? {
-        guard let route = stream.route, !route.hasNoOverrides else { return nil }
         var policy: CORSPolicy?
-        route.eachSettings(stream.manager.filters[slot].id) { settings in
+        stream.eachSettings(slot) { settings in
             guard case .cors(let level) = settings else { return }
             policy = policy?.filled(from: level) ?? level
         }

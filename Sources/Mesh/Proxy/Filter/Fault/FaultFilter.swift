@@ -72,9 +72,9 @@ package final class FaultFilter: Sendable {
 
     private func applies(_ stream: HTTPStream) -> Bool {
         if let cluster = settings.cluster {
-            guard case .forward(let action)? = stream.route?.action, case .cluster(cluster) = action.choice else {
-                return false
-            }
+            guard case .forward(let action)? = stream.route?.action,
+                stream.clusterID(action.choice) == cluster
+            else { return false }
         }
         guard settings.headers.allSatisfy({ $0.matches(stream.request) }) else { return false }
         guard !settings.nodes.isEmpty else { return true }

@@ -41,9 +41,8 @@ package final class HeaderMutationFilter: Sendable {
         _ list: KeyPath<Mutations, [HeaderMutation]>, to block: HeaderBlock, _ stream: HTTPStream, _ slot: Int
     ) {
         for mutation in own[keyPath: list] { mutation.apply(to: block, stream) }
-        guard let route = stream.route, !route.hasNoOverrides else { return }
         var levels: [Mutations] = []
-        route.eachSettings(stream.manager.filters[slot].id) {
+        stream.eachSettings(slot) {
             if case .headerMutation(let mutations) = $0 { levels.append(mutations) }
         }
         if appliesMostSpecificLast { levels.reverse() }

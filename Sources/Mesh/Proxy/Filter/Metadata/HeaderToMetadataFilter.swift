@@ -64,7 +64,7 @@ extension HeaderToMetadataFilter.Rule {
             } else {
                 missing?.say("", stream)
             }
-        } else if let text = block.cookie(cookie) {
+        } else if let text = block.cookie(cookie).map({ String(decoding: $0, as: UTF8.self) }) {
             present?.say(text, stream)
         } else {
             missing?.say("", stream)
@@ -149,25 +149,5 @@ extension HeaderToMetadataFilter.Target {
         var own = metadata.values[namespace] ?? JSONObject()
         own[key] = found
         metadata.values[namespace] = own
-    }
-}
-
-extension HeaderBlock {
-    /// The value of a request's cookie, without quotation marks.
-    func cookie(_ name: [UInt8]) -> String? {
-        for index in 0..<count where self.name(fields[index]).elementsEqual("cookie".utf8) {
-            for pair in value(fields[index]).split(separator: UInt8(ascii: ";")) {
-                let pair = pair.drop { $0 == UInt8(ascii: " ") }
-                guard let equals = pair.firstIndex(of: UInt8(ascii: "=")), pair[..<equals].elementsEqual(name) else {
-                    continue
-                }
-                var value = pair[(equals + 1)...]
-                if value.count >= 2, value.first == UInt8(ascii: "\""), value.last == UInt8(ascii: "\"") {
-                    value = value.dropFirst().dropLast()
-                }
-                return String(decoding: value, as: UTF8.self)
-            }
-        }
-        return nil
     }
 }

@@ -107,7 +107,9 @@ indirect enum RBACCondition: Sendable {
             return first <= Int(port.rawValue) && Int(port.rawValue) < last
         case .serverName(let matcher): return matcher.matches(subject.origin.serverName)
         case .metadata(let matcher, let ofRoute):
-            return ofRoute ? matcher.matches(nil as StreamMetadata?) : matcher.matches(subject.stream?.metadata)
+            return ofRoute
+                ? matcher.matches(subject.stream?.route?.metadata[matcher.filter])
+                : matcher.matches(subject.stream?.metadata)
         case .filterState(let matcher): return matcher.matches(subject.stream?.metadata)
         case .directRemote(let ranges): return Self.lies(subject.origin.directRemote, in: ranges)
         case .remote(let ranges): return Self.lies(subject.remote, in: ranges)
