@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # What the programs and their tests need from Debian 12.
-LIBRARIES := libmnl-dev libnftnl-dev libssl-dev libnghttp2-dev libsqlite3-dev libre2-dev libyaml-dev pkg-config
+LIBRARIES := libmnl-dev libnftnl-dev libssl-dev libnghttp2-dev libsqlite3-dev libre2-dev libyaml-dev zlib1g-dev pkg-config
 PROGRAMS := crun conmon nftables iproute2 procps
 TEST_PEERS := conntrack curl bind9-dnsutils dnsperf tcpdump nginx-light wrk nghttp2-client jq socat \
 	strace openssl containernetworking-plugins etcd-server etcd-client python3 protobuf-compiler python3-pip haproxy libnginx-mod-stream

@@ -63,6 +63,7 @@ let targets: [Target] = [
         name: "CRE2", path: "Sources/CRE2",
         linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]),
     library("CYAML", "yaml-0.1", "libyaml-dev"),
+    library("CZlib", "zlib", "zlib1g-dev"),
     library("CSQLite", "sqlite3", "libsqlite3-dev"),
 
     // Runtime: knows no protocol and no Kubernetes.
@@ -75,6 +76,7 @@ let targets: [Target] = [
 
     // Wire: protocols as codecs without I/O, then thin drivers on Reactor.
     room("Protobuf", "Wire/Protobuf"),
+    room("Compression", "Wire/Compression", ["CZlib"]),
     room("DNSMessage", "Wire/DNSMessage", ["Bytes"]),
     room("Netlink", "Wire/Netlink", ["Reactor", "Bytes", "CLinux", "CNetlink"]),
     room("TLS", "Wire/TLS", ["Bytes", "JSON", "COpenSSL"]),
@@ -104,7 +106,11 @@ let targets: [Target] = [
     room("XDS", "Mesh/XDS", ["Bytes", "JSON", "YAML", "Protobuf"], data: ["Protos"]),
     room(
         "Proxy", "Mesh/Proxy",
-        ["XDS", "HTTP", "DNSMessage", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux", "CRE2"],
+        [
+            "XDS", "Protobuf", "Compression", "HTTP", "DNSMessage", "TLS", "JSON", "Reactor", "Telemetry", "Bytes",
+            "CLinux",
+            "CRE2",
+        ],
         hot: true),
 
     // DNS: zones, plugins, server.
@@ -191,7 +197,7 @@ let targets: [Target] = [
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes", "Reactor", "TestSupport"], data: ["Oracle"]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",
-        ["Proxy", "XDS", "TLS", "DNSMessage", "Reactor", "Bytes", "JSON", "TestSupport"]),
+        ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "JSON", "TestSupport"]),
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
