@@ -2,11 +2,14 @@ import XDS
 
 /// What those who build snapshots from configuration need to know besides the resource itself. On the main loop only.
 package final class BuildContext {
-    private var managers: [String: Int] = [:]
+    private var managers = [BuildContext.callPrefix: BuildContext.callStatsID]
     private var tcpProxies: [String: Int] = [:]
     let statNames = StatNames()
     /// Of the listener that is being built.
     var listenerStatName: String?
+    /// What the proxy's own requests are counted under.
+    static let callPrefix = "async-client"
+    static let callStatsID = 0
     let logs: LogFiles
     /// The cluster of services that this proxy is of, as the bootstrap's node says.
     var serviceCluster = ""

@@ -22,6 +22,7 @@ extension ProxyServer {
             for tally in tallies where index < tally.proxies.count { sum.add(tally.proxies[index]) }
             TCPStats.table.report(.tcp(prefix), sum, to: &report)
         }
+        addFilters(tallies, prefixes, to: &report)
         let counted = Self.clusters(tallies)
         let directory = await clusterFacts()
         for facts in directory {
@@ -72,6 +73,20 @@ extension ProxyServer {
     func clusterFacts() async -> [ClusterFacts] {
         let clusters = clusters
         return (try? await clusters.loop.perform { clusters.facts }) ?? []
+    }
+
+    /// Filters know their counters by whole names; those of a connection manager are told as its own.
+    private func addFilters(_ tallies: [WorkerTally], _ prefixes: [String], to report: inout StatReport) {
+        let scopes = prefixes.map { (start: "http.\($0).", scope: StatScope.http($0)) }
+            .sorted { $0.start.utf8.count > $1.start.utf8.count }
+        for (index, name) in context.counters.names.enumerated() {
+            let sum = tallies.reduce(UInt64(0)) { $0 &+ (index < $1.filters.count ? $1.filters[index] : 0) }
+            if let owner = scopes.first(where: { name.hasPrefix($0.start) }) {
+                report.counter(owner.scope, String(name.dropFirst(owner.start.count)), sum)
+            } else {
+                report.counter(.process, name, sum)
+            }
+        }
     }
 
     private func addBlocks(_ tallies: [WorkerTally], to report: inout StatReport) {

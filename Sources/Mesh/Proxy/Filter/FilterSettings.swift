@@ -11,6 +11,10 @@ package enum FilterSettings: Sendable {
     case localRateLimit(LocalRateLimitFilter)
     case basicAuth(BasicAuthFilter.Users)
     case headerToMetadata(HeaderToMetadataFilter)
+    case extAuthz(ExtAuthzFilter.Override)
+    case jwt(JWTFilter.Override)
+    case compressor(CompressorFilter.Override)
+    case statefulSession(StatefulSessionFilter.Override)
 
     /// - Returns: nil when the type is unknown and may be.
     static func read(
@@ -28,6 +32,11 @@ package enum FilterSettings: Sendable {
         case "local_ratelimit.v3.LocalRateLimit": return .localRateLimit(try LocalRateLimitFilter(node, context))
         case "basic_auth.v3.BasicAuthPerRoute": return .basicAuth(try BasicAuthFilter.Users(in: node))
         case "header_to_metadata.v3.Config": return .headerToMetadata(try HeaderToMetadataFilter(node))
+        case "ext_authz.v3.ExtAuthzPerRoute": return .extAuthz(try ExtAuthzFilter.Override(node))
+        case "jwt_authn.v3.PerRouteConfig": return .jwt(try JWTFilter.Override(node))
+        case "compressor.v3.CompressorPerRoute": return .compressor(try CompressorFilter.Override(node))
+        case "stateful_session.v3.StatefulSessionPerRoute":
+            return .statefulSession(try StatefulSessionFilter.Override(node))
         default:
             if isOptional { return nil }
             throw node.error("settings of type \(node.typeName) are not supported")
@@ -50,6 +59,13 @@ extension HTTPFilter {
         case "basic_auth.v3.BasicAuth": self = .basicAuth(try BasicAuthFilter(node, context))
         case "set_metadata.v3.Config": self = .setMetadata(try SetMetadataFilter(node))
         case "header_to_metadata.v3.Config": self = .headerToMetadata(try HeaderToMetadataFilter(node))
+        case "ext_authz.v3.ExtAuthz": self = .extAuthz(try ExtAuthzFilter(node, context))
+        case "jwt_authn.v3.JwtAuthentication": self = .jwt(try JWTFilter(node, context))
+        case "compressor.v3.Compressor": self = .compressor(try CompressorFilter(node, context))
+        case "decompressor.v3.Decompressor": self = .decompressor(try DecompressorFilter(node, context))
+        case "grpc_stats.v3.FilterConfig": self = .grpcStats(try GRPCStatsFilter(node))
+        case "grpc_web.v3.GrpcWeb": self = .grpcWeb
+        case "stateful_session.v3.StatefulSession": self = .statefulSession(try StatefulSessionFilter(node))
         default: throw node.error("HTTP filter \(node.typeName) is not supported")
         }
     }

@@ -59,9 +59,23 @@ package enum HTTPFilter: Sendable {
     case basicAuth(BasicAuthFilter)
     case setMetadata(SetMetadataFilter)
     case headerToMetadata(HeaderToMetadataFilter)
+    case extAuthz(ExtAuthzFilter)
+    case jwt(JWTFilter)
+    case compressor(CompressorFilter)
+    case decompressor(DecompressorFilter)
+    case grpcStats(GRPCStatsFilter)
+    case grpcWeb
+    case statefulSession(StatefulSessionFilter)
 
     var phases: FilterPhases {
         switch self {
+        case .extAuthz: [.requestHead, .requestData, .responseHead, .ended]
+        case .jwt: [.requestHead, .ended]
+        case .compressor:
+            [.requestHead, .requestData, .requestTrailers, .responseHead, .responseData, .responseTrailers]
+        case .decompressor: [.requestHead, .requestData, .responseHead, .responseData]
+        case .grpcStats, .grpcWeb: [.requestHead, .requestData, .responseHead, .responseData, .responseTrailers]
+        case .statefulSession: [.requestHead, .responseHead]
         case .fault: [.requestHead, .responseData, .responseTrailers, .ended]
         case .rbac, .csrf, .basicAuth, .setMetadata: .requestHead
         case .cors, .localRateLimit: [.requestHead, .responseHead]
@@ -86,6 +100,13 @@ package enum HTTPFilter: Sendable {
         case .basicAuth(let filter): filter.requestHead(stream, slot)
         case .setMetadata(let filter): filter.requestHead(stream)
         case .headerToMetadata(let filter): filter.requestHead(stream, slot)
+        case .extAuthz(let filter): filter.requestHead(stream, slot, end: end)
+        case .jwt(let filter): filter.requestHead(stream, slot)
+        case .compressor(let filter): filter.requestHead(stream, slot, end: end)
+        case .decompressor(let filter): filter.requestHead(stream, slot, end: end)
+        case .grpcStats(let filter): filter.requestHead(stream, slot)
+        case .grpcWeb: GRPCWebFilter.requestHead(stream, slot)
+        case .statefulSession(let filter): filter.requestHead(stream, slot)
         }
     }
 
@@ -94,6 +115,11 @@ package enum HTTPFilter: Sendable {
         switch self {
         case .buffer(let filter): filter.requestData(stream, slot, &piece)
         case .healthCheck(let filter): filter.requestData(stream, slot, &piece)
+        case .extAuthz(let filter): filter.requestData(stream, slot, &piece)
+        case .compressor(let filter): filter.requestData(stream, slot, &piece)
+        case .decompressor(let filter): filter.requestData(stream, slot, &piece)
+        case .grpcStats(let filter): filter.requestData(stream, slot, piece)
+        case .grpcWeb: GRPCWebFilter.requestData(stream, slot, &piece)
         default: true
         }
     }
@@ -103,25 +129,39 @@ package enum HTTPFilter: Sendable {
         case .buffer(let filter): filter.requestTrailers(stream, slot)
         case .healthCheck(let filter): filter.requestTrailers(stream, slot)
         case .headerMutation(let filter): filter.requestTrailers(stream, slot, trailers)
+        case .compressor(let filter): filter.requestTrailers(stream, slot)
         default: break
         }
     }
 
     func responseHead(_ stream: HTTPStream, _ slot: Int, end: Bool) -> FilterStep {
         switch self {
-        case .cors(let filter): filter.responseHead(stream, slot)
-        case .headerMutation(let filter): filter.responseHead(stream, slot)
-        case .localRateLimit(let filter): filter.responseHead(stream, slot)
-        case .healthCheck(let filter): filter.responseHead(stream, slot)
-        case .headerToMetadata(let filter): filter.responseHead(stream, slot)
-        default: .proceed
+        case .cors(let filter): return filter.responseHead(stream, slot)
+        case .headerMutation(let filter): return filter.responseHead(stream, slot)
+        case .localRateLimit(let filter): return filter.responseHead(stream, slot)
+        case .healthCheck(let filter): return filter.responseHead(stream, slot)
+        case .headerToMetadata(let filter): return filter.responseHead(stream, slot)
+        case .extAuthz(let filter): return filter.responseHead(stream, slot)
+        case .compressor(let filter): return filter.responseHead(stream, slot, end: end)
+        case .decompressor(let filter): return filter.responseHead(stream, slot, end: end)
+        case .grpcStats(let filter): filter.responseHead(stream, slot, end: end)
+        case .grpcWeb: return GRPCWebFilter.responseHead(stream, slot, end: end)
+        case .statefulSession(let filter): filter.responseHead(stream, slot)
+        default: break
         }
+        return .proceed
     }
 
     /// False when the filter has cut the stream.
     func responseData(_ stream: HTTPStream, _ slot: Int, _ piece: inout BodyPiece) -> Bool {
-        if case .fault(let filter) = self { return filter.responseData(stream, slot, &piece) }
-        return true
+        switch self {
+        case .fault(let filter): filter.responseData(stream, slot, &piece)
+        case .compressor(let filter): filter.responseData(stream, slot, &piece)
+        case .decompressor(let filter): filter.responseData(stream, slot, &piece)
+        case .grpcStats(let filter): filter.responseData(stream, slot, piece)
+        case .grpcWeb: GRPCWebFilter.responseData(stream, slot, &piece)
+        default: true
+        }
     }
 
     /// False when the filter keeps the trailers; it sends them on by `stream.sendResponseTrailers(_:after:)`.
@@ -129,12 +169,20 @@ package enum HTTPFilter: Sendable {
         switch self {
         case .fault(let filter): return filter.responseTrailers(stream, slot)
         case .headerMutation(let filter): filter.responseTrailers(stream, slot, trailers)
+        case .compressor(let filter): filter.responseTrailers(stream, slot)
+        case .grpcStats(let filter): filter.responseTrailers(stream, slot, trailers)
+        case .grpcWeb: return GRPCWebFilter.responseTrailers(stream, slot, trailers)
         default: break
         }
         return true
     }
 
     func ended(_ stream: HTTPStream, _ slot: Int) {
-        if case .fault(let filter) = self { filter.ended(stream, slot) }
+        switch self {
+        case .fault(let filter): filter.ended(stream, slot)
+        case .extAuthz(let filter): filter.ended(stream, slot)
+        case .jwt(let filter): filter.ended(stream, slot)
+        default: break
+        }
     }
 }

@@ -32,11 +32,11 @@ package final class RouteEntry: Sendable {
     /// Body bytes that may be kept for a retry or a mirror; nil for the listener's limit.
     let bufferLimit: Int?
 
-    /// A route of no configuration: what a virtual host that demands TLS answers by.
-    init(redirect: RedirectAction, host: VirtualHostOptions) {
+    /// A route of no configuration: what a virtual host that demands TLS answers by, and the proxy's own requests take.
+    init(_ action: Action, host: VirtualHostOptions) {
         name = ""
         match = RouteMatch(prefix: "")
-        action = .redirect(redirect)
+        self.action = action
         self.host = host
         requestHeaders = []
         responseHeaders = []

@@ -37,6 +37,23 @@ package final class RouteTableOptions: Sendable {
         metadata = node.message("metadata").map(RouteEntry.metadata) ?? [:]
     }
 
+    /// One that says nothing.
+    private init() {
+        name = ""
+        requestHeaders = HeaderMutations()
+        responseHeaders = HeaderMutations()
+        appliesMostSpecificLast = false
+        internalOnlyHeaders = []
+        overrides = FilterOverrides()
+        mirrors = []
+        ignoresPort = false
+        ignoresPathParameters = false
+        hostHeader = nil
+        metadata = [:]
+    }
+
+    static let none = RouteTableOptions()
+
     /// The changes of levels, the most specific first, in the order in which they are applied.
     func order(_ levels: HeaderMutations...) -> [HeaderMutations] {
         let present = levels.filter { !$0.isEmpty }

@@ -52,6 +52,28 @@ package final class VirtualHostOptions: Sendable {
         bufferLimit = limit.map { Int(clamping: $0) }
     }
 
+    /// One that says nothing.
+    private init() {
+        name = ""
+        table = .none
+        requestHeaders = HeaderMutations()
+        responseHeaders = HeaderMutations()
+        overrides = FilterOverrides()
+        tls = .none
+        countsAttemptsInRequest = false
+        countsAttemptsInResponse = false
+        marksTimeoutRetries = false
+        retry = nil
+        hedges = nil
+        mirrors = []
+        rateLimits = []
+        virtualClusters = []
+        metadata = [:]
+        bufferLimit = nil
+    }
+
+    static let none = VirtualHostOptions()
+
     private enum Requirement: String, ConfigEnum {
         case none = "NONE"
         case external = "EXTERNAL_ONLY"
@@ -91,7 +113,7 @@ package final class VirtualHost: Sendable {
         if tree != nil, !routes.isEmpty { throw node.error("a virtual host has either routes or a matcher") }
         index = routes.count > RouteIndex.threshold ? RouteIndex(routes) : nil
         self.options = options
-        toTLS = RouteEntry(redirect: .https, host: options)
+        toTLS = RouteEntry(.redirect(.https), host: options)
     }
 
     /// The first route that matches.

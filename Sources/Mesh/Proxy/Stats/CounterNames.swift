@@ -33,6 +33,9 @@ struct CounterValues: ~Copyable {
         values[counter.index] &+= count
     }
 
+    /// In the order of their numbers, as far as they were touched.
+    var all: [UInt64] { Array(values) }
+
     func value(_ counter: CounterID) -> UInt64 { counter.index < values.count ? values[counter.index] : 0 }
 
     private mutating func grow(to count: Int) {

@@ -25,6 +25,8 @@ struct WorkerTally: Sendable {
     var clusters: [Cluster]
     /// By place of the statistic, see `StatNames`.
     var blocks: [Int64]
+    /// Of filters, by number, see `CounterNames`.
+    var filters: [UInt64]
 }
 
 extension ProxyWorker {
@@ -34,18 +36,18 @@ extension ProxyWorker {
             managers: managerStats.map { ManagerStats.table.tally($0.pointee) },
             proxies: tcpStats.map { TCPStats.table.tally($0.pointee) },
             clusters: clusterStats.map { id, stats in
-                Self.tally(id, stats, of: cluster(ifMade: id))
-            }, blocks: blockValues)
+                Self.tally(id, stats, of: cluster(ifMade: id), named: namedCounters.values[id] ?? [:])
+            }, blocks: blockValues, filters: filterCounts)
     }
 
     private static func tally(
-        _ id: ClusterID, _ stats: ClusterStats, of state: ClusterState?
+        _ id: ClusterID, _ stats: ClusterStats, of state: ClusterState?, named: [String: UInt64]
     ) -> WorkerTally.Cluster {
         WorkerTally.Cluster(
             id: id, counts: ClusterStats.table.tally(stats), internalResponses: stats.internalResponses,
             externalResponses: stats.externalResponses, canaryResponses: stats.canaryResponses,
             balance: state?.balanceCounters ?? BalanceCounters(),
-            named: stats.named.counts.map { ("\($0.leaf)", $0.count) },
+            named: stats.named.counts.map { ("\($0.leaf)", $0.count) } + named.map { ($0.key, $0.value) },
             hosts: (state?.hostStats ?? []).map { WorkerTally.HostTally(address: $0.address, stats: $0.stats) })
     }
 }

@@ -42,6 +42,12 @@ package final class ProxyWorker: @unchecked Sendable {
     private let turnEnd = TurnEnd()
     private var kept: [AnyObject] = []
     private var logScratch = GrowingBytes()
+    /// The client's side of the proxy's own requests.
+    private(set) lazy var callCodec = CallCodec(self)
+    private var finishedCalls: [Call] = []
+    package var namedCounters = NamedCounters()
+    /// Of remote key sets, by the set.
+    var fetchedKeys: [ObjectIdentifier: FetchedKeys] = [:]
     /// Scratch for a header block on its way to HPACK.
     var fields = HTTP2Fields()
 
@@ -190,6 +196,8 @@ package final class ProxyWorker: @unchecked Sendable {
     @inline(__always)
     func count(_ counter: CounterID, _ more: UInt64 = 1) { counters.add(more, to: counter) }
 
+    var filterCounts: [UInt64] { counters.all }
+
     package func value(_ counter: CounterID) -> UInt64 { counters.value(counter) }
 
     // MARK: Used again
@@ -286,6 +294,27 @@ package final class ProxyWorker: @unchecked Sendable {
             attempt.forget()
             if attempts.count < Self.keptObjects, !isClosed { attempts.append(attempt) }
         }
+        if !finishedCalls.isEmpty { completeCalls() }
+    }
+
+    // MARK: Its own requests
+
+    /// Its completion is called when the present event is over.
+    func finished(_ call: Call) { finishedCalls.append(call) }
+
+    private func completeCalls() {
+        let calls = finishedCalls
+        finishedCalls = []
+        var completed = false
+        for call in calls {
+            if call.isStarting {
+                finishedCalls.append(call)
+            } else {
+                call.complete()
+                completed = true
+            }
+        }
+        if completed { flush() }
     }
 
     func withDate<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {

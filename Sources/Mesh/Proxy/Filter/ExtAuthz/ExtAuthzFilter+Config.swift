@@ -1,0 +1,105 @@
+import XDS
+
+extension ExtAuthzFilter {
+    /// An `envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`.
+    convenience init(_ node: ConfigNode, _ context: FilterContext) throws(ConfigError) {
+        var options = Options()
+        options.allowsFailure = node.bool("failure_mode_allow")
+        options.marksAllowedFailure = node.bool("failure_mode_allow_header_add")
+        options.clearsRoute = node.bool("clear_route_cache")
+        options.buffering = node.message("with_request_body").map(Buffering.init)
+        options.maximumDeniedBody = Int(node.uint32("max_denied_response_body_bytes"))
+        if let status = node.message("status_on_error") { options.statusOnError = status.enumNumber("code") }
+        _ = node.enumName("transport_api_version")
+        node.ignore("charge_cluster_response_stats")
+        guard let service = try Service(node, in: node) else {
+            throw node.error("a service is missing: grpc_service or http_service")
+        }
+        let prefix = node.string("stat_prefix")
+        let scope = "ext_authz." + (prefix.isEmpty ? "" : prefix + ".")
+        self.init(
+            service, options,
+            Counters(
+                ok: context.counter(scope + "ok"), denied: context.counter(scope + "denied"),
+                error: context.counter(scope + "error"), disabled: context.counter(scope + "disabled"),
+                failureModeAllowed: context.counter(scope + "failure_mode_allowed")))
+    }
+}
+
+extension ExtAuthzFilter.Buffering {
+    /// `ext_authz.v3.BufferSettings`
+    fileprivate init(_ node: ConfigNode) {
+        limit = Int(node.uint32("max_request_bytes"))
+        allowsPartial = node.bool("allow_partial_message")
+        packsAsBytes = node.bool("pack_as_bytes")
+    }
+}
+
+extension ExtAuthzFilter.Override {
+    /// An `ExtAuthzPerRoute`.
+    init(_ node: ConfigNode) throws(ConfigError) {
+        isDisabled = node.bool("disabled")
+        guard let settings = node.message("check_settings") else { return }
+        contextExtensions = settings.stringMap("context_extensions")
+        buffersNothing = settings.bool("disable_request_body_buffering")
+        buffering = settings.message("with_request_body").map(ExtAuthzFilter.Buffering.init)
+        service = try ExtAuthzFilter.Service(settings, in: nil)
+    }
+}
+
+extension ExtAuthzFilter.Service {
+    /// The service that `node` names. What the filter says of all services is read from `filter`.
+    fileprivate init?(_ node: ConfigNode, in filter: ConfigNode?) throws(ConfigError) {
+        var asked = try filter?.message("allowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
+        let withheld = try filter?.message("disallowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
+        if let service = node.message("grpc_service") {
+            let (target, metadata) = try CallTarget.grpc(service, defaultTimeout: 200_000_000)
+            self = .grpc(
+                AuthzGRPCService(
+                    target, metadata: metadata, asked: asked, withheld: withheld,
+                    includesCertificate: filter?.bool("include_peer_certificate") ?? false,
+                    includesSession: filter?.bool("include_tls_session") ?? false,
+                    metadataNamespaces: filter?.strings("metadata_context_namespaces") ?? []))
+            return
+        }
+        guard let service = node.message("http_service") else { return nil }
+        guard
+            let (target, _) = try service.message(
+                "server_uri", { (uri) throws(ConfigError) in try CallTarget.http(uri) })
+        else { throw service.error("server_uri", "is missing") }
+        let prefix = service.string("path_prefix")
+        guard prefix.isEmpty || prefix.hasPrefix("/") else {
+            throw service.error("path_prefix", "must begin with \"/\"")
+        }
+        var added: [(key: HeaderKey, value: [UInt8])] = []
+        if let request = service.message("authorization_request") {
+            if let list = try request.message("allowed_headers", HeaderNameMatcher.init) {
+                guard asked.isEmpty else { throw request.error("allowed_headers", "is said twice") }
+                asked = list
+            }
+            for field in request.messages("headers_to_add") {
+                added.append((HeaderKey(field.string("key")), Array(field.string("value").utf8)))
+            }
+        }
+        asked.names = ["authorization"]
+        var answers = AuthzHTTPService.Answers()
+        if let response = service.message("authorization_response") {
+            func list(_ name: String) throws(ConfigError) -> HeaderNameMatcher {
+                try response.message(name, HeaderNameMatcher.init) ?? HeaderNameMatcher()
+            }
+            answers.upstream = try list("allowed_upstream_headers")
+            answers.upstreamAppended = try list("allowed_upstream_headers_to_append")
+            answers.clientOnSuccess = try list("allowed_client_headers_on_success")
+            answers.metadata = try list("dynamic_metadata_from_headers")
+            var client = try list("allowed_client_headers")
+            if !client.isEmpty {
+                client.names = ["content-length", "www-authenticate", "location"]
+                answers.client = client
+            }
+        }
+        self = .http(
+            AuthzHTTPService(
+                target, pathPrefix: prefix, pathOverride: service.string("path_override"), asked: asked,
+                withheld: withheld, added: added, answers: answers))
+    }
+}
