@@ -5,7 +5,7 @@ import Reactor
 /// header, which is taken. Replaced as the socket's handler when all listener filters have had their say.
 final class InspectedConnection: StreamHandler, @unchecked Sendable {
     // `@unchecked Sendable` is inherited from StreamHandler; only the loop's thread calls any of this.
-    private unowned let listener: ProxyListener
+    private let listener: ProxyListener
     private let snapshot: ListenerSnapshot
     private var origin: ConnectionOrigin
     private var next = 0
@@ -21,8 +21,12 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         self.origin = origin
         super.init()
         // What needs no bytes is done before the client speaks.
-        while next < snapshot.filters.count, case .originalDestination = snapshot.filters[next] {
-            self.origin.restore(from: socket)
+        while next < snapshot.filters.count {
+            if case .originalDestination = snapshot.filters[next] {
+                self.origin.restore(from: socket)
+            } else if !snapshot.isDisabled(next, for: self.origin.local) {
+                break
+            }
             next += 1
         }
         guard snapshot.filterTimeout > 0 else { return }
@@ -42,6 +46,10 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         var taken = 0
         while next < snapshot.filters.count {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+            if snapshot.isDisabled(next, for: origin.local) {
+                next += 1
+                continue
+            }
             switch step(snapshot.filters[next], rest, stream) {
             case .proceed(let count):
                 taken += count

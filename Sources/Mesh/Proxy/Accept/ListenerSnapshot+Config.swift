@@ -5,10 +5,18 @@ extension ListenerSnapshot {
     /// An `envoy.config.listener.v3.Listener`.
     package convenience init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         var options = Options()
-        guard let address = try node.socketAddress("address") else { throw node.error("address", "is missing") }
-        let more = try node.messages("additional_addresses") { (node) throws(ConfigError) in
-            guard let address = try node.socketAddress("address") else { throw node.error("address", "is missing") }
-            return address
+        let common = try SocketSettings(listener: node)
+        guard let first = try node.message("address", ListenAddress.init) else {
+            throw node.error("address", "is missing")
+        }
+        var addresses = [first.address]
+        options.sockets = [try SocketSettings(common, first)]
+        for additional in node.messages("additional_addresses") {
+            guard let address = try additional.message("address", ListenAddress.init) else {
+                throw additional.error("address", "is missing")
+            }
+            addresses.append(address.address)
+            options.sockets.append(try SocketSettings(common, address, additional: additional))
         }
         options.filterTimeout = node.nanoseconds("listener_filters_timeout", default: options.filterTimeout)
         options.continuesOnTimeout = node.bool("continue_on_listener_filters_timeout")
@@ -16,13 +24,29 @@ extension ListenerSnapshot {
         options.backlog = Int32(clamping: node.uint32("tcp_backlog_size", default: 4096))
         options.bufferLimit = Int(node.uint32("per_connection_buffer_limit_bytes", default: 1 << 20))
         options.statPrefix = node.string("stat_prefix")
-        let statName = options.statPrefix.isEmpty ? "\(address)" : options.statPrefix
+        let statName = options.statPrefix.isEmpty ? "\(first.address)" : options.statPrefix
         options.stats = context.stats(ListenerStat.self, .listener(statName))
         context.listenerStatName = statName
         defer { context.listenerStatName = nil }
-        options.filters = try node.messages("listener_filters", ListenerFilter.init)
-        // What every listener of ours does anyway, or what only says where a listener stands in a mesh.
-        node.ignore("enable_reuse_port", "traffic_direction", "metadata", "reuse_port")
+        for filter in node.messages("listener_filters") {
+            options.disabled.append(try filter.message("filter_disabled", DestinationPredicate.read))
+            options.filters.append(try ListenerFilter(filter))
+        }
+        if node.bool("use_original_dst", default: false) {
+            options.usesOriginalDestination = true
+            options.filters.insert(.originalDestination, at: 0)
+            options.disabled.insert(nil, at: 0)
+        }
+        if let old = node.message("deprecated_v1") {
+            options.bindsToPort = old.bool("bind_to_port", default: options.bindsToPort)
+        }
+        options.logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
+        options.fingerprint = node.message.fingerprint(
+            without: ["filter_chains", "default_filter_chain", "filter_chain_matcher"])
+        // What only says where a listener stands in a mesh, and limits that there are none of.
+        node.ignore(
+            "traffic_direction", "metadata", "reuse_port", "drain_type", "ignore_global_conn_limit",
+            "bypass_overload_manager")
         var chains: [FilterChain] = []
         for chain in node.messages("filter_chains") {
             chains.append(try FilterChain(chain, index: chains.count, context))
@@ -34,7 +58,7 @@ extension ListenerSnapshot {
         guard !chains.isEmpty || fallback != nil else { throw node.error("filter_chains", "no filter chain") }
         do {
             try self.init(
-                name: node.string("name"), addresses: [address] + more, chains: chains, defaultChain: fallback, options)
+                name: node.string("name"), addresses: addresses, chains: chains, defaultChain: fallback, options)
         } catch {
             throw node.error("filter_chains", error.description)
         }

@@ -15,6 +15,11 @@ package final class ListenerSnapshot: Sendable {
     package let bufferLimit: Int
     package let statPrefix: String
     let stats: StatBlockID<ListenerStat>?
+    let usesOriginalDestination: Bool
+    private let disabled: [DestinationPredicate?]
+    let logs: [AccessLog]
+    let sockets: [SocketSettings]
+    let fingerprint: Int
 
     package struct Options {
         package var filters: [ListenerFilter] = []
@@ -25,6 +30,15 @@ package final class ListenerSnapshot: Sendable {
         package var bufferLimit = 1 << 20
         package var statPrefix = ""
         var stats: StatBlockID<ListenerStat>?
+        /// A connection that was redirected here goes on to the listener of its first destination.
+        package var usesOriginalDestination = false
+        /// Destinations for which a filter is left out, by its place.
+        var disabled: [DestinationPredicate?] = []
+        var logs: [AccessLog] = []
+        /// By address: how its socket is made.
+        var sockets: [SocketSettings] = []
+        /// Of all but its chains.
+        var fingerprint = 0
         package init() {}
     }
 
@@ -46,6 +60,23 @@ package final class ListenerSnapshot: Sendable {
         bufferLimit = options.bufferLimit
         statPrefix = options.statPrefix
         stats = options.stats
+        usesOriginalDestination = options.usesOriginalDestination
+        disabled = options.disabled
+        logs = options.logs
+        sockets = options.sockets
+        fingerprint = options.fingerprint
+    }
+
+    /// The filter at a place has nothing to say of a connection to this address.
+    func isDisabled(_ filter: Int, for destination: SocketAddress) -> Bool {
+        guard filter < disabled.count, let predicate = disabled[filter] else { return false }
+        return predicate.holds(destination.port)
+    }
+
+    /// The same sockets serve both.
+    func hasSocketsOf(_ other: ListenerSnapshot) -> Bool {
+        addresses == other.addresses && sockets == other.sockets && bindsToPort == other.bindsToPort
+            && backlog == other.backlog && bufferLimit == other.bufferLimit
     }
 
     /// The chain that serves such a connection; nil closes it.

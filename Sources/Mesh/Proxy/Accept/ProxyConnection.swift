@@ -36,6 +36,14 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         super.init(tls)
     }
 
+    /// Where it came from, while it is open; nil for those to upstreams.
+    var listener: ProxyListener?
+    var listenerIndex = 0
+    var chainFingerprint = 0
+    /// The listener's own logs, written when the connection closes.
+    var listenerLogs: [AccessLog] = []
+    var logFlags = ResponseFlags()
+
     /// What the chain's filters have still to say; nil for chains without any.
     var filters: NetworkFilterRun?
     /// Why a filter has refused the connection.
@@ -93,7 +101,19 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         filters?.closed(self)
         terminal?.closed(error)
         countClosed(byPeer: peerHasEnded || error != nil, hadRequests: hadRequests)
+        listener?.remove(self)
+        if !listenerLogs.isEmpty { logAccess() }
         worker.flush()
+    }
+
+    func logAccess() {
+        let subject = HTTPStream(worker)
+        subject.describe(self, "TcpConnectionEnd")
+        subject.responseFlags = logFlags.union(refusal?.flags ?? [])
+        subject.connectionTermination = refusal?.details ?? ""
+        subject.requestBytes = bytesReceived
+        subject.responseBytes = bytesSent
+        worker.write(subject, to: listenerLogs)
     }
 
     /// Sends what a codec gathered, with a piece of a body behind it, and gives the memory back to the worker, where it waits

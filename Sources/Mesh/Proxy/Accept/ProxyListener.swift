@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import Reactor
 import TLS
 
@@ -8,34 +9,90 @@ package final class ProxyListener {
     private unowned let worker: ProxyWorker
     private var listeners: [Listener] = []
     package private(set) var snapshot: ListenerSnapshot
+    private var connections: [ProxyConnection] = []
 
-    /// On the worker's loop. `port` stands in for port 0: what the first worker was given.
-    package init(_ worker: ProxyWorker, _ snapshot: ListenerSnapshot, ports: [SocketAddress] = []) throws {
+    /// On the worker's loop. `shared` says where the first worker's listener listens.
+    init(_ worker: ProxyWorker, _ snapshot: ListenerSnapshot, _ shared: [SharedSocket] = []) throws {
         self.worker = worker
         self.snapshot = snapshot
-        guard snapshot.bindsToPort else { return }
+        guard snapshot.bindsToPort else {
+            worker.add(self, at: snapshot.addresses)
+            return
+        }
+        do {
+            for (number, address) in snapshot.addresses.enumerated() {
+                listeners.append(try open(address, number, shared.isEmpty ? nil : shared[number]))
+            }
+        } catch {
+            for listener in listeners { listener.close() }
+            throw error
+        }
+        worker.add(self, at: addresses)
+    }
+
+    private func open(_ address: SocketAddress, _ number: Int, _ shared: SharedSocket?) throws -> Listener {
         var options = ListenerOptions()
-        options.reusePort = true
+        let settings = number < snapshot.sockets.count ? snapshot.sockets[number] : nil
+        options.reusePort = Self.isBoundByEach(address, settings)
+        if let settings {
+            options.freeBind = settings.freeBind
+            options.ipv6Only = settings.isIPv6Only
+            options.unixMode = settings.mode
+            // What is TCP's or IP's means nothing to a Unix socket.
+            options.socketOptions = settings.options.filter { address.endpoint != nil || $0.level == SOL_SOCKET }
+            options.acceptsInTurn = settings.acceptsInTurn
+        }
         options.backlog = snapshot.backlog
         options.stream = worker.downstreamStreamOptions
         options.stream.highWaterMark = snapshot.bufferLimit
         options.stream.lowWaterMark = snapshot.bufferLimit / 2
-        for address in ports.isEmpty ? snapshot.addresses : ports {
-            listeners.append(
-                try Listener(address, on: worker.loop, options: options) { [unowned self] socket in accept(socket) })
+        let onAccept = { [unowned self] (socket: StreamSocket) in accept(socket) }
+        if case .descriptor(let fd, let address) = shared {
+            return try Listener(sharing: fd, address, on: worker.loop, options: options, onAccept: onAccept)
         }
+        var address = address
+        if case .address(let bound) = shared { address = bound }
+        return try Listener(address, on: worker.loop, options: options, onAccept: onAccept)
+    }
+
+    private static func isBoundByEach(_ address: SocketAddress, _ settings: SocketSettings?) -> Bool {
+        guard case .ip = address else { return false }
+        return settings?.reusesPort ?? true
+    }
+
+    /// How another worker listens at the same places; each descriptor is for one of them. On the loop.
+    func share() throws -> [SharedSocket] {
+        var shared: [SharedSocket] = []
+        for (number, listener) in listeners.enumerated() {
+            let settings = number < snapshot.sockets.count ? snapshot.sockets[number] : nil
+            shared.append(
+                Self.isBoundByEach(listener.address, settings)
+                    ? .address(listener.address) : .descriptor(try listener.duplicate(), listener.address))
+        }
+        return shared
     }
 
     /// What it is bound to, with the ports that the kernel chose.
     package var addresses: [SocketAddress] { listeners.map(\.address) }
 
-    package func update(_ snapshot: ListenerSnapshot) { self.snapshot = snapshot }
+    /// Takes over another snapshot with the same sockets: connections whose chain is not in it, or all if more than chains
+    /// have changed, are drained.
+    package func update(_ snapshot: ListenerSnapshot) {
+        let kept = Set(snapshot.chains.map(\.fingerprint))
+        let isOther = snapshot.fingerprint != self.snapshot.fingerprint
+        self.snapshot = snapshot
+        drain { isOther || !kept.contains($0.chainFingerprint) }
+    }
 
     private func accept(_ socket: StreamSocket) {
-        let origin = ConnectionOrigin(remote: socket.peer, local: socket.local)
+        accept(socket, ConnectionOrigin(remote: socket.peer, local: socket.local))
+    }
+
+    private func accept(_ socket: StreamSocket, _ origin: ConnectionOrigin) {
         guard snapshot.filters.isEmpty else {
-            socket.handler = InspectedConnection(self, snapshot, socket, origin)
-            return
+            let inspected = InspectedConnection(self, snapshot, socket, origin)
+            socket.handler = inspected
+            return inspected.finishIfDone(socket)
         }
         begin(
             socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer, ProtocolNames())
@@ -51,12 +108,19 @@ package final class ProxyListener {
         _ serverName: UnsafeRawBufferPointer, _ transport: ConnectionFacts.TransportProtocol,
         _ protocols: ProtocolNames
     ) {
+        if snapshot.usesOriginalDestination, origin.isRestored, let other = worker.listener(at: origin.local),
+            other !== self
+        {
+            // What has come so far stays in the socket, for the other listener's filters.
+            return other.accept(socket, origin)
+        }
         let facts = ConnectionFacts(
             destination: origin.local.endpoint, directSource: origin.directRemote.endpoint,
             source: origin.remote.endpoint, serverName: serverName, transportProtocol: transport,
             applicationProtocols: protocols)
         guard let chain = snapshot.chain(for: facts) else {
             count(.noChain)
+            logUnmatched(snapshot, origin)
             return socket.close()
         }
         do {
@@ -65,6 +129,9 @@ package final class ProxyListener {
             connection.countAccepted(snapshot.stats)
             connection.terminal = chain.terminal.terminal(of: connection)
             connection.attach(socket)
+            connection.chainFingerprint = chain.fingerprint
+            connection.listenerLogs = snapshot.logs
+            add(connection)
             if !chain.filters.isEmpty {
                 let run = NetworkFilterRun(chain.filters)
                 connection.filters = run
@@ -76,7 +143,57 @@ package final class ProxyListener {
         }
     }
 
-    package func close() { for listener in listeners { listener.close() } }
+    private func logUnmatched(_ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin) {
+        guard !snapshot.logs.isEmpty else { return }
+        let connection = ProxyConnection(worker, origin, nil)
+        connection.logFlags = .noRouteFound
+        connection.listenerLogs = snapshot.logs
+        connection.logAccess()
+    }
+
+    /// Takes no more connections; those that there are go on.
+    package func close() {
+        for listener in listeners { listener.close() }
+        worker.remove(self)
+    }
+
+    // MARK: Connections
+
+    private func add(_ connection: ProxyConnection) {
+        connection.listener = self
+        connection.listenerIndex = connections.count
+        connections.append(connection)
+    }
+
+    func remove(_ connection: ProxyConnection) {
+        connection.listener = nil
+        let index = connection.listenerIndex
+        guard let last = connections.popLast(), last !== connection else { return }
+        connections[index] = last
+        last.listenerIndex = index
+    }
+
+    /// Lets connections finish what they carry, some sooner and some later within the drain time, and closes what is left of
+    /// them at its end.
+    package func drain(_ isConcerned: (ProxyConnection) -> Bool = { _ in true }) {
+        let worker = worker
+        for connection in connections where isConcerned(connection) {
+            let time = worker.drain.time
+            let delay = worker.drain.isGradual && time > 0 ? worker.random.next(upperBound: time) : 0
+            if delay == 0 {
+                connection.terminal?.drain()
+            } else {
+                worker.loop.schedule(after: .nanoseconds(Int64(clamping: delay))) { [weak connection] in
+                    connection?.terminal?.drain()
+                    worker.flush()
+                }
+            }
+            worker.loop.schedule(after: .nanoseconds(Int64(clamping: time))) { [weak connection] in
+                connection?.abort()
+            }
+        }
+        worker.flush()
+    }
 }
 
 extension TerminalFilter {
@@ -94,6 +211,23 @@ extension TerminalFilter {
         case .directResponse(let bytes): return DirectResponseTerminal(connection, bytes)
         }
     }
+}
+
+/// Where another worker's listener listens.
+enum SharedSocket: Sendable {
+    /// It binds a socket of its own there.
+    case address(SocketAddress)
+    /// A descriptor of the same socket, which becomes the listener's.
+    case descriptor(CInt, SocketAddress)
+}
+
+/// How connections end whose listener or chain is gone: `--drain-time-s`, `--drain-strategy`.
+package struct DrainSettings: Sendable {
+    /// Nanoseconds until what is left is closed.
+    package var time: UInt64 = 600_000_000_000
+    /// Each is told at a moment of its own within the time, else all at once.
+    package var isGradual = true
+    package init() {}
 }
 
 /// Sends back what comes.

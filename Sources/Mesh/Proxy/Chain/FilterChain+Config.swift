@@ -28,7 +28,7 @@ extension FilterChain {
         let name = node.string("name")
         self.init(
             name: name.isEmpty ? "chain-\(index)" : name, match: match, security: security, filters: filters,
-            terminal: terminal)
+            terminal: terminal, fingerprint: node.message.fingerprint())
     }
 }
 

@@ -8,16 +8,19 @@ package final class FilterChain: Sendable {
     /// Before the terminal one, in the order of configuration.
     package let filters: [NetworkFilter]
     package let terminal: TerminalFilter
+    /// Of its configuration: a chain whose fingerprint stays is the same chain, and its connections live on.
+    let fingerprint: Int
 
     package init(
         name: String, match: FilterChainMatch = FilterChainMatch(), security: DownstreamSecurity? = nil,
-        filters: [NetworkFilter] = [], terminal: TerminalFilter
+        filters: [NetworkFilter] = [], terminal: TerminalFilter, fingerprint: Int = 0
     ) {
         self.name = name
         self.match = match
         self.security = security
         self.filters = filters
         self.terminal = terminal
+        self.fingerprint = fingerprint
     }
 }
 

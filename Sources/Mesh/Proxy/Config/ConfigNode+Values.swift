@@ -16,17 +16,29 @@ extension ConfigNode {
 }
 
 extension SocketAddress {
-    /// An `envoy.config.core.v3.Address`.
+    /// An `envoy.config.core.v3.Address` to connect to.
+    init(_ node: ConfigNode) throws(ConfigError) { self = try ListenAddress(node).address }
+}
+
+/// An `envoy.config.core.v3.Address` with what only listeners care for.
+struct ListenAddress {
+    var address: SocketAddress
+    /// An IPv6 socket takes IPv4 connections, too.
+    var takesIPv4 = false
+    /// Of a Unix socket's file; 0 for the default.
+    var mode: UInt32 = 0
+
     init(_ node: ConfigNode) throws(ConfigError) {
         switch node.choice("address") {
         case "socket_address":
             guard let socket = node.message("socket_address") else { throw node.error("socket_address is missing") }
-            try self.init(socketAddress: socket)
+            address = try SocketAddress(socketAddress: socket)
+            takesIPv4 = socket.bool("ipv4_compat")
         case "pipe":
             guard let pipe = node.message("pipe") else { throw node.error("pipe is missing") }
             let path = pipe.string("path")
-            self = path.hasPrefix("@") ? .abstract(name: String(path.dropFirst())) : .unix(path: path)
-            _ = pipe.uint32("mode")
+            address = path.hasPrefix("@") ? .abstract(name: String(path.dropFirst())) : .unix(path: path)
+            mode = pipe.uint32("mode")
         case let other: throw node.error("address \(other ?? "") is not supported")
         }
     }

@@ -37,6 +37,10 @@ package actor ProxyServer {
         logs = try LogFiles(interval: options.logInterval)
         context = BuildContext(logs: logs)
         workers = group.all.enumerated().map { ProxyWorker($0.element, index: $0.offset) }
+        var drain = DrainSettings()
+        drain.time = UInt64(max(options.drainTime.saturatedNanoseconds, 0))
+        drain.isGradual = !options.drainsAtOnce
+        for worker in workers { worker.loop.submit { [drain] in worker.drain = drain } }
         clusters = ClusterDirectory(control ?? group.all[0], workers, problems)
     }
 
@@ -199,9 +203,7 @@ package actor ProxyServer {
             case .cluster:
                 if let id = ClusterID(known: name) { await onDirectory { $0.remove(id) } }
             case .listener:
-                for (worker, listener) in zip(workers, listeners.removeValue(forKey: name) ?? []) {
-                    await worker.perform { _ in listener.value.close() }
-                }
+                await retire(listeners.removeValue(forKey: name) ?? [])
             default: break
             }
         }
@@ -220,23 +222,42 @@ package actor ProxyServer {
     }
 
     private func listen(_ snapshot: ListenerSnapshot) async throws {
-        if let present = listeners[snapshot.name] {
+        let present = listeners[snapshot.name]
+        if let present, let worker = workers.first,
+            try await worker.loop.perform({ present[0].value.snapshot.hasSocketsOf(snapshot) })
+        {
             for (worker, listener) in zip(workers, present) {
                 await worker.perform { _ in listener.value.update(snapshot) }
             }
             return
         }
         var made: [ProxyListenerReference] = []
-        var ports: [SocketAddress] = []
-        for worker in workers {
-            let bound = ports
-            let listener = try await worker.loop.perform {
-                ProxyListenerReference(try ProxyListener(worker, snapshot, ports: bound))
+        do {
+            for worker in workers {
+                var shared: [SharedSocket] = []
+                if let first = made.first { shared = try await workers[0].loop.perform { try first.value.share() } }
+                made.append(
+                    try await worker.loop.perform { [shared] in
+                        ProxyListenerReference(try ProxyListener(worker, snapshot, shared))
+                    })
             }
-            ports = try await worker.loop.perform { listener.value.addresses }
-            made.append(listener)
+        } catch {
+            await retire(made)
+            throw error
         }
         listeners[snapshot.name] = made
+        // Only now: at no moment does nobody listen.
+        if let present { await retire(present) }
+    }
+
+    /// Takes no more connections there, and drains those that there are.
+    private func retire(_ made: [ProxyListenerReference]) async {
+        for (worker, listener) in zip(workers, made) {
+            await worker.perform { _ in
+                listener.value.close()
+                listener.value.drain()
+            }
+        }
     }
 
     /// Takes no more connections, and lets go of what the workers hold. Their loops may end then.

@@ -23,6 +23,9 @@ package final class ProxyWorker: @unchecked Sendable {
     /// `/healthcheck/fail` was asked for: the health-check filter says so to who asks.
     package var failsHealthChecks = false
     private var counters = CounterValues()
+    package var drain = DrainSettings()
+    /// By address, for connections that one listener hands to another.
+    private var listeners: [SocketAddress: ProxyListener] = [:]
     var random: SplitMix64
 
     // Scratch, and what is used again.
@@ -101,6 +104,7 @@ package final class ProxyWorker: @unchecked Sendable {
         clusters = []
         snapshots = []
         tables = [:]
+        listeners = [:]
         streams = []
         attempts = []
         finishedStreams = []
@@ -199,6 +203,23 @@ package final class ProxyWorker: @unchecked Sendable {
     var filterCounts: [UInt64] { counters.all }
 
     package func value(_ counter: CounterID) -> UInt64 { counters.value(counter) }
+
+    // MARK: Listeners
+
+    func add(_ listener: ProxyListener, at addresses: [SocketAddress]) {
+        for address in addresses { listeners[address] = listener }
+    }
+
+    func remove(_ listener: ProxyListener) {
+        for (address, other) in listeners where other === listener { listeners[address] = nil }
+    }
+
+    /// The listener of an address; else that of the same port on all addresses.
+    func listener(at address: SocketAddress) -> ProxyListener? {
+        if let listener = listeners[address] { return listener }
+        guard case .ip(let ip, let port, _) = address else { return nil }
+        return listeners[.ip(ip.family == .v4 ? .anyV4 : .anyV6, port)]
+    }
 
     // MARK: Used again
 

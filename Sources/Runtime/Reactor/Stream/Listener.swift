@@ -18,6 +18,10 @@ public struct ListenerOptions: Sendable {
     public var ipv6Only = false
     /// Binds to an address that no interface has (yet).
     public var freeBind = false
+    /// Set in their order, at their stage.
+    public var socketOptions: [SocketOption] = []
+    /// Connections accepted in one event before other sockets have their turn.
+    public var acceptsInTurn = Listener.maximumAcceptsInTurn
 
     public init() {}
 }
@@ -28,7 +32,7 @@ public struct ListenerOptions: Sendable {
 /// close at once instead of a hang), and looks again after a pause.
 public final class Listener: PollHandler, @unchecked Sendable {
     /// Connections accepted in one event before other sockets have their turn.
-    static let maximumAcceptsInTurn = 64
+    public static let maximumAcceptsInTurn = 64
     /// How long to wait after descriptors ran out.
     static let pauseWithoutDescriptors = Duration.milliseconds(100)
 
@@ -48,6 +52,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
     private var registration = Registration.none
     private var isWaiting = false
     private let onAccept: (StreamSocket) -> Void
+    private let ownsPath: Bool
 
     /// Binds and listens. `onAccept` runs on the loop; it sets the stream's `handler` (a stream without one is closed).
     /// On the loop. A Unix path that nobody listens on is replaced.
@@ -62,6 +67,29 @@ public final class Listener: PollHandler, @unchecked Sendable {
         self.onAccept = onAccept
         self.address = SocketAddress.local(of: fd) ?? address
         reserve = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
+        ownsPath = true
+        super.init()
+        registration = try loop.register(fd: fd, handler: self, interest: .readable)
+    }
+
+    /// A second descriptor of the listening socket, for another loop's `init(sharing:)`; the caller owns it. On the loop.
+    public func duplicate() throws(SystemError) -> CInt {
+        try checked("dup", address.description) { fcntl(fd, F_DUPFD_CLOEXEC, 0) }
+    }
+
+    /// Accepts on this loop, too, what comes to another listener's socket, by a descriptor from its `duplicate`, which is taken
+    /// over: for sockets that the kernel cannot bind once for each loop. On the loop.
+    public init(
+        sharing fd: CInt, _ address: SocketAddress, on loop: EventLoop, options: ListenerOptions,
+        onAccept: @escaping (StreamSocket) -> Void
+    ) throws(SystemError) {
+        self.fd = fd
+        self.loop = loop
+        self.options = options
+        self.onAccept = onAccept
+        self.address = address
+        reserve = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
+        ownsPath = false
         super.init()
         registration = try loop.register(fd: fd, handler: self, interest: .readable)
     }
@@ -123,6 +151,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
                 }
                 if options.freeBind { try setOption(fd, CInt(IPPROTO_IP), IP_FREEBIND_, 1, "IP_FREEBIND") }
             }
+            try apply(options, .beforeBind, fd)
             if case .unix(let path) = address { removeStale(path) }
             _ = try address.withKernelAddress { (pointer, length) throws(SystemError) in
                 try checked("bind", address.description) { bind(fd, pointer, length) }
@@ -130,12 +159,20 @@ public final class Listener: PollHandler, @unchecked Sendable {
             if case .unix(let path) = address {
                 _ = try checked("chmod", path) { chmod(path, mode_t(options.unixMode)) }
             }
+            try apply(options, .bound, fd)
             _ = try checked("listen", address.description) { Glibc.listen(fd, options.backlog) }
+            try apply(options, .listening, fd)
             return fd
         } catch {
             Glibc.close(fd)
             throw error
         }
+    }
+
+    private static func apply(
+        _ options: ListenerOptions, _ stage: SocketOption.Stage, _ fd: CInt
+    ) throws(SystemError) {
+        for option in options.socketOptions where option.stage == stage { try option.apply(to: fd) }
     }
 
     /// A socket file that a dead process left refuses connections; a live one does not and is left alone.
@@ -152,7 +189,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
         guard fd >= 0, !isWaiting else { return }
         var batch = 0
         while connections < options.maximumConnections {
-            guard batch < Self.maximumAcceptsInTurn else { return loop.again(self) }
+            guard batch < options.acceptsInTurn else { return loop.again(self) }
             batch += 1
             var storage = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -210,16 +247,16 @@ public final class Listener: PollHandler, @unchecked Sendable {
             guard fd >= 0 else { return }
             loop.deregister(registration)
             // A child between fork and exec may hold a copy; it must not go on listening.
-            shutdown(fd, CInt(SHUT_RDWR))
+            if ownsPath { shutdown(fd, CInt(SHUT_RDWR)) }
             Glibc.close(fd)
             fd = -1
-            if case .unix(let path) = address { unlink(path) }
+            if ownsPath, case .unix(let path) = address { unlink(path) }
         }
     }
 
     public override func loopDidStop() {
         if fd >= 0 { Glibc.close(fd) }
         fd = -1
-        if case .unix(let path) = address { unlink(path) }
+        if ownsPath, case .unix(let path) = address { unlink(path) }
     }
 }

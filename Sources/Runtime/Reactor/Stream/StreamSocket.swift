@@ -215,12 +215,14 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
     }
 
     private func readAvailable() {
-        if flags.contains(.mustOffer) {
-            flags.remove(.mustOffer)
-            offerInput()
-        }
         var reads = 0
-        while flags.contains(.canRead), !flags.contains(.isPaused), phase == .open {
+        while true {
+            // Before the next read, which may find the end: what the handler left for its successor is still to be had.
+            if flags.contains(.mustOffer) {
+                flags.remove(.mustOffer)
+                offerInput()
+            }
+            guard flags.contains(.canRead), !flags.contains(.isPaused), phase == .open else { return }
             guard reads < Self.maximumReadsInTurn else { return loop.again(self) }
             reads += 1
             if input != nil {

@@ -15,6 +15,7 @@ final class ProxyBench: Sendable {
     /// Runs `body` beside a proxy and takes it down, whatever happens.
     static func run(
         _ configuration: String, upstreams scripts: [ScriptedUpstream.Script] = [], workers: Int = 1,
+        options: ServerOptions = ServerOptions(),
         _ body: (ProxyBench) async throws -> Void
     ) async throws {
         let group = try EventLoopGroup(count: workers, name: "bench")
@@ -25,7 +26,7 @@ final class ProxyBench: Sendable {
             text = text.split(separator: "$\(index)", omittingEmptySubsequences: false).joined(
                 separator: "\(upstream.port)")
         }
-        let server = try ProxyServer(group)
+        let server = try ProxyServer(group, options)
         let bench = ProxyBench(group, server, upstreams)
         do {
             try await server.load(try Bootstrap.read([ConfigText(name: "test.yaml", text: text)]))
@@ -51,6 +52,13 @@ final class ProxyBench: Sendable {
 
     /// The first of the proxy's workers.
     var worker: ProxyWorker { server.workers[0] }
+
+    /// Takes another configuration of the same form, whose changes become those of the running proxy.
+    func reload(_ configuration: String) async throws {
+        try await server.load(try Bootstrap.read([ConfigText(name: "test.yaml", text: configuration)]))
+    }
+
+    func addresses(of listener: String) async -> [SocketAddress] { await server.addresses(of: listener) }
 
     /// Where a listener listens.
     func address(of listener: String = "main") async throws -> SocketAddress {
