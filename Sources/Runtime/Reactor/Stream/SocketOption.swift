@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// One option of a socket as `setsockopt` takes it, and when it is set.
