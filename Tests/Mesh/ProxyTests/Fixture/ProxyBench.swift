@@ -15,10 +15,11 @@ final class ProxyBench: Sendable {
     /// Runs `body` beside a proxy and takes it down, whatever happens.
     static func run(
         _ configuration: String, upstreams scripts: [ScriptedUpstream.Script] = [], workers: Int = 1,
-        options: ServerOptions = ServerOptions(),
+        options: ServerOptions = ServerOptions(), namespace: NetworkNamespaceFile? = nil,
         _ body: (ProxyBench) async throws -> Void
     ) async throws {
         let group = try EventLoopGroup(count: workers, name: "bench")
+        if let namespace { for loop in group.all { try await loop.perform { try namespace.enter() } } }
         var upstreams: [ScriptedUpstream] = []
         for script in scripts { upstreams.append(try await ScriptedUpstream(on: group.all[0], script)) }
         var text = configuration
