@@ -14,8 +14,12 @@ public struct ProtobufCodec: Sendable {
 
     public init(schema: Schema) { self.schema = schema }
 
-    /// Whether objects of a kind have a protobuf form; custom resources have none.
-    public func canEncode(_ kind: GroupVersionKind) -> Bool { schema.typeIndex(of: kind) != nil }
+    /// Whether objects of a kind have a protobuf form; what upstream serves as custom resources has none.
+    public func canEncode(_ kind: GroupVersionKind) -> Bool { protobufType(of: kind) != nil }
+
+    private func protobufType(of kind: GroupVersionKind) -> Int? {
+        schema.typeIndex(of: kind).flatMap { schema.typeCodes[$0].wireOrder.isEmpty ? nil : $0 }
+    }
 
     /// The envelope of an object; `apiVersion` and `kind` are taken from it. Members that the schema does not know and
     /// nulls are left out.
@@ -24,7 +28,7 @@ public struct ProtobufCodec: Sendable {
     public func encode(_ object: JSONValue) throws(CodecError) -> [UInt8] {
         let apiVersion = object["apiVersion"]?.string ?? ""
         let kind = object["kind"]?.string ?? ""
-        guard let gvk = GroupVersionKind(apiVersion: apiVersion, kind: kind), let type = schema.typeIndex(of: gvk)
+        guard let gvk = GroupVersionKind(apiVersion: apiVersion, kind: kind), let type = protobufType(of: gvk)
         else {
             throw CodecError("\(apiVersion) \(kind) has no protobuf form")
         }
@@ -62,7 +66,7 @@ public struct ProtobufCodec: Sendable {
             }
         }
         if kind.isEmpty, let fallback { (apiVersion, kind) = (fallback.apiVersion, fallback.kind) }
-        guard let gvk = GroupVersionKind(apiVersion: apiVersion, kind: kind), let type = schema.typeIndex(of: gvk)
+        guard let gvk = GroupVersionKind(apiVersion: apiVersion, kind: kind), let type = protobufType(of: gvk)
         else {
             throw CodecError("no kind \"\(kind)\" is registered for version \"\(apiVersion)\"")
         }

@@ -29,6 +29,14 @@ public enum Defaulting {
         case ("", "Endpoints"): NetworkDefaults.endpoints
         case ("discovery.k8s.io", "EndpointSlice"): NetworkDefaults.endpointSlice
         case ("networking.k8s.io", "NetworkPolicy"): NetworkDefaults.networkPolicy
+        case ("gateway.networking.k8s.io", "GatewayClass"): GatewayDefaults.gatewayClass
+        case ("gateway.networking.k8s.io", "Gateway"): GatewayDefaults.gateway
+        case ("gateway.networking.k8s.io", "ListenerSet"): GatewayDefaults.listenerSet
+        case ("gateway.networking.k8s.io", "HTTPRoute"): GatewayDefaults.httpRoute
+        case ("gateway.networking.k8s.io", "GRPCRoute"): GatewayDefaults.grpcRoute
+        case ("gateway.networking.k8s.io", "TLSRoute"), ("gateway.networking.k8s.io", "TCPRoute"),
+            ("gateway.networking.k8s.io", "UDPRoute"):
+            GatewayDefaults.streamRoute
         case ("", "Namespace"): ClusterDefaults.namespace
         case ("", "Node"): ClusterDefaults.node
         case ("", "Secret"): ClusterDefaults.secret

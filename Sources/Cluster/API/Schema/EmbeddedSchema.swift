@@ -3197,6 +3197,451 @@ time	apis.meta.v1.Time	1
 count	integer/int32	1	P
 =util.intstr.IntOrString
 @scalar	string/int-or-string
+=gateway.v1.AllowedListeners
+namespaces	gateway.v1.RouteNamespaces
+=gateway.v1.AllowedRoutes
+kinds	[gateway.v1.RouteGroupKind]		list=atomic
+namespaces	gateway.v1.RouteNamespaces
+=gateway.v1.BackendObjectReference
+group	string		P
+kind	string		P
+name	string		R P
+namespace	string		P
+port	integer/int32		P
+=gateway.v1.BackendRef
+group	string		P
+kind	string		P
+name	string		R P
+namespace	string		P
+port	integer/int32		P
+weight	integer/int32		P
+=gateway.v1.BackendTLSPolicy
+@kind	gateway.networking.k8s.io/v1/BackendTLSPolicy
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.BackendTLSPolicySpec		R
+status	gateway.v1.PolicyStatus
+=gateway.v1.BackendTLSPolicyList
+@kind	gateway.networking.k8s.io/v1/BackendTLSPolicyList
+apiVersion	string
+items	[gateway.v1.BackendTLSPolicy]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.BackendTLSPolicySpec
+options	map<string>
+targetRefs	[gateway.v1.LocalPolicyTargetReferenceWithSectionName]		R list=atomic
+validation	gateway.v1.BackendTLSPolicyValidation		R
+=gateway.v1.BackendTLSPolicyValidation
+caCertificateRefs	[gateway.v1.LocalObjectReference]		list=atomic
+hostname	string		R P
+subjectAltNames	[gateway.v1.SubjectAltName]		list=atomic
+wellKnownCACertificates	string		P
+=gateway.v1.CookieConfig
+lifetimeType	string		P
+name	string		P
+path	string		P
+=gateway.v1.ForwardBodyConfig
+maxSize	integer/int32		P
+=gateway.v1.Fraction
+denominator	integer/int32		P
+numerator	integer/int32		R P
+=gateway.v1.FrontendTLSConfig
+default	gateway.v1.TLSConfig		R
+perPort	[gateway.v1.TLSPortConfig]		list=map keys=port
+=gateway.v1.FrontendTLSValidation
+caCertificateRefs	[gateway.v1.ObjectReference]		R list=atomic
+mode	string		P
+=gateway.v1.GRPCAuthConfig
+allowedHeaders	[string]		list=set
+=gateway.v1.GRPCBackendRef
+filters	[gateway.v1.GRPCRouteFilter]		list=atomic
+group	string		P
+kind	string		P
+name	string		R P
+namespace	string		P
+port	integer/int32		P
+weight	integer/int32		P
+=gateway.v1.GRPCMethodMatch
+method	string		P
+service	string		P
+type	string		P
+=gateway.v1.GRPCRoute
+@kind	gateway.networking.k8s.io/v1/GRPCRoute
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.GRPCRouteSpec		R
+status	gateway.v1.RouteStatus
+=gateway.v1.GRPCRouteFilter
+extensionRef	gateway.v1.LocalObjectReference
+requestHeaderModifier	gateway.v1.HTTPHeaderFilter
+requestMirror	gateway.v1.HTTPRequestMirrorFilter
+responseHeaderModifier	gateway.v1.HTTPHeaderFilter
+type	string		R P
+=gateway.v1.GRPCRouteList
+@kind	gateway.networking.k8s.io/v1/GRPCRouteList
+apiVersion	string
+items	[gateway.v1.GRPCRoute]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.GRPCRouteMatch
+headers	[gateway.v1.HTTPHeaderMatch]		list=map keys=name
+method	gateway.v1.GRPCMethodMatch
+=gateway.v1.GRPCRouteRule
+backendRefs	[gateway.v1.GRPCBackendRef]		list=atomic
+filters	[gateway.v1.GRPCRouteFilter]		list=atomic
+matches	[gateway.v1.GRPCRouteMatch]		list=atomic
+name	string		P
+sessionPersistence	gateway.v1.SessionPersistence
+=gateway.v1.GRPCRouteSpec
+hostnames	[string]		list=atomic
+parentRefs	[gateway.v1.ParentReference]		list=atomic
+rules	[gateway.v1.GRPCRouteRule]		list=atomic
+useDefaultGateways	string		P
+=gateway.v1.Gateway
+@kind	gateway.networking.k8s.io/v1/Gateway
+@kind	gateway.networking.k8s.io/v1beta1/Gateway
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.GatewaySpec		R
+status	gateway.v1.GatewayStatus
+=gateway.v1.GatewayBackendTLS
+clientCertificateRef	gateway.v1.ObjectReference
+=gateway.v1.GatewayClass
+@kind	gateway.networking.k8s.io/v1/GatewayClass
+@kind	gateway.networking.k8s.io/v1beta1/GatewayClass
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.GatewayClassSpec		R
+status	gateway.v1.GatewayClassStatus
+=gateway.v1.GatewayClassList
+@kind	gateway.networking.k8s.io/v1/GatewayClassList
+@kind	gateway.networking.k8s.io/v1beta1/GatewayClassList
+apiVersion	string
+items	[gateway.v1.GatewayClass]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.GatewayClassSpec
+controllerName	string		R P
+description	string		P
+parametersRef	gateway.v1.ObjectReference
+=gateway.v1.GatewayClassStatus
+conditions	[apis.meta.v1.Condition]		list=map keys=type
+supportedFeatures	[gateway.v1.SupportedFeature]		list=map keys=name
+=gateway.v1.GatewayInfrastructure
+annotations	map<string>
+labels	map<string>
+parametersRef	gateway.v1.LocalObjectReference
+=gateway.v1.GatewayList
+@kind	gateway.networking.k8s.io/v1/GatewayList
+@kind	gateway.networking.k8s.io/v1beta1/GatewayList
+apiVersion	string
+items	[gateway.v1.Gateway]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.GatewaySpec
+addresses	[gateway.v1.GatewaySpecAddress]		list=atomic
+allowedListeners	gateway.v1.AllowedListeners
+defaultScope	string		P
+gatewayClassName	string		R P
+infrastructure	gateway.v1.GatewayInfrastructure
+listeners	[gateway.v1.Listener]		R list=map keys=name
+tls	gateway.v1.GatewayTLSConfig
+=gateway.v1.GatewaySpecAddress
+type	string		P
+value	string		P
+=gateway.v1.GatewayStatus
+addresses	[gateway.v1.GatewayStatusAddress]		list=atomic
+attachedListenerSets	integer/int32		P
+conditions	[apis.meta.v1.Condition]		list=map keys=type
+listeners	[gateway.v1.ListenerStatus]		list=map keys=name
+=gateway.v1.GatewayStatusAddress
+type	string		P
+value	string		P
+=gateway.v1.GatewayTLSConfig
+backend	gateway.v1.GatewayBackendTLS
+frontend	gateway.v1.FrontendTLSConfig
+=gateway.v1.HTTPAuthConfig
+allowedHeaders	[string]		list=set
+allowedResponseHeaders	[string]		list=set
+path	string		P
+=gateway.v1.HTTPBackendRef
+filters	[gateway.v1.HTTPRouteFilter]		list=atomic
+group	string		P
+kind	string		P
+name	string		R P
+namespace	string		P
+port	integer/int32		P
+weight	integer/int32		P
+=gateway.v1.HTTPCORSFilter
+allowCredentials	boolean		P
+allowHeaders	[string]		list=set
+allowMethods	[string]		list=set
+allowOrigins	[string]		list=set
+exposeHeaders	[string]		list=set
+maxAge	integer/int32		P
+=gateway.v1.HTTPExternalAuthFilter
+backendRef	gateway.v1.BackendObjectReference		R
+forwardBody	gateway.v1.ForwardBodyConfig
+grpc	gateway.v1.GRPCAuthConfig
+http	gateway.v1.HTTPAuthConfig
+protocol	string		R P
+=gateway.v1.HTTPHeader
+name	string		R P
+value	string		R P
+=gateway.v1.HTTPHeaderFilter
+add	[gateway.v1.HTTPHeader]		list=map keys=name
+remove	[string]		list=set
+set	[gateway.v1.HTTPHeader]		list=map keys=name
+=gateway.v1.HTTPHeaderMatch
+name	string		R P
+type	string		P
+value	string		R P
+=gateway.v1.HTTPPathMatch
+type	string		P
+value	string		P
+=gateway.v1.HTTPPathModifier
+replaceFullPath	string		P
+replacePrefixMatch	string		P
+type	string		R P
+=gateway.v1.HTTPQueryParamMatch
+name	string		R P
+type	string		P
+value	string		R P
+=gateway.v1.HTTPRequestMirrorFilter
+backendRef	gateway.v1.BackendObjectReference		R
+fraction	gateway.v1.Fraction
+percent	integer/int32		P
+=gateway.v1.HTTPRequestRedirectFilter
+hostname	string		P
+path	gateway.v1.HTTPPathModifier
+port	integer/int32		P
+scheme	string		P
+statusCode	integer/int64		P
+=gateway.v1.HTTPRoute
+@kind	gateway.networking.k8s.io/v1/HTTPRoute
+@kind	gateway.networking.k8s.io/v1beta1/HTTPRoute
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.HTTPRouteSpec		R
+status	gateway.v1.RouteStatus
+=gateway.v1.HTTPRouteFilter
+cors	gateway.v1.HTTPCORSFilter
+extensionRef	gateway.v1.LocalObjectReference
+externalAuth	gateway.v1.HTTPExternalAuthFilter
+requestHeaderModifier	gateway.v1.HTTPHeaderFilter
+requestMirror	gateway.v1.HTTPRequestMirrorFilter
+requestRedirect	gateway.v1.HTTPRequestRedirectFilter
+responseHeaderModifier	gateway.v1.HTTPHeaderFilter
+type	string		R P
+urlRewrite	gateway.v1.HTTPURLRewriteFilter
+=gateway.v1.HTTPRouteList
+@kind	gateway.networking.k8s.io/v1/HTTPRouteList
+@kind	gateway.networking.k8s.io/v1beta1/HTTPRouteList
+apiVersion	string
+items	[gateway.v1.HTTPRoute]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.HTTPRouteMatch
+headers	[gateway.v1.HTTPHeaderMatch]		list=map keys=name
+method	string		P
+path	gateway.v1.HTTPPathMatch
+queryParams	[gateway.v1.HTTPQueryParamMatch]		list=map keys=name
+=gateway.v1.HTTPRouteRetry
+attempts	integer/int64		P
+backoff	string		P
+codes	[integer/int64]		list=set
+=gateway.v1.HTTPRouteRule
+backendRefs	[gateway.v1.HTTPBackendRef]		list=atomic
+filters	[gateway.v1.HTTPRouteFilter]		list=atomic
+matches	[gateway.v1.HTTPRouteMatch]		list=atomic
+name	string		P
+retry	gateway.v1.HTTPRouteRetry
+sessionPersistence	gateway.v1.SessionPersistence
+timeouts	gateway.v1.HTTPRouteTimeouts
+=gateway.v1.HTTPRouteSpec
+hostnames	[string]		list=atomic
+parentRefs	[gateway.v1.ParentReference]		list=atomic
+rules	[gateway.v1.HTTPRouteRule]		list=atomic
+useDefaultGateways	string		P
+=gateway.v1.HTTPRouteTimeouts
+backendRequest	string		P
+request	string		P
+=gateway.v1.HTTPURLRewriteFilter
+hostname	string		P
+path	gateway.v1.HTTPPathModifier
+=gateway.v1.HeaderConfig
+name	string		R P
+=gateway.v1.L4RouteRule
+backendRefs	[gateway.v1.BackendRef]		R list=atomic
+name	string		P
+=gateway.v1.L4RouteSpec
+parentRefs	[gateway.v1.ParentReference]		list=atomic
+rules	[gateway.v1.L4RouteRule]		R list=atomic
+useDefaultGateways	string		P
+=gateway.v1.Listener
+allowedRoutes	gateway.v1.AllowedRoutes
+hostname	string		P
+name	string		R P
+port	integer/int32		R P
+protocol	string		R P
+tls	gateway.v1.ListenerTLSConfig
+=gateway.v1.ListenerSet
+@kind	gateway.networking.k8s.io/v1/ListenerSet
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.ListenerSetSpec		R
+status	gateway.v1.ListenerSetStatus
+=gateway.v1.ListenerSetList
+@kind	gateway.networking.k8s.io/v1/ListenerSetList
+apiVersion	string
+items	[gateway.v1.ListenerSet]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.ListenerSetSpec
+listeners	[gateway.v1.Listener]		R list=map keys=name
+parentRef	gateway.v1.ObjectReference		R
+=gateway.v1.ListenerSetStatus
+conditions	[apis.meta.v1.Condition]		list=map keys=type
+listeners	[gateway.v1.ListenerStatus]		list=map keys=name
+=gateway.v1.ListenerStatus
+attachedRoutes	integer/int32		R P
+conditions	[apis.meta.v1.Condition]		R list=map keys=type
+name	string		R P
+supportedKinds	[gateway.v1.RouteGroupKind]		list=atomic
+=gateway.v1.ListenerTLSConfig
+certificateRefs	[gateway.v1.ObjectReference]		list=atomic
+mode	string		P
+options	map<string>
+=gateway.v1.LocalObjectReference
+group	string		R P
+kind	string		R P
+name	string		R P
+=gateway.v1.LocalPolicyTargetReferenceWithSectionName
+group	string		R P
+kind	string		R P
+name	string		R P
+sectionName	string		P
+=gateway.v1.ObjectReference
+group	string		R P
+kind	string		R P
+name	string		R P
+namespace	string		P
+=gateway.v1.ParentReference
+group	string		P
+kind	string		P
+name	string		R P
+namespace	string		P
+port	integer/int32		P
+sectionName	string		P
+=gateway.v1.PolicyAncestorStatus
+ancestorRef	gateway.v1.ParentReference		R
+conditions	[apis.meta.v1.Condition]		R list=map keys=type
+controllerName	string		R P
+=gateway.v1.PolicyStatus
+ancestors	[gateway.v1.PolicyAncestorStatus]		R list=atomic
+=gateway.v1.ReferenceGrant
+@kind	gateway.networking.k8s.io/v1/ReferenceGrant
+@kind	gateway.networking.k8s.io/v1beta1/ReferenceGrant
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.ReferenceGrantSpec
+=gateway.v1.ReferenceGrantFrom
+group	string		R P
+kind	string		R P
+namespace	string		R P
+=gateway.v1.ReferenceGrantList
+@kind	gateway.networking.k8s.io/v1/ReferenceGrantList
+@kind	gateway.networking.k8s.io/v1beta1/ReferenceGrantList
+apiVersion	string
+items	[gateway.v1.ReferenceGrant]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.ReferenceGrantSpec
+from	[gateway.v1.ReferenceGrantFrom]		R list=atomic
+to	[gateway.v1.ReferenceGrantTo]		R list=atomic
+=gateway.v1.ReferenceGrantTo
+group	string		R P
+kind	string		R P
+name	string		P
+=gateway.v1.RouteGroupKind
+group	string		P
+kind	string		R P
+=gateway.v1.RouteNamespaces
+from	string		P
+selector	apis.meta.v1.LabelSelector		map=atomic
+=gateway.v1.RouteParentStatus
+conditions	[apis.meta.v1.Condition]		R list=map keys=type
+controllerName	string		R P
+parentRef	gateway.v1.ParentReference		R
+=gateway.v1.RouteStatus
+parents	[gateway.v1.RouteParentStatus]		R list=atomic
+=gateway.v1.SessionPersistence
+absoluteTimeout	string		P
+cookie	gateway.v1.CookieConfig
+header	gateway.v1.HeaderConfig
+type	string		P
+=gateway.v1.SubjectAltName
+hostname	string		P
+type	string		R P
+uri	string		P
+=gateway.v1.SupportedFeature
+name	string		R P
+=gateway.v1.TCPRoute
+@kind	gateway.networking.k8s.io/v1/TCPRoute
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.L4RouteSpec		R
+status	gateway.v1.RouteStatus
+=gateway.v1.TCPRouteList
+@kind	gateway.networking.k8s.io/v1/TCPRouteList
+apiVersion	string
+items	[gateway.v1.TCPRoute]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.TLSConfig
+validation	gateway.v1.FrontendTLSValidation
+=gateway.v1.TLSPortConfig
+port	integer/int32		R P
+tls	gateway.v1.TLSConfig		R
+=gateway.v1.TLSRoute
+@kind	gateway.networking.k8s.io/v1/TLSRoute
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.TLSRouteSpec		R
+status	gateway.v1.RouteStatus
+=gateway.v1.TLSRouteList
+@kind	gateway.networking.k8s.io/v1/TLSRouteList
+apiVersion	string
+items	[gateway.v1.TLSRoute]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=gateway.v1.TLSRouteSpec
+hostnames	[string]		R list=atomic
+parentRefs	[gateway.v1.ParentReference]		list=atomic
+rules	[gateway.v1.L4RouteRule]		R list=atomic
+useDefaultGateways	string		P
+=gateway.v1.UDPRoute
+@kind	gateway.networking.k8s.io/v1/UDPRoute
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	gateway.v1.L4RouteSpec		R
+status	gateway.v1.RouteStatus
+=gateway.v1.UDPRouteList
+@kind	gateway.networking.k8s.io/v1/UDPRouteList
+apiVersion	string
+items	[gateway.v1.UDPRoute]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
 """#
     static let resources: StaticString = #"""
 admissionregistration.k8s.io	v1	mutatingadmissionpolicies	MutatingAdmissionPolicy	cluster	create,delete,deletecollection,get,list,patch,update,watch			api-extensions
@@ -3266,5 +3711,19 @@ storage.k8s.io	v1	csistoragecapacities	CSIStorageCapacity	namespaced	create,dele
 storage.k8s.io	v1	storageclasses	StorageClass	cluster	create,delete,deletecollection,get,list,patch,update,watch		sc
 storage.k8s.io	v1	volumeattachments	VolumeAttachment	cluster	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)
 storage.k8s.io	v1	volumeattributesclasses	VolumeAttributesClass	cluster	create,delete,deletecollection,get,list,patch,update,watch		vac
+gateway.networking.k8s.io	v1	backendtlspolicies	BackendTLSPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	btlspolicy	gateway-api
+gateway.networking.k8s.io	v1	grpcroutes	GRPCRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+gateway.networking.k8s.io	v1	gateways	Gateway	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	gtw	gateway-api
+gateway.networking.k8s.io	v1beta1	gateways	Gateway	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	gtw	gateway-api	v1
+gateway.networking.k8s.io	v1	gatewayclasses	GatewayClass	cluster	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	gc	gateway-api
+gateway.networking.k8s.io	v1beta1	gatewayclasses	GatewayClass	cluster	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	gc	gateway-api	v1
+gateway.networking.k8s.io	v1	httproutes	HTTPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+gateway.networking.k8s.io	v1beta1	httproutes	HTTPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api	v1
+gateway.networking.k8s.io	v1	listenersets	ListenerSet	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	lset	gateway-api
+gateway.networking.k8s.io	v1	referencegrants	ReferenceGrant	namespaced	create,delete,deletecollection,get,list,patch,update,watch		refgrant	gateway-api
+gateway.networking.k8s.io	v1beta1	referencegrants	ReferenceGrant	namespaced	create,delete,deletecollection,get,list,patch,update,watch		refgrant	gateway-api	v1
+gateway.networking.k8s.io	v1	tcproutes	TCPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+gateway.networking.k8s.io	v1	tlsroutes	TLSRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+gateway.networking.k8s.io	v1	udproutes	UDPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
 """#
 }

@@ -71,7 +71,9 @@ public struct ResourceDescription: Sendable {
             case ("", "endpoints"): "services/endpoints"
             case ("", "replicationcontrollers"): "controllers"
             case ("networking.k8s.io", "ingresses"): "ingress"
-            case ("apiextensions.k8s.io", _), ("apiregistration.k8s.io", _): "\(gvr.group)/\(gvr.resource)"
+            case ("apiextensions.k8s.io", _), ("apiregistration.k8s.io", _),
+                ("gateway.networking.k8s.io", _):
+                "\(gvr.group)/\(gvr.resource)"
             default: gvr.resource
             }
         return "/registry/\(directory)/"

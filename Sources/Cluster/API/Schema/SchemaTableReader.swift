@@ -135,7 +135,8 @@ struct SchemaTableReader {
             group: parts[0] == "core" ? "" : String(parts[0]), version: String(parts[1]), kind: String(parts[2]))
     }
 
-    /// Lines are group, version, resource, kind, scope, verbs, subresources(verbs), short names, categories.
+    /// Lines are group, version, resource, kind, scope, verbs, subresources(verbs), short names, categories,
+    /// and the version that objects are kept in where it is another.
     static func readResources(
         _ text: StaticString, typeName: (GroupVersionKind) -> String?
     ) -> [ResourceDescription] {
@@ -146,8 +147,10 @@ struct SchemaTableReader {
             let gvr = GroupVersionResource(group: group, version: version, resource: columns.text(2))
             let gvk = GroupVersionKind(group: group, version: version, kind: columns.text(3))
             guard let type = typeName(gvk) else { preconditionFailure("the schema's table has no type of \(gvk)") }
-            // Both names show the same objects; they are kept in the older form, as upstream keeps them.
-            let storageKind = group == "events.k8s.io" ? GroupVersionKind(kind: "Event") : gvk
+            // Two names of events and two versions of routes show the same objects; they are kept in one form.
+            var storageKind = group == "events.k8s.io" ? GroupVersionKind(kind: "Event") : gvk
+            let storageVersion = columns.text(9)
+            if !storageVersion.isEmpty { storageKind.version = storageVersion }
             resources.append(
                 ResourceDescription(
                     gvr: gvr, gvk: gvk, singular: gvk.kind.lowercased(), shortNames: columns.words(7),
@@ -159,7 +162,9 @@ struct SchemaTableReader {
                     }, typeName: type, storagePrefix: ResourceDescription.storagePrefix(of: gvr),
                     storageKind: storageKind))
         }
-        return resources.sorted { ($0.gvr.group, $0.gvr.resource) < ($1.gvr.group, $1.gvr.resource) }
+        return resources.sorted {
+            ($0.gvr.group, $0.gvr.resource, $0.gvr.version) < ($1.gvr.group, $1.gvr.resource, $1.gvr.version)
+        }
     }
 
     /// One line's columns; absent ones are empty.

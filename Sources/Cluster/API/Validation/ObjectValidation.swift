@@ -74,6 +74,17 @@ struct KindRules: Sendable {
         "networking.k8s.io/ServiceCIDR": KindRules(
             check: NetworkRules.checkServiceCIDR, checkUpdate: NetworkRules.checkServiceCIDRUpdate),
         "networking.k8s.io/IPAddress": KindRules(name: NetworkRules.canonicalAddress),
+        "gateway.networking.k8s.io/GatewayClass": KindRules(
+            check: GatewayRules.checkClass, checkUpdate: GatewayRules.checkClassUpdate),
+        "gateway.networking.k8s.io/Gateway": KindRules(check: GatewayRules.checkGateway),
+        "gateway.networking.k8s.io/ListenerSet": KindRules(check: GatewayRules.checkListenerSet),
+        "gateway.networking.k8s.io/ReferenceGrant": KindRules(check: GatewayRules.checkReferenceGrant),
+        "gateway.networking.k8s.io/BackendTLSPolicy": KindRules(check: GatewayRules.checkBackendTLSPolicy),
+        "gateway.networking.k8s.io/HTTPRoute": KindRules(check: RouteRules.checkHTTP),
+        "gateway.networking.k8s.io/GRPCRoute": KindRules(check: RouteRules.checkGRPC),
+        "gateway.networking.k8s.io/TLSRoute": KindRules(check: RouteRules.checkTLS),
+        "gateway.networking.k8s.io/TCPRoute": KindRules(check: RouteRules.checkStream),
+        "gateway.networking.k8s.io/UDPRoute": KindRules(check: RouteRules.checkStream),
         "coordination.k8s.io/Lease": KindRules(check: PolicyRules.checkLease),
         "policy/PodDisruptionBudget": KindRules(check: PolicyRules.checkDisruptionBudget),
         "scheduling.k8s.io/PriorityClass": KindRules(checkUpdate: PolicyRules.checkPriorityClassUpdate),

@@ -88,7 +88,7 @@ struct ObjectEncoder: Sendable {
         }
         out.append(
             contentsOf: record.frame(kind, encoding, resource.gvk) { json in
-                frame(kind.text, shaped(EventConversion.fromStorage(json, to: resource)))
+                frame(kind.text, shaped(StorageConversion.fromStorage(json, to: resource)))
             })
     }
 
@@ -143,7 +143,7 @@ struct ObjectEncoder: Sendable {
     // MARK: Shapes
 
     private func json(_ object: StoredObject) throws(StatusError) -> JSONValue {
-        EventConversion.fromStorage(try object.json(), to: resource)
+        StorageConversion.fromStorage(try object.json(), to: resource)
     }
 
     private func shaped(_ json: JSONValue) -> JSONValue {

@@ -62,13 +62,19 @@ enum Negotiation {
     /// For objects, lists and watches.
     /// - Parameters:
     ///   - allowsShapes: whether tables and metadata alone make sense; not for what is not stored.
+    ///   - hasProtobuf: whether whole objects of the kind have such a form; metadata always has.
     ///   - include: the query's `includeObject`.
     /// - Throws: `notAcceptable`.
-    static func objects(_ accept: String?, allowsShapes: Bool, include: String?) throws(StatusError) -> ObjectEncoding {
+    static func objects(
+        _ accept: String?, allowsShapes: Bool, hasProtobuf: Bool = true, include: String?
+    ) throws(StatusError) -> ObjectEncoding {
         guard let accept, !accept.isEmpty else { return .json }
         for range in ranges(accept) {
             guard let format = format(range.type) else { continue }
-            guard let shape = range["as"], !shape.isEmpty else { return ObjectEncoding(format: format) }
+            guard let shape = range["as"], !shape.isEmpty else {
+                guard format != .protobuf || hasProtobuf else { continue }
+                return ObjectEncoding(format: format)
+            }
             guard allowsShapes, range["g"] == "meta.k8s.io", let version = range["v"],
                 version == "v1" || version == "v1beta1"
             else { continue }
@@ -84,9 +90,9 @@ enum Negotiation {
             default: continue
             }
         }
-        throw .notAcceptable(accepted: [
-            "application/json", "application/yaml", "application/vnd.kubernetes.protobuf",
-        ])
+        throw .notAcceptable(
+            accepted: ["application/json", "application/yaml"]
+                + (hasProtobuf ? ["application/vnd.kubernetes.protobuf"] : []))
     }
 
     private static func format(_ type: Substring) -> ObjectEncoding.Format? {

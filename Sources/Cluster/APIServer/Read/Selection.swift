@@ -28,7 +28,7 @@ struct Selection: Sendable {
     func matches(_ object: JSONValue) -> Bool {
         if !name.isEmpty, object["metadata"]?["name"]?.string != name { return false }
         guard labels.matches(object["metadata"]?["labels"]) else { return false }
-        return fields.isEmpty || fields.matches(EventConversion.fromStorage(object, to: resource))
+        return fields.isEmpty || fields.matches(StorageConversion.fromStorage(object, to: resource))
     }
 
     /// How a watcher with this selection sees a write; nil: not at all. An object that leaves the selection is deleted for

@@ -55,6 +55,7 @@ struct APIHandler: HTTPHandler {
         try await authorize(user, call.attributes, call.resource)
         let encoding = try Negotiation.objects(
             request.headers[.accept], allowsShapes: call.resource.isStored && call.subresource.isEmpty,
+            hasProtobuf: ProtobufCodec(schema: service.registry.schema).canEncode(call.resource.gvk),
             include: call.parameters.text("includeObject"))
         let isLong = call.verb == .watch || call.subresource == "log"
         let ticket = isLong ? nil : try metrics.admit(writes: call.verb.writes)

@@ -15,12 +15,12 @@ public struct LocalTransport: APITransport {
         let call = try call(request)
         let answer = try await service.perform(call)
         switch answer.content {
-        case .object(let object): return EventConversion.fromStorage(try object.json(), to: call.resource)
+        case .object(let object): return StorageConversion.fromStorage(try object.json(), to: call.resource)
         case .json(let json): return json
         case .list(let list):
             var items: [JSONValue] = []
             items.reserveCapacity(list.items.count)
-            for item in list.items { items.append(EventConversion.fromStorage(try item.json(), to: call.resource)) }
+            for item in list.items { items.append(StorageConversion.fromStorage(try item.json(), to: call.resource)) }
             var metadata: JSONValue = ["resourceVersion": .string(String(list.revision))]
             if !list.continueToken.isEmpty { metadata["continue"] = .string(list.continueToken) }
             return [
@@ -115,7 +115,7 @@ private final class LocalWatch: WatchStream {
     }
 
     private func object(_ json: JSONValue) -> KubeObject {
-        KubeObject(json: EventConversion.fromStorage(json, to: session.resource))
+        KubeObject(json: StorageConversion.fromStorage(json, to: session.resource))
     }
 
     private static func kind(_ kind: WatchKind) -> WatchEvent.Kind {

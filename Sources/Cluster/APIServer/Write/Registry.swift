@@ -71,12 +71,12 @@ final class Registry: Sendable {
 
     /// An object as the store keeps it.
     func encoded(_ object: JSONValue, _ resource: ResourceDescription) -> StoredObject {
-        StoredObject(encoding: EventConversion.toStorage(object, from: resource))
+        StoredObject(encoding: StorageConversion.toStorage(object, from: resource))
     }
 
     /// A stored object as the resource shows it.
     func value(of object: StoredObject, _ resource: ResourceDescription) throws(StatusError) -> JSONValue {
-        EventConversion.fromStorage(try object.json(), to: resource)
+        StorageConversion.fromStorage(try object.json(), to: resource)
     }
 
     /// Required fields that are absent, where the kind's own rules do not say so already.

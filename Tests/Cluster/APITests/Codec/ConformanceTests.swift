@@ -174,7 +174,7 @@ import Testing
     @Test("whatever conforms survives protobuf", arguments: [1, 2, 3] as [UInt64]) func protobuf(seed: UInt64) throws {
         var generator = SplitMix64(seed: seed)
         var accepted = 0
-        for resource in Schema.shared.resources {
+        for resource in Schema.shared.resources where ProtobufCodec.shared.canEncode(resource.gvk) {
             let type = try #require(Schema.shared.typeIndex(of: resource.gvk))
             for _ in 0..<20 {
                 let object = Self.mutate(ProtobufCodecTests.sample(type, .shared, 5), &generator)

@@ -1,10 +1,11 @@
 import ClusterAPI
 import JSON
 
-/// The two faces of Event: core and `events.k8s.io` name the same fields differently and keep them in one place.
+/// Between the form that a resource shows and the one that is kept.
 ///
-/// All other resources are kept as they are served, and pass unchanged.
-enum EventConversion {
+/// Core and `events.k8s.io` name the fields of Event differently; versions of the Gateway API differ in nothing but
+/// the version. All other resources are kept as they are served, and pass unchanged.
+enum StorageConversion {
     private static let names: [(core: String, events: String)] = [
         ("involvedObject", "regarding"), ("message", "note"), ("reportingComponent", "reportingController"),
         ("source", "deprecatedSource"), ("firstTimestamp", "deprecatedFirstTimestamp"),
