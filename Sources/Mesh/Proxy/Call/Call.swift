@@ -23,6 +23,8 @@ package final class Call {
     package let request = HeaderBlock()
     /// The request's body.
     package var body = GrowingBytes()
+    /// Sends the body's length in the head; streams of gRPC have none.
+    package var declaresLength = true
 
     /// The final head of the answer.
     package let response = HeaderBlock()
@@ -62,7 +64,7 @@ package final class Call {
             authority.withUTF8 { request.setAuthority(UnsafeRawBufferPointer($0)) }
         }
         if request.schemeRange.isEmpty { request.setScheme("http") }
-        request.set(Self.isInternal, StaticString("true").bytes)
+        if target.announcesItself { request.set(Self.isInternal, StaticString("true").bytes) }
         stream.request.load(request)
         stream.beginCall(self, target.route, body.bytes)
     }
@@ -118,7 +120,7 @@ extension HTTPStream {
         codecHandle = call
         self.route = route
         if !body.isEmpty || request.method == .post {
-            request.set(.contentLength, decimal: body.count)
+            if call.declaresLength { request.set(.contentLength, decimal: body.count) }
             requestBody.append(body)
             requestBytes = UInt64(body.count)
             flags.insert(.keepsBody)

@@ -18,16 +18,22 @@ extension CallTarget {
     }
 
     /// An `envoy.config.core.v3.GrpcService` of Envoy's own client.
+    ///
+    /// - Parameter timeout: nanoseconds, 0 for none.
     static func grpc(
-        _ node: ConfigNode, defaultTimeout: UInt64
+        _ node: ConfigNode, timeout: UInt64, _ build: BuildContext
     ) throws(ConfigError) -> (target: CallTarget, metadata: [(HeaderKey, [UInt8])]) {
         guard node.choice("target_specifier") == "envoy_grpc", let service = node.message("envoy_grpc") else {
             throw node.error("only envoy_grpc is supported")
         }
-        service.ignore("max_receive_message_length", "skip_envoy_headers")
+        service.ignore("max_receive_message_length")
+        let name = service.string("cluster_name")
+        if let known = build.clusterNames, !known.contains(name) {
+            throw service.error("cluster_name", "unknown cluster '\(name)'")
+        }
         let target = CallTarget(
-            service.string("cluster_name"), authority: service.string("authority"),
-            timeout: node.nanoseconds("timeout", default: defaultTimeout))
+            name, authority: service.string("authority"), timeout: timeout,
+            announcesItself: !service.bool("skip_envoy_headers"))
         let metadata = node.messages("initial_metadata").map { entry in
             (HeaderKey(entry.string("key")), Array(entry.string("value").utf8))
         }

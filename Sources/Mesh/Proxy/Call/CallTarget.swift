@@ -12,6 +12,8 @@ package final class CallTarget: Sendable {
     package let timeout: UInt64
     /// Bytes of an answer's body; with more of them the call has failed.
     package let limit: Int
+    /// Says by `x-envoy-internal` and, in gRPC, by `x-forwarded-for` whose request it is.
+    let announcesItself: Bool
     let route: RouteEntry
 
     /// Of an answer's body, where nobody says otherwise.
@@ -19,12 +21,13 @@ package final class CallTarget: Sendable {
 
     package init(
         _ cluster: String, authority: String = "", timeout: UInt64, retry: RetryPolicy? = nil,
-        limit: Int = CallTarget.standardLimit
+        limit: Int = CallTarget.standardLimit, announcesItself: Bool = true
     ) {
         self.cluster = ClusterID(cluster)
         self.authority = authority.isEmpty ? cluster : authority
         self.timeout = timeout
         self.limit = limit
+        self.announcesItself = announcesItself
         var options = ForwardAction.Options()
         options.timeout = timeout
         options.retry = retry

@@ -23,6 +23,10 @@ package struct GRPCCall {
         request.add(.te, "trailers")
         if target.timeout > 0 { addTimeout(target.timeout, to: request) }
         request.add(.contentType, "application/grpc")
+        call.declaresLength = false
+        if target.announcesItself {
+            ClientIdentity.localAddress.withUnsafeBytes { request.add(.xForwardedFor, $0) }
+        }
         metadata(request)
         call.body.reserve(message.count + 5)
         call.body.append(0)

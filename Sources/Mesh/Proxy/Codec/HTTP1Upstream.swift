@@ -106,7 +106,7 @@ final class HTTP1Upstream: UpstreamCodec {
         if head.has(.contentLength) {
             writer.framing = .length
         } else if end || isUpgrade {
-            if end, head.method == .post || head.method == .put || head.method == .patch {
+            if end, !head.method.usuallyHasNoBody {
                 writer.append("content-length: 0\r\n")
             }
             writer.framing = isUpgrade ? .unsaid : .none
@@ -298,5 +298,15 @@ final class HTTP1Upstream: UpstreamCodec {
         self.attempt = nil
         connection.abort()
         attempt.failed(.protocolError)
+    }
+}
+
+extension HTTPMethod {
+    /// Of these nobody expects a body, so that none need not be said; as Envoy has it.
+    fileprivate var usuallyHasNoBody: Bool {
+        switch self {
+        case .get, .head, .delete, .trace, .connect: true
+        case .post, .put, .patch, .options, .other: false
+        }
     }
 }

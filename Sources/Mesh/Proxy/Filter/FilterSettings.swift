@@ -15,6 +15,7 @@ package enum FilterSettings: Sendable {
     case jwt(JWTFilter.Override)
     case compressor(CompressorFilter.Override)
     case statefulSession(StatefulSessionFilter.Override)
+    case rateLimit(RateLimitFilter.Override)
 
     /// - Returns: nil when the type is unknown and may be.
     static func read(
@@ -32,11 +33,12 @@ package enum FilterSettings: Sendable {
         case "local_ratelimit.v3.LocalRateLimit": return .localRateLimit(try LocalRateLimitFilter(node, context))
         case "basic_auth.v3.BasicAuthPerRoute": return .basicAuth(try BasicAuthFilter.Users(in: node))
         case "header_to_metadata.v3.Config": return .headerToMetadata(try HeaderToMetadataFilter(node))
-        case "ext_authz.v3.ExtAuthzPerRoute": return .extAuthz(try ExtAuthzFilter.Override(node))
+        case "ext_authz.v3.ExtAuthzPerRoute": return .extAuthz(try ExtAuthzFilter.Override(node, context.build))
         case "jwt_authn.v3.PerRouteConfig": return .jwt(try JWTFilter.Override(node))
         case "compressor.v3.CompressorPerRoute": return .compressor(try CompressorFilter.Override(node))
         case "stateful_session.v3.StatefulSessionPerRoute":
             return .statefulSession(try StatefulSessionFilter.Override(node))
+        case "ratelimit.v3.RateLimitPerRoute": return .rateLimit(try RateLimitFilter.Override(node))
         default:
             if isOptional { return nil }
             throw node.error("settings of type \(node.typeName) are not supported")
@@ -66,6 +68,7 @@ extension HTTPFilter {
         case "grpc_stats.v3.FilterConfig": self = .grpcStats(try GRPCStatsFilter(node))
         case "grpc_web.v3.GrpcWeb": self = .grpcWeb
         case "stateful_session.v3.StatefulSession": self = .statefulSession(try StatefulSessionFilter(node))
+        case "ratelimit.v3.RateLimit": self = .rateLimit(try RateLimitFilter(node, context))
         default: throw node.error("HTTP filter \(node.typeName) is not supported")
         }
     }

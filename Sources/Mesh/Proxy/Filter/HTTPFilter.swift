@@ -66,6 +66,7 @@ package enum HTTPFilter: Sendable {
     case grpcStats(GRPCStatsFilter)
     case grpcWeb
     case statefulSession(StatefulSessionFilter)
+    case rateLimit(RateLimitFilter)
 
     var phases: FilterPhases {
         switch self {
@@ -76,6 +77,7 @@ package enum HTTPFilter: Sendable {
         case .decompressor: [.requestHead, .requestData, .responseHead, .responseData]
         case .grpcStats, .grpcWeb: [.requestHead, .requestData, .responseHead, .responseData, .responseTrailers]
         case .statefulSession: [.requestHead, .responseHead]
+        case .rateLimit: [.requestHead, .responseHead, .ended]
         case .fault: [.requestHead, .responseData, .responseTrailers, .ended]
         case .rbac, .csrf, .basicAuth, .setMetadata: .requestHead
         case .cors, .localRateLimit: [.requestHead, .responseHead]
@@ -107,6 +109,7 @@ package enum HTTPFilter: Sendable {
         case .grpcStats(let filter): filter.requestHead(stream, slot)
         case .grpcWeb: GRPCWebFilter.requestHead(stream, slot)
         case .statefulSession(let filter): filter.requestHead(stream, slot)
+        case .rateLimit(let filter): filter.requestHead(stream, slot)
         }
     }
 
@@ -147,6 +150,7 @@ package enum HTTPFilter: Sendable {
         case .grpcStats(let filter): filter.responseHead(stream, slot, end: end)
         case .grpcWeb: return GRPCWebFilter.responseHead(stream, slot, end: end)
         case .statefulSession(let filter): filter.responseHead(stream, slot)
+        case .rateLimit(let filter): filter.responseHead(stream, slot)
         default: break
         }
         return .proceed
@@ -182,6 +186,7 @@ package enum HTTPFilter: Sendable {
         case .fault(let filter): filter.ended(stream, slot)
         case .extAuthz(let filter): filter.ended(stream, slot)
         case .jwt(let filter): filter.ended(stream, slot)
+        case .rateLimit(let filter): filter.ended(stream, slot)
         default: break
         }
     }

@@ -63,7 +63,9 @@ extension ForwardAction {
         }
         if options.mirrors.isEmpty { options.mirrors = context.host?.mirrors ?? [] }
         options.hashPolicies = try node.messages("hash_policy", HashPolicy.init)
-        options.rateLimits = try node.messages("rate_limits", RateLimitPolicy.init)
+        options.rateLimits = try node.messages("rate_limits") { (node) throws(ConfigError) in
+            try RateLimitPolicy(node, ofFilter: false)
+        }
         options.includesHostRateLimits = node.bool("include_vh_rate_limits", default: false)
         options.metadata = SubsetCriteria.read(node)
         options.isHighPriority = try node.enumeration("priority", as: Priority.self) == .high

@@ -1,6 +1,7 @@
 import Bytes
 import HTTP
 import JSON
+import TLS
 import XDS
 
 /// What of a request a rate limit service is asked about (`envoy.config.route.v3.RateLimit`).
@@ -20,6 +21,13 @@ package struct RateLimitPolicy: Sendable {
     }
 
     package enum Unit: Int, Sendable { case unknown, second, minute, hour, day, month, year }
+
+    /// How much a request counts.
+    enum Hits: Sendable {
+        case fixed(UInt64)
+        /// What this says as a number.
+        case computed(Template)
+    }
 
     package struct Override: Hashable, Sendable {
         package var requests: UInt32
@@ -42,7 +50,7 @@ package struct RateLimitPolicy: Sendable {
     package let disableKey: String
     let actions: [Action]
     let override: Override?
-    let hits: UInt64?
+    let hits: Hits?
     /// The service is told when the stream ends instead of asked when it begins.
     package let appliesWhenDone: Bool
 
@@ -58,7 +66,16 @@ package struct RateLimitPolicy: Sendable {
             case .stop: return nil
             }
         }
-        return entries.isEmpty ? nil : Descriptor(entries: entries, override: override, hits: hits)
+        guard !entries.isEmpty else { return nil }
+        var descriptor = Descriptor(entries: entries, override: override, hits: nil)
+        switch hits {
+        case nil: break
+        case .fixed(let number)?: descriptor.hits = number
+        case .computed(let template)?:
+            guard let number = UInt64(template.text(stream)) else { return nil }
+            descriptor.hits = number
+        }
+        return descriptor
     }
 }
 
@@ -75,7 +92,7 @@ extension HTTPStream {
     func rateLimits(stage: UInt32, host: HostRateLimits = .override) -> [RateLimitPolicy] {
         guard let route, case .forward(let action) = route.action else { return [] }
         var policies = action.options.rateLimits
-        if host == .include || host == .override && (policies.isEmpty || action.options.includesHostRateLimits) {
+        if host == .include || action.options.includesHostRateLimits || host == .override && policies.isEmpty {
             policies += route.hostRateLimits
         }
         return policies.filter { $0.stage == stage }
@@ -112,9 +129,11 @@ extension RateLimitPolicy.Action {
             return .entry("masked_remote_address", "\(prefix.network)")
         case .genericKey(let key, let value): return .entry(key, value)
         case .headerMatch(let key, let value, let expected, let matchers):
-            return matchers.allSatisfy { $0.matches(stream.request) } == expected ? .entry(key, value) : .stop
+            return matchers.allSatisfy { $0.matches(stream.request) } == expected
+                ? .entry(key, value) : .stop
         case .parameterMatch(let key, let value, let expected, let matchers):
-            return matchers.allSatisfy { $0.matches(stream.request.path) } == expected ? .entry(key, value) : .stop
+            return matchers.allSatisfy { $0.matches(stream.request.path) } == expected
+                ? .entry(key, value) : .stop
         case .addressMatch(let key, let value, let ranges):
             return stream.remote.address.map(ranges.contains) == true ? .entry(key, value) : .stop
         case .metadata(let key, let filter, let path, let absent, let isOptional, let ofRoute):
@@ -127,7 +146,8 @@ extension RateLimitPolicy.Action {
 }
 
 extension RateLimitPolicy {
-    init(_ node: ConfigNode) throws(ConfigError) {
+    /// - Parameter ofFilter: in the configuration of a filter, where hits count.
+    init(_ node: ConfigNode, ofFilter: Bool) throws(ConfigError) {
         stage = node.uint32("stage", default: 0)
         disableKey = node.string("disable_key")
         appliesWhenDone = node.bool("apply_on_stream_done")
@@ -138,10 +158,12 @@ extension RateLimitPolicy {
                 requests: limit.uint32("requests_per_unit"),
                 unit: Unit(rawValue: UnitName.allCases.firstIndex(of: unit) ?? 0) ?? .unknown)
         }
-        hits = try node.message("hits_addend") { (node) throws(ConfigError) in
-            if !node.string("format").isEmpty { throw node.unsupported("format") }
+        hits = try node.message("hits_addend") { (node) throws(ConfigError) -> Hits in
+            guard ofFilter else { throw node.error("hits count only in the rate_limits of a filter") }
+            let format = node.string("format")
+            if !format.isEmpty { return .computed(try Template(format, node, "format")) }
             if node.bool("is_negative_hits") { throw node.unsupported("is_negative_hits") }
-            return node.uint64("number", default: 1)
+            return .fixed(node.uint64("number", default: 1))
         }
         actions = try node.messages("actions", Action.init)
     }
@@ -165,13 +187,8 @@ extension RateLimitPolicy.Action {
             let key = action.string("descriptor_key")
             return key.isEmpty ? usual : key
         }
-        func value() throws(ConfigError) -> String {
-            let value = action.string("descriptor_value")
-            if value.contains("%") {
-                throw action.error("descriptor_value", "command operators are not supported here")
-            }
-            return value
-        }
+        // As in Envoy, where a runtime flag is off that gives them command operators, values are texts.
+        func value() -> String { action.string("descriptor_value") }
         switch name {
         case "source_cluster": self = .sourceCluster
         case "destination_cluster": self = .destinationCluster
@@ -187,20 +204,20 @@ extension RateLimitPolicy.Action {
             self = .maskedRemoteAddress(
                 v4: UInt8(action.uint32("v4_prefix_mask_len", default: 32)),
                 v6: UInt8(action.uint32("v6_prefix_mask_len", default: 128)))
-        case "generic_key": self = .genericKey(key: key("generic_key"), value: try value())
+        case "generic_key": self = .genericKey(key: key("generic_key"), value: value())
         case "header_value_match":
             self = .headerMatch(
-                key: key("header_match"), value: try value(), expected: action.bool("expect_match", default: true),
+                key: key("header_match"), value: value(), expected: action.bool("expect_match", default: true),
                 try action.messages("headers", HeaderMatcher.init))
         case "query_parameter_value_match":
             self = .parameterMatch(
-                key: key("query_match"), value: try value(), expected: action.bool("expect_match", default: true),
+                key: key("query_match"), value: value(), expected: action.bool("expect_match", default: true),
                 try action.messages("query_parameters", QueryParameterMatcher.init))
         case "remote_address_match":
             guard let ranges = try action.message("address_matcher", AddressRanges.init) else {
                 throw action.error("address_matcher", "is missing")
             }
-            self = .addressMatch(key: key("remote_address_match"), value: try value(), ranges)
+            self = .addressMatch(key: key("remote_address_match"), value: value(), ranges)
         case "dynamic_metadata", "metadata":
             var ofRoute = false
             if name == "metadata" { ofRoute = try action.enumeration("source", as: Source.self) == .route }
@@ -216,5 +233,21 @@ extension RateLimitPolicy.Action {
     private enum Source: String, ConfigEnum {
         case dynamic = "DYNAMIC"
         case route = "ROUTE_ENTRY"
+    }
+}
+
+extension Template {
+    fileprivate init(_ text: String, _ node: ConfigNode, _ field: String) throws(ConfigError) {
+        do throws(OperatorParser.Invalid) { try self.init(text, absent: "") } catch {
+            throw node.error(field, "\(error)")
+        }
+    }
+
+    fileprivate func text(_ stream: HTTPStream) -> String {
+        if let literal { return String(decoding: literal, as: UTF8.self) }
+        var rendered = GrowingBytes()
+        defer { rendered.deallocate() }
+        render(stream, into: &rendered)
+        return String(decoding: rendered.bytes, as: UTF8.self)
     }
 }

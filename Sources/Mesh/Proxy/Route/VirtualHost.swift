@@ -43,7 +43,9 @@ package final class VirtualHostOptions: Sendable {
             try MirrorPolicy(node, context)
         }
         self.mirrors = mirrors.isEmpty ? table.mirrors : mirrors
-        rateLimits = try node.messages("rate_limits", RateLimitPolicy.init)
+        rateLimits = try node.messages("rate_limits") { (node) throws(ConfigError) in
+            try RateLimitPolicy(node, ofFilter: false)
+        }
         virtualClusters = try node.messages("virtual_clusters", VirtualCluster.init)
         metadata = node.message("metadata").map(RouteEntry.metadata) ?? [:]
         let limit =

@@ -18,8 +18,8 @@ extension HTTPStream {
     /// The cluster that the request goes, or would go, to.
     var clusterID: ClusterID? {
         if let cluster { return cluster.snapshot.id }
-        guard case .forward(let action)? = route?.action, case .cluster(let id) = action.choice else { return nil }
-        return id
+        guard case .forward(let action)? = route?.action else { return nil }
+        return clusterID(action.choice)
     }
 
     /// Counts something of the request's cluster.

@@ -18,7 +18,7 @@ extension AuthzVerdict {
                 while let field = try status.next() { if field.number == 1 { code = field.scalar } }
             case 2: try readDenied(field.bytes)
             case 3: try readOK(field.bytes)
-            case 4: metadata = try Self.structure(field.bytes)
+            case 4: metadata = try JSONObject(structure: field.bytes)
             case 5: failure = 0
             default: break
             }
@@ -51,7 +51,7 @@ extension AuthzVerdict {
         while let field = try fields.next() {
             switch field.number {
             case 2: if let change = try Self.change(field.bytes, isResponse: false) { headers.append(change) }
-            case 3: if metadata == nil { metadata = try Self.structure(field.bytes) }
+            case 3: if metadata == nil { metadata = try JSONObject(structure: field.bytes) }
             case 5: removed.append(HeaderKey(String(decoding: field.bytes, as: UTF8.self)))
             case 6: if let change = try Self.change(field.bytes, isResponse: true) { responseHeaders.append(change) }
             case 7:
@@ -101,13 +101,5 @@ extension AuthzVerdict {
         if let append { return Change(key: key, value: value, action: append ? .add : .set) }
         let actions: [Change.Action] = [.add, .addIfAbsent, .set, .setIfPresent]
         return Change(key: key, value: value, action: action < 4 ? actions[Int(action)] : .add)
-    }
-
-    /// A `google.protobuf.Struct`, by way of a message that has one.
-    private static func structure(_ bytes: UnsafeRawBufferPointer) throws(ConfigError) -> JSONObject? {
-        guard let type = ProtoSchema.envoy.message("envoy.service.auth.v3.CheckResponse") else { return nil }
-        var buffer = ReverseBuffer()
-        buffer.prepend(field: 4, bytes: bytes)
-        return try Message(binary: buffer.bytes, type: type).json()["dynamic_metadata"]?.object
     }
 }

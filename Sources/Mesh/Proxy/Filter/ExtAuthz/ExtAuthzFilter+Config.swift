@@ -12,7 +12,7 @@ extension ExtAuthzFilter {
         if let status = node.message("status_on_error") { options.statusOnError = status.enumNumber("code") }
         _ = node.enumName("transport_api_version")
         node.ignore("charge_cluster_response_stats")
-        guard let service = try Service(node, in: node) else {
+        guard let service = try Service(node, in: node, context.build) else {
             throw node.error("a service is missing: grpc_service or http_service")
         }
         let prefix = node.string("stat_prefix")
@@ -37,23 +37,24 @@ extension ExtAuthzFilter.Buffering {
 
 extension ExtAuthzFilter.Override {
     /// An `ExtAuthzPerRoute`.
-    init(_ node: ConfigNode) throws(ConfigError) {
+    init(_ node: ConfigNode, _ build: BuildContext) throws(ConfigError) {
         isDisabled = node.bool("disabled")
         guard let settings = node.message("check_settings") else { return }
         contextExtensions = settings.stringMap("context_extensions")
         buffersNothing = settings.bool("disable_request_body_buffering")
         buffering = settings.message("with_request_body").map(ExtAuthzFilter.Buffering.init)
-        service = try ExtAuthzFilter.Service(settings, in: nil)
+        service = try ExtAuthzFilter.Service(settings, in: nil, build)
     }
 }
 
 extension ExtAuthzFilter.Service {
     /// The service that `node` names. What the filter says of all services is read from `filter`.
-    fileprivate init?(_ node: ConfigNode, in filter: ConfigNode?) throws(ConfigError) {
+    fileprivate init?(_ node: ConfigNode, in filter: ConfigNode?, _ build: BuildContext) throws(ConfigError) {
         var asked = try filter?.message("allowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
         let withheld = try filter?.message("disallowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
         if let service = node.message("grpc_service") {
-            let (target, metadata) = try CallTarget.grpc(service, defaultTimeout: 200_000_000)
+            let (target, metadata) = try CallTarget.grpc(
+                service, timeout: service.nanoseconds("timeout", default: 200_000_000), build)
             self = .grpc(
                 AuthzGRPCService(
                     target, metadata: metadata, asked: asked, withheld: withheld,

@@ -152,7 +152,7 @@ package final class LocalRateLimitFilter: Sendable {
             .sorted { $0.bucket.rate < $1.bucket.rate }
         settings.alwaysTakesDefault = node.bool("always_consume_default_token_bucket", default: true)
         settings.policies = try node.messages("rate_limits") { (node) throws(ConfigError) in
-            try RateLimitPolicy(node)
+            try RateLimitPolicy(node, ofFilter: true)
         }
         settings.stage = node.uint32("stage")
         settings.hostPolicies = try node.enumeration("vh_rate_limits", as: HostRateLimits.self)
