@@ -154,7 +154,8 @@ extension AdminServer {
 extension ProxyServer {
     fileprivate func clusterPages() async -> [ClustersPage] {
         let counted = Self.clusters(await tallies())
-        return await clusterFacts().map { facts in
+        return await clusterFacts().map { known in
+            let facts = known.knowing(counted[known.settings.id])
             let hosts = counted[facts.settings.id]?.hosts ?? []
             let alternative =
                 (try? (resources[.cluster, facts.settings.name] ?? dynamic[.cluster, facts.settings.name])?.message())?

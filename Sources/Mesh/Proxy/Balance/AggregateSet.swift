@@ -14,8 +14,9 @@ struct AggregateSet: Sendable {
 
     private struct Level: Sendable {
         var member: Int
-        var priority: Int
-        var count: Int
+        /// Everything to this priority of the member, made once.
+        var healthy: PriorityLoad
+        var degraded: PriorityLoad
     }
 
     private let levels: [Level]
@@ -24,7 +25,12 @@ struct AggregateSet: Sendable {
 
     init(_ members: [HostSet], panicThreshold: UInt8 = 50) {
         levels = members.enumerated().flatMap { number, set in
-            set.availability.indices.map { Level(member: number, priority: $0, count: set.availability.count) }
+            let count = set.availability.count
+            return set.availability.indices.map { priority in
+                Level(
+                    member: number, healthy: PriorityLoad(only: priority, isDegraded: false, of: count),
+                    degraded: PriorityLoad(only: priority, isDegraded: true, of: count))
+            }
         }
         load = PriorityLoad(members.flatMap(\.availability), panicThreshold: panicThreshold)
     }
@@ -34,8 +40,6 @@ struct AggregateSet: Sendable {
         if levels.isEmpty { return nil }
         let choice = load.choose(hash ?? random.next())
         let level = levels[choice.priority]
-        return Choice(
-            member: level.member,
-            load: PriorityLoad(only: level.priority, isDegraded: choice.isDegraded, of: level.count))
+        return Choice(member: level.member, load: choice.isDegraded ? level.degraded : level.healthy)
     }
 }

@@ -179,7 +179,7 @@ extension BalanceConfig {
             throw BalanceConfigError("slow_start_config aggression must be above 0")
         }
         if case .originalDestination = policy, subsets != nil {
-            throw BalanceConfigError("lb_subset_config cannot be used with ORIGINAL_DST, whose hosts are not known")
+            throw BalanceConfigError("lb_subset_config cannot be used with CLUSTER_PROVIDED")
         }
         try subsets?.validate()
     }

@@ -57,11 +57,22 @@ extension ClusterSettings {
             membership.newHosts = ignoresNew ? [.failedActiveCheck, .pendingFirstCheck] : .failedActiveCheck
             membership.keepsRemovedWhileHealthy = !dropsRemoved
         }
+        let balance = try BalanceConfig(cluster: node, common: common)
+        let discovery = try ClusterDiscovery(cluster: node)
+        if discovery.choosesItself {
+            guard case .originalDestination = balance.policy else {
+                throw node.error("lb_policy", "a cluster of this type must have CLUSTER_PROVIDED")
+            }
+            guard checks.isEmpty else {
+                throw node.error("health_checks", "are not supported for a cluster without hosts of its own")
+            }
+        } else if case .originalDestination = balance.policy {
+            throw node.error("lb_policy", "CLUSTER_PROVIDED is for ORIGINAL_DST and aggregate clusters")
+        }
         // Hints, and what changes nothing for the kinds of clusters that are supported.
         node.ignore("metadata", "wait_for_warm_on_init", "cleanup_interval")
         self.init(
-            name: node.string("name"), options: options, balance: try BalanceConfig(cluster: node, common: common),
-            membership: membership, discovery: try ClusterDiscovery(cluster: node),
+            name: node.string("name"), options: options, balance: balance, membership: membership, discovery: discovery,
             breakers: try node.message("circuit_breakers") { (node) throws(ConfigError) in
                 try CircuitBreakers(node)
             } ?? CircuitBreakers(),
@@ -79,10 +90,18 @@ extension ClusterDiscovery {
                 throw node.error("cluster_type", "has no configuration")
             }
             _ = type.string("name")
-            guard config.typeName == "envoy.extensions.clusters.dns.v3.DnsCluster" else {
-                throw type.error("typed_config", "cluster type \(config.typeName) is not supported")
+            switch config.typeName {
+            case "envoy.extensions.clusters.dns.v3.DnsCluster":
+                self = .names(try NamedEndpoints.read(config, cluster: node))
+            case "envoy.extensions.clusters.original_dst.v3.OriginalDstCluster":
+                var destination = try OriginalDestination(config)
+                destination.cleanupInterval = node.nanoseconds(
+                    "cleanup_interval", default: destination.cleanupInterval)
+                self = .originalDestination(destination)
+            case "envoy.extensions.clusters.aggregate.v3.ClusterConfig":
+                self = .aggregate(config.strings("clusters").map { ClusterID($0) })
+            default: throw type.error("typed_config", "cluster type \(config.typeName) is not supported")
             }
-            self = .names(try NamedEndpoints.read(config, cluster: node))
             return
         }
         switch try node.enumeration("type", as: Kind.self) {
@@ -99,6 +118,7 @@ extension ClusterDiscovery {
             }
             let service = eds.string("service_name")
             self = .file(try ConfigFile(source), service.isEmpty ? node.string("name") : service)
+        case .originalDestination: self = .originalDestination(try OriginalDestination.read(cluster: node))
         }
     }
 
@@ -107,6 +127,7 @@ extension ClusterDiscovery {
         case strictDNS = "STRICT_DNS"
         case logicalDNS = "LOGICAL_DNS"
         case endpoints = "EDS"
+        case originalDestination = "ORIGINAL_DST"
     }
 }
 

@@ -95,6 +95,18 @@ enum ClusterDiscovery: Sendable {
     case names(NamedEndpoints)
     /// The name is that of the endpoints in the file.
     case file(ConfigFile, String)
+    /// They are where clients meant to go.
+    case originalDestination(OriginalDestination)
+    /// They are those of other clusters, which are used one after the other as if they were priorities.
+    case aggregate([ClusterID])
+
+    /// Chooses hosts in a way of its own, which `CLUSTER_PROVIDED` stands for.
+    var choosesItself: Bool {
+        switch self {
+        case .originalDestination, .aggregate: true
+        case .fixed, .names, .file: false
+        }
+    }
 }
 
 extension HTTPLimits {

@@ -13,6 +13,10 @@ package final class ClusterState {
     private var pools: [[HostPool?]] = Array(repeating: [], count: HostPool.Kind.count)
     private var queries: [ObjectIdentifier: (criteria: HostMetadata, query: SubsetQuery)] = [:]
     private(set) var isRetired = false
+    /// Of an ORIGINAL_DST cluster.
+    private let destinations: DestinationHosts?
+    /// Of an aggregate cluster.
+    private let members: AggregateMembers?
 
     init(_ worker: ProxyWorker, _ snapshot: ClusterSnapshot, _ stats: ClusterStats) {
         self.worker = worker
@@ -20,6 +24,15 @@ package final class ClusterState {
         self.stats = stats
         settings = snapshot.settings
         balancer = Balancer(snapshot.hosts, random: &worker.random)
+        switch settings.discovery {
+        case .originalDestination(let destination):
+            destinations = DestinationHosts(worker.loop, interval: destination.cleanupInterval)
+            members = nil
+        case .aggregate(let ids):
+            destinations = nil
+            members = AggregateMembers(ids, panicThreshold: settings.balance.panicThreshold, worker)
+        case .fixed, .names, .file: (destinations, members) = (nil, nil)
+        }
     }
 
     var breakers: CircuitBreakers { settings.breakers }
@@ -58,11 +71,13 @@ package final class ClusterState {
         let all = pools
         pools = Array(repeating: [], count: HostPool.Kind.count)
         for pool in all.joined() { pool?.retire() }
+        destinations?.retire()
     }
 
     /// What was counted of the hosts that it has pools of.
     var hostStats: [(address: SocketAddress, stats: HostStats)] {
-        pools.joined().compactMap { pool in pool.map { ($0.address, $0.hostStats) } }
+        if let destinations { return destinations.stats }
+        return pools.joined().compactMap { pool in pool.map { ($0.address, $0.hostStats) } }
     }
 
     // MARK: Choosing
@@ -75,18 +90,58 @@ package final class ClusterState {
 
     /// The pool of the host that the next attempt goes to; nil when there is none.
     func choose(_ stream: HTTPStream) -> HostPool? {
-        guard let index = pick(stream.pick) else { return nil }
+        guard let members else { return choose(stream, stream.pick) }
+        guard let (member, load) = members.choose(hash: stream.pick.hash) else { return nil }
+        var request = stream.pick
+        request.load = load
+        request.subset = member.subsets(stream.matchCriteria)
+        return member.choose(stream, request)
+    }
+
+    private func choose(_ stream: HTTPStream, _ request: borrowing PickRequest) -> HostPool? {
+        if case .originalDestination(let destination) = settings.discovery {
+            switch destination.address(of: stream) {
+            case .address(let address): return destinations?.pool(address, kind(for: stream), of: self)
+            case .unknown: return nil
+            case .invalid:
+                stats.invalidDestinations &+= 1
+                return nil
+            }
+        }
+        guard let index = pick(request) else { return nil }
+        return pool(index, kind(for: stream))
+    }
+
+    private func kind(for stream: HTTPStream) -> HostPool.Kind {
         let usesHTTP2 =
             switch settings.options.upstreamProtocol {
             case .http2: true
             case .downstream: stream.version == .http2
             case .http1, .auto: false
             }
-        return pool(index, HostPool.Kind(usesHTTP2: usesHTTP2, isHighPriority: stream.isHighPriority))
+        return HostPool.Kind(usesHTTP2: usesHTTP2, isHighPriority: stream.isHighPriority)
     }
 
-    /// A host for a request, or a connection of another protocol.
-    func pick(_ request: borrowing PickRequest) -> HostIndex? {
+    /// The host of a connection of another protocol, and the cluster that it belongs to; nil when there is none.
+    func choose(
+        _ request: borrowing PickRequest, _ criteria: HostMetadata?, _ origin: ConnectionOrigin
+    ) -> (cluster: ClusterState, host: Host)? {
+        if let members {
+            guard let (member, load) = members.choose(hash: request.hash) else { return nil }
+            let inner = PickRequest(hash: request.hash, subset: member.subsets(criteria), load: load)
+            // Aggregates of aggregates have no hosts of their own.
+            return member.members == nil ? member.choose(inner, criteria, origin) : nil
+        }
+        if case .originalDestination(let destination) = settings.discovery {
+            guard case .address(let address) = destination.address(of: origin),
+                let host = destinations?.host(address)
+            else { return nil }
+            return (self, host)
+        }
+        return pick(request).map { (self, snapshot.hosts[$0]) }
+    }
+
+    private func pick(_ request: borrowing PickRequest) -> HostIndex? {
         switch balancer.pick(request, now: worker.loop.now, random: &worker.random) {
         case .host(let index): index
         case .none, .originalDestination: nil
@@ -116,8 +171,13 @@ package final class ClusterState {
 
     // MARK: Requests under way
 
-    func began(_ id: HostID) { balancer.begin(id) }
-    func ended(_ id: HostID) { balancer.end(id) }
+    func began(_ id: HostID) {
+        if let destinations { destinations.began(id) } else { balancer.begin(id) }
+    }
+
+    func ended(_ id: HostID) {
+        if let destinations { destinations.ended(id) } else { balancer.end(id) }
+    }
 
     /// How something with a host ended, for outlier detection.
     func record(_ outcome: OutlierTally.Outcome, of id: HostID) {

@@ -34,7 +34,7 @@ final class LiveCluster {
         scheduleOutliers()
         monitor = settings.healthCheck.map { HealthMonitor($0, self, directory) }
         switch settings.discovery {
-        case .fixed:
+        case .fixed, .originalDestination, .aggregate:
             monitor?.watch(hosts)
             warm()
         case .names(let endpoints):

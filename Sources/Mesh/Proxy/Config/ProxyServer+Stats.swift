@@ -26,7 +26,7 @@ extension ProxyServer {
         let counted = Self.clusters(tallies)
         let directory = await clusterFacts()
         for facts in directory {
-            facts.report(to: &report)
+            facts.knowing(counted[facts.settings.id]).report(to: &report)
             (counted[facts.settings.id] ?? .nothing(of: facts.settings.id)).report(to: &report)
         }
         addBlocks(tallies, to: &report)

@@ -55,6 +55,8 @@ final class HostPool {
     }
 
     var address: SocketAddress { host.address }
+    /// It has no connection, nobody waits for one, and none is being made.
+    var isEmpty: Bool { open.isEmpty && connecting == 0 && waitingCount == 0 && clientPools.isEmpty }
     private var worker: ProxyWorker { cluster.worker }
     private var breakers: CircuitBreakers { cluster.settings.breakers }
     private var stats: ClusterStats { cluster.stats }

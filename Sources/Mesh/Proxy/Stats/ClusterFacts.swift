@@ -5,6 +5,16 @@ struct ClusterFacts: Sendable {
     var outliers: [(name: String, value: UInt64)]
     var healthChecks: [(name: String, value: UInt64)]
 
+    /// With what only workers know: the hosts of an ORIGINAL_DST cluster.
+    func knowing(_ tally: WorkerTally.Cluster?) -> ClusterFacts {
+        guard case .originalDestination = settings.discovery, let tally else { return self }
+        let endpoints = tally.hosts.map { Endpoint($0.address) }
+        var facts = self
+        facts.hosts = HostSet(
+            EndpointAssignment([LocalityEndpoints(endpoints: endpoints)]), settings.balance, now: .now())
+        return facts
+    }
+
     /// The counts that no worker keeps.
     func report(to report: inout StatReport) {
         let scope = StatScope.cluster(settings.name)

@@ -31,6 +31,8 @@ package final class ClusterStats {
     package var localResets: UInt64 = 0
     package var remoteResets: UInt64 = 0
     package var noneHealthy: UInt64 = 0
+    /// Requests of an ORIGINAL_DST cluster that named no address.
+    package var invalidDestinations: UInt64 = 0
     package var protocolErrors: UInt64 = 0
     package var exponentialBackoffs: UInt64 = 0
     /// Responses by their status: to requests from within the mesh, and from outside.
@@ -101,7 +103,7 @@ package final class ClusterStats {
             ("upstream_cx_max_requests", \.connectionsAtMaximumRequests),
             ("upstream_cx_max_duration_reached", \.connectionsAtMaximumDuration),
             ("upstream_cx_idle_timeout", \.idleTimeouts), ("upstream_cx_none_healthy", \.noneHealthy),
-            ("upstream_cx_protocol_error", \.protocolErrors),
+            ("upstream_cx_protocol_error", \.protocolErrors), ("original_dst_host_invalid", \.invalidDestinations),
             ("upstream_cx_rx_bytes_total", \.bytesSoFar.received),
             ("upstream_cx_tx_bytes_total", \.bytesSoFar.sent),
         ],

@@ -58,8 +58,7 @@ extension HTTPStream {
         self.cluster = cluster
         prepareTimeouts(action)
         if !action.options.hashPolicies.isEmpty { pick.hash = HashPolicy.hash(action.options.hashPolicies, self) }
-        let criteria = routing.weighted?.metadata ?? action.options.metadata
-        if criteria != nil { pick.subset = cluster.subsets(criteria) }
+        if let criteria = matchCriteria { pick.subset = cluster.subsets(criteria) }
         prepareRetries(action)
         announceTimeout()
         mutateRequest(action, route)
@@ -105,6 +104,9 @@ extension HTTPStream {
         "x-envoy-retriable-header-names", "x-envoy-upstream-rq-timeout-alt-response",
         "x-envoy-hedge-on-per-try-timeout",
     ].map { HeaderKey($0) }
+
+    /// What the route asks of hosts.
+    var matchCriteria: HostMetadata? { routing.weighted?.metadata ?? forwardAction?.options.metadata }
 
     private var forwardAction: ForwardAction? {
         if case .forward(let action)? = route?.action { action } else { nil }

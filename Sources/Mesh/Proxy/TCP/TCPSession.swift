@@ -20,6 +20,7 @@ final class TCPSession: ConnectionTerminal {
     private var early = GrowingBytes()
     private var hasEnded = false
     private var pick = PickRequest()
+    private var criteria: HostMetadata?
     private(set) var attempts = 0
     private(set) var received: UInt64 = 0
     private(set) var sent: UInt64 = 0
@@ -63,7 +64,8 @@ final class TCPSession: ConnectionTerminal {
             return refuse(.noClusterFound)
         }
         self.cluster = cluster
-        pick.subset = cluster.subsets(destination.criteria)
+        criteria = destination.criteria
+        pick.subset = cluster.subsets(criteria)
         if proxy.options.hashesSource, let address = connection.origin.remote.address {
             pick.hash = XXHash64.hash(address.description)
         }
@@ -132,22 +134,21 @@ final class TCPSession: ConnectionTerminal {
             cluster.stats.connectAttemptsExceeded &+= 1
             return refuse(.upstreamRetryLimitExceeded)
         }
-        guard let index = cluster.pick(pick) else {
+        guard let (owner, host) = cluster.choose(pick, criteria, connection.origin) else {
             cluster.stats.noneHealthy &+= 1
             return refuse(.noHealthyUpstream)
         }
-        guard cluster.breakers.take(.connections) else {
-            cluster.stats.connectionOverflows &+= 1
+        guard owner.breakers.take(.connections) else {
+            owner.stats.connectionOverflows &+= 1
             return refuse(.upstreamOverflow)
         }
-        let host = cluster.snapshot.hosts[index]
         attempts += 1
         facts.remote = host.address
         facts.hostname = host.hostname
         do {
-            upstream = try TCPUpstream.connect(self, to: host, of: cluster)
+            upstream = try TCPUpstream.connect(self, to: host, of: owner)
         } catch {
-            cluster.breakers.release(.connections)
+            owner.breakers.release(.connections)
             upstreamFailed("\(error)")
         }
     }

@@ -31,7 +31,9 @@ struct RedirectionTests {
         END
         """
 
-    private func run(_ listeners: String, _ rows: [(target: String, answer: String)]) async throws {
+    private func run(
+        _ listeners: String, clusters: String = "", _ rows: [(target: String, answer: String)]
+    ) async throws {
         let namespace = try NetworkNamespaceFile()
         let group = try EventLoopGroup(count: 1, name: "setup")
         do { try await namespace.run(Self.redirection, on: group.all[0]) } catch {
@@ -39,8 +41,8 @@ struct RedirectionTests {
             throw error
         }
         await group.shutdown()
-        try await ProxyBench.run("static_resources:\n  listeners:\n" + listeners, workers: 2, namespace: namespace) {
-            bench in
+        let text = "static_resources:\n  listeners:\n" + listeners + clusters
+        try await ProxyBench.run(text, workers: 2, namespace: namespace) { bench in
             for (target, answer) in rows {
                 let address = try #require(SocketAddress(target))
                 // Both workers, sooner or later.
@@ -84,6 +86,20 @@ struct RedirectionTests {
         try await run(
             Self.listener("front", "0.0.0.0", 15001, filter, chains),
             [("192.0.2.7:80", "port"), ("192.0.2.8:81", "prefix"), ("192.0.2.9:81", "rest")])
+    }
+
+    @Test("they are carried to where they were going, by a cluster of original destinations")
+    func carried() async throws {
+        let proxy =
+            "{ filters: [{ name: p, typed_config: { \"@type\": \(Self.types).network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: out } }] }"
+        // Another port than that which is redirected: the proxy's own connections are of the same host.
+        let cluster =
+            "  clusters:\n  - { name: out, type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, original_dst_lb_config: { upstream_port_override: 8080 } }"
+        try await run(
+            Self.listener("front", "0.0.0.0", 15001, "use_original_dst: true,", [proxy])
+                + Self.listener("first", "192.0.2.7", 8080, "", [Self.says("first")])
+                + Self.listener("second", "192.0.2.8", 8080, "", [Self.says("second")]), clusters: cluster,
+            [("192.0.2.7:80", "first"), ("192.0.2.8:81", "second"), ("127.0.0.1:15001", "")])
     }
 
     @Test("freebind and transparent sockets listen where no interface is")

@@ -22,11 +22,7 @@ final class ProxyBench: Sendable {
         if let namespace { for loop in group.all { try await loop.perform { try namespace.enter() } } }
         var upstreams: [ScriptedUpstream] = []
         for script in scripts { upstreams.append(try await ScriptedUpstream(on: group.all[0], script)) }
-        var text = configuration
-        for (index, upstream) in upstreams.enumerated().reversed() {
-            text = text.split(separator: "$\(index)", omittingEmptySubsequences: false).joined(
-                separator: "\(upstream.port)")
-        }
+        let text = Self.filled(configuration, upstreams)
         let server = try ProxyServer(group, options)
         let bench = ProxyBench(group, server, upstreams)
         do {
@@ -56,7 +52,17 @@ final class ProxyBench: Sendable {
 
     /// Takes another configuration of the same form, whose changes become those of the running proxy.
     func reload(_ configuration: String) async throws {
-        try await server.load(try Bootstrap.read([ConfigText(name: "test.yaml", text: configuration)]))
+        try await server.load(
+            try Bootstrap.read([ConfigText(name: "test.yaml", text: Self.filled(configuration, upstreams))]))
+    }
+
+    private static func filled(_ configuration: String, _ upstreams: [ScriptedUpstream]) -> String {
+        var text = configuration
+        for (index, upstream) in upstreams.enumerated().reversed() {
+            text = text.split(separator: "$\(index)", omittingEmptySubsequences: false).joined(
+                separator: "\(upstream.port)")
+        }
+        return text
     }
 
     func addresses(of listener: String) async -> [SocketAddress] { await server.addresses(of: listener) }
