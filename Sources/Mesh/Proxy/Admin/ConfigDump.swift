@@ -14,6 +14,7 @@ struct ConfigDump {
         var version: String
         var updated: String
         var isStatic: Bool
+        var isWarming = false
     }
 
     mutating func addBootstrap(_ bootstrap: JSONValue, updated: String) {
@@ -34,7 +35,10 @@ struct ConfigDump {
         let fixed = entries.filter(\.isStatic).map { Self.element($0, .listener, "listener") }
         if !fixed.isEmpty { part["static_listeners"] = .array(fixed) }
         let dynamic = entries.filter { !$0.isStatic }.map { entry -> JSONValue in
-            ["name": .string(entry.name), "active_state": Self.element(entry, .listener, "listener")]
+            [
+                "name": .string(entry.name),
+                entry.isWarming ? "warming_state" : "active_state": Self.element(entry, .listener, "listener"),
+            ]
         }
         if !dynamic.isEmpty { part["dynamic_listeners"] = .array(dynamic) }
         parts.append(.object(part))
@@ -210,7 +214,12 @@ extension ProxyServer {
         dump.addListeners(listeners)
         var routes: [ConfigDump.Entry] = []
         for listener in listeners { Self.collectRoutes(listener.resource, listener, &routes) }
-        dump.addRoutes(routes + entries(.routeConfiguration))
+        routes += dynamicRoutes.map { routes in
+            ConfigDump.Entry(
+                name: routes.resource.name, resource: (try? routes.resource.message())?.json() ?? [:],
+                version: routes.resource.version, updated: Self.text(routes.updated), isStatic: false)
+        }
+        dump.addRoutes(routes)
         let secrets = entries(.secret)
         if !secrets.isEmpty { dump.addSecrets(secrets) }
         return dump
@@ -223,7 +232,8 @@ extension ProxyServer {
             let known = record[kind, resource.name]
             return ConfigDump.Entry(
                 name: resource.name, resource: (try? resource.message())?.json() ?? [:], version: resource.version,
-                updated: Self.text(known?.updated ?? startTime), isStatic: known?.isStatic ?? true)
+                updated: Self.text(known?.updated ?? startTime), isStatic: known?.isStatic ?? true,
+                isWarming: kind == .listener && warmingListeners[resource.name] != nil)
         }
     }
 

@@ -42,6 +42,6 @@ extension ConnectionManager {
         options.statPrefix = BuildContext.callPrefix
         options.serverHeader = .passThrough
         options.streamIdleTimeout = 0
-        return ConnectionManager(options, filters: [], routes: .named(""), statsID: BuildContext.callStatsID)
+        return ConnectionManager(options, filters: [], routes: .none, statsID: BuildContext.callStatsID)
     }()
 }

@@ -5,6 +5,8 @@ package final class BuildContext {
     private var managers = [BuildContext.callPrefix: BuildContext.callStatsID]
     private var tcpProxies: [String: Int] = [:]
     let statNames = StatNames()
+    /// Route configurations that are asked for by name.
+    let routes = RouteSubscriptions()
     /// Of the listener that is being built.
     var listenerStatName: String?
     /// What the proxy's own requests are counted under.

@@ -30,6 +30,10 @@ extension ProxyServer {
             (counted[facts.settings.id] ?? .nothing(of: facts.settings.id)).report(to: &report)
         }
         addBlocks(tallies, to: &report)
+        for case let subscription? in context.routes.all {
+            let scope = StatScope.routes(prefix: subscription.prefix, name: subscription.source.name)
+            subscription.stats.report(scope, to: &report)
+        }
         let clusters = clusters
         let warming = (try? await clusters.loop.perform { clusters.warmingCount }) ?? 0
         addOwn(directory, warming: warming, to: &report)
@@ -112,6 +116,7 @@ extension ProxyServer {
         report.counter(process, "cluster_manager.cluster_removed", clusters.removed)
         let changes = record[.listener]
         report.gauge(process, "listener_manager.total_listeners_active", Int64(listeners.count))
+        report.gauge(process, "listener_manager.total_listeners_warming", Int64(warmingListeners.count))
         report.gauge(process, "listener_manager.workers_started", state == .initializing ? 0 : 1)
         report.counter(process, "listener_manager.listener_added", changes.added)
         report.counter(process, "listener_manager.listener_modified", changes.modified)

@@ -12,8 +12,8 @@ package actor ProxyServer {
     package nonisolated let options: ServerOptions
     package nonisolated let logs: LogFiles
     private(set) var resources = ResourceSet()
-    private(set) var listeners: [String: [ProxyListenerReference]] = [:]
-    private(set) var record = ResourceRecord()
+    var listeners: [String: [ProxyListenerReference]] = [:]
+    var record = ResourceRecord()
     /// The bootstrap as protobuf, for `/config_dump`.
     private(set) var bootstrap: [UInt8] = []
     var state = ServerState.initializing
@@ -26,6 +26,11 @@ package actor ProxyServer {
     /// What files say, beside what the bootstrap says itself.
     private(set) var dynamic = ResourceSet()
     private var files: [(kind: ResourceKind, file: ConfigFile, watch: WatchReference?)] = []
+    /// Listeners that wait for their routes; one that changed serves as before until then.
+    var warmingListeners: [String: ListenerSnapshot] = [:]
+    /// Listeners that are being bound.
+    var opening: Set<String> = []
+    var listenersAreWarm: [Promise<Void>] = []
     private var isReading = false
     private var toRead: [Int] = []
 
@@ -58,6 +63,7 @@ package actor ProxyServer {
         await warm()
         try await applyStatic(resources.replace(.listener, with: found[.listener] ?? []))
         for (kind, file) in sources where kind == .listener { try await follow(kind, file) }
+        await warmListeners()
         if state == .initializing { state = .live }
     }
 
@@ -90,9 +96,11 @@ package actor ProxyServer {
     // MARK: Files
 
     /// Reads a file now, and again whenever it is replaced.
-    private func follow(_ kind: ResourceKind, _ file: ConfigFile) async throws {
-        let number = files.count
-        files.append((kind, file, nil))
+    func follow(_ kind: ResourceKind, _ file: ConfigFile) async throws {
+        let known = files.firstIndex { $0.kind == kind && $0.file == file }
+        let number = known ?? files.count
+        if known == nil { files.append((kind, file, nil)) }
+        guard files[number].watch == nil else { return await changed(number) }
         let loop = clusters.loop
         files[number].watch = try await loop.perform {
             WatchReference(
@@ -102,6 +110,13 @@ package actor ProxyServer {
                 })
         }
         await changed(number)
+    }
+
+    func unfollow(_ kind: ResourceKind, _ file: ConfigFile) async {
+        guard let number = files.firstIndex(where: { $0.kind == kind && $0.file == file }) else { return }
+        let watch = files[number].watch
+        files[number].watch = nil
+        try? await clusters.loop.perform { watch?.value.close() }
     }
 
     /// One file after the other, in the order in which they changed.
@@ -118,6 +133,7 @@ package actor ProxyServer {
 
     /// What cannot be read, or used, leaves what was before.
     private func read(_ kind: ResourceKind, _ file: ConfigFile) async {
+        if kind == .routeConfiguration { return await readRoutes(file) }
         let response: ResourceResponse
         do {
             response = try ResourceResponse(
@@ -194,6 +210,7 @@ package actor ProxyServer {
             switch resource.kind {
             case .listener:
                 let snapshot = try Self.listener(resource, context)
+                try await followRoutes()
                 try await listen(snapshot)
             default: break
             }
@@ -203,10 +220,14 @@ package actor ProxyServer {
             case .cluster:
                 if let id = ClusterID(known: name) { await onDirectory { $0.remove(id) } }
             case .listener:
+                warmingListeners[name] = nil
                 await retire(listeners.removeValue(forKey: name) ?? [])
             default: break
             }
         }
+        guard update.kind == .listener, !update.removed.isEmpty else { return }
+        tellListenersAreWarm()
+        try await followRoutes()
     }
 
     /// Runs on the directory's loop, and returns when the workers have heard of it too.
@@ -221,51 +242,14 @@ package actor ProxyServer {
         await stats().samples.compactMap { $0.scope == .cluster(name) ? ($0.leaf, $0.value) : nil }
     }
 
-    private func listen(_ snapshot: ListenerSnapshot) async throws {
-        let present = listeners[snapshot.name]
-        if let present, let worker = workers.first,
-            try await worker.loop.perform({ present[0].value.snapshot.hasSocketsOf(snapshot) })
-        {
-            for (worker, listener) in zip(workers, present) {
-                await worker.perform { _ in listener.value.update(snapshot) }
-            }
-            return
-        }
-        var made: [ProxyListenerReference] = []
-        do {
-            for worker in workers {
-                var shared: [SharedSocket] = []
-                if let first = made.first { shared = try await workers[0].loop.perform { try first.value.share() } }
-                made.append(
-                    try await worker.loop.perform { [shared] in
-                        ProxyListenerReference(try ProxyListener(worker, snapshot, shared))
-                    })
-            }
-        } catch {
-            await retire(made)
-            throw error
-        }
-        listeners[snapshot.name] = made
-        // Only now: at no moment does nobody listen.
-        if let present { await retire(present) }
-    }
-
-    /// Takes no more connections there, and drains those that there are.
-    private func retire(_ made: [ProxyListenerReference]) async {
-        for (worker, listener) in zip(workers, made) {
-            await worker.perform { _ in
-                listener.value.close()
-                listener.value.drain()
-            }
-        }
-    }
-
     /// Takes no more connections, and lets go of what the workers hold. Their loops may end then.
     package func close() async {
         for (_, made) in listeners {
             for (worker, listener) in zip(workers, made) { await worker.perform { _ in listener.value.close() } }
         }
         listeners = [:]
+        warmingListeners = [:]
+        tellListenersAreWarm()
         for file in files {
             let watch = file.watch
             try? await clusters.loop.perform { watch?.value.close() }
@@ -303,7 +287,7 @@ struct ProxyListenerReference: @unchecked Sendable {
 
 extension ProxyWorker {
     /// Runs on the worker's loop.
-    fileprivate func perform(_ body: @escaping @Sendable (ProxyWorker) -> Void) async {
+    func perform(_ body: @escaping @Sendable (ProxyWorker) -> Void) async {
         try? await loop.perform { [self] in body(self) }
     }
 }

@@ -74,6 +74,10 @@ extension ConnectionManager {
                     "route_config", { (table) throws(ConfigError) in try RouteTable(table, context, isStatic: true) })
             else { throw node.error("route_config", "is missing") }
             routes = .fixed(table)
+        case "rds":
+            guard let rds = node.message("rds") else { throw node.error("rds", "is missing") }
+            routes = .named(try Self.subscribe(rds, options.statPrefix, context))
+        case "scoped_routes": throw node.unsupported("scoped_routes")
         case let other: throw node.error("route specifier \(other ?? "") is not supported")
         }
         var filters: [InstalledFilter] = []
@@ -103,6 +107,18 @@ extension ConnectionManager {
             listenerStats: context.listenerStatName.map {
                 context.stats(ListenerHTTPStat.self, .listenerHTTP(listener: $0, prefix: options.statPrefix))
             })
+    }
+
+    /// An `Rds`.
+    private static func subscribe(
+        _ node: ConfigNode, _ prefix: String, _ context: BuildContext
+    ) throws(ConfigError) -> NamedRoutes {
+        guard let source = node.message("config_source") else { throw node.error("config_source", "is missing") }
+        let name = node.string("route_config_name")
+        guard !name.isEmpty else { throw node.error("route_config_name", "is missing") }
+        let timeout = source.nanoseconds("initial_fetch_timeout", default: 15_000_000_000)
+        return context.routes.subscribe(
+            RouteSubscriptions.Source(file: try ConfigFile(source), name: name), prefix: prefix, fetchTimeout: timeout)
     }
 
     private enum Codec: String, ConfigEnum {

@@ -162,5 +162,7 @@ package final class ConnectionManager: Sendable {
 package enum RouteSource: Sendable {
     case fixed(RouteTable)
     /// By name, as RDS delivers it; the worker holds the present table.
-    case named(String)
+    case named(NamedRoutes)
+    /// Of streams that know their way.
+    case none
 }

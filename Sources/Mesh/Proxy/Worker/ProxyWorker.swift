@@ -15,7 +15,8 @@ package final class ProxyWorker: @unchecked Sendable {
     private(set) var clusters: [ClusterState?] = []
     /// Counters by name of cluster, which stay when the cluster is changed.
     private(set) var clusterStats: [ClusterID: ClusterStats] = [:]
-    private var tables: [String: RouteTable] = [:]
+    /// Route configurations that come by name, each at its place.
+    private var tables: [RouteTable?] = []
     private(set) var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
     private(set) var tcpStats: [UnsafeMutablePointer<TCPStats>] = []
     private var statRow = StatRow()
@@ -103,7 +104,7 @@ package final class ProxyWorker: @unchecked Sendable {
         isClosed = true
         clusters = []
         snapshots = []
-        tables = [:]
+        tables = []
         listeners = [:]
         streams = []
         attempts = []
@@ -158,13 +159,18 @@ package final class ProxyWorker: @unchecked Sendable {
     /// What was counted of a cluster here; nil when nothing was.
     package func stats(of id: ClusterID) -> ClusterStats? { clusterStats[id] }
 
-    package func set(_ table: RouteTable) { tables[table.name] = table }
-    package func removeRoutes(_ name: String) { tables[name] = nil }
+    func set(_ table: RouteTable, at place: Int) {
+        while tables.count <= place { tables.append(nil) }
+        tables[place] = table
+    }
+
+    func removeRoutes(_ place: Int) { if place < tables.count { tables[place] = nil } }
 
     func routes(_ source: RouteSource) -> RouteTable? {
         switch source {
         case .fixed(let table): table
-        case .named(let name): tables[name]
+        case .named(let routes): routes.place < tables.count ? tables[routes.place] : nil
+        case .none: nil
         }
     }
 

@@ -66,7 +66,7 @@ public struct Resource: Sendable {
 
     /// The same without what can be had again: a tenth of the memory, and no hold on its source's text, so its errors have
     /// no lines.
-    var atRest: Resource { read == nil ? self : Resource(atRest: self) }
+    public var atRest: Resource { read == nil ? self : Resource(atRest: self) }
 
     /// The message; read from the bytes when the resource is at rest.
     public func message() throws(ConfigError) -> Message {

@@ -1,0 +1,86 @@
+import Reactor
+
+// Listeners as they come, change and go: each warms until the routes that it names are there.
+extension ProxyServer {
+    func listen(_ snapshot: ListenerSnapshot) async throws {
+        guard context.routes.areReady(snapshot.namedRoutes), !opening.contains(snapshot.name) else {
+            warmingListeners[snapshot.name] = snapshot
+            return
+        }
+        warmingListeners[snapshot.name] = nil
+        try await open(snapshot)
+        // A newer one may have come while this one was bound.
+        if warmingListeners[snapshot.name] != nil { await openWarmListeners() }
+    }
+
+    /// Those whose routes have come serve from now on.
+    func openWarmListeners() async {
+        for snapshot in warmingListeners.values.sorted(by: { $0.name < $1.name })
+        where warmingListeners[snapshot.name] === snapshot && !opening.contains(snapshot.name)
+            && context.routes.areReady(snapshot.namedRoutes)
+        {
+            warmingListeners[snapshot.name] = nil
+            do { try await open(snapshot) } catch {
+                record.noteRefused(.listener)
+                problems.report("\(error)")
+            }
+        }
+        tellListenersAreWarm()
+    }
+
+    func tellListenersAreWarm() {
+        guard warmingListeners.isEmpty else { return }
+        let told = listenersAreWarm
+        listenersAreWarm = []
+        for promise in told { promise.succeed(()) }
+    }
+
+    /// Returns when every listener serves, or has been refused.
+    func warmListeners() async {
+        guard !warmingListeners.isEmpty else { return }
+        let promise = Promise<Void>()
+        listenersAreWarm.append(promise)
+        try? await promise.value()
+    }
+
+    private func open(_ snapshot: ListenerSnapshot) async throws {
+        opening.insert(snapshot.name)
+        defer { opening.remove(snapshot.name) }
+        let present = listeners[snapshot.name]
+        if let present, let worker = workers.first,
+            try await worker.loop.perform({ present[0].value.snapshot.hasSocketsOf(snapshot) })
+        {
+            for (worker, listener) in zip(workers, present) {
+                await worker.perform { _ in listener.value.update(snapshot) }
+            }
+            return
+        }
+        var made: [ProxyListenerReference] = []
+        do {
+            for worker in workers {
+                var shared: [SharedSocket] = []
+                if let first = made.first { shared = try await workers[0].loop.perform { try first.value.share() } }
+                made.append(
+                    try await worker.loop.perform { [shared] in
+                        ProxyListenerReference(try ProxyListener(worker, snapshot, shared))
+                    })
+            }
+        } catch {
+            await retire(made)
+            throw error
+        }
+        listeners[snapshot.name] = made
+        // Only now: at no moment does nobody listen.
+        if let present { await retire(present) }
+    }
+
+    /// Takes no more connections there, and drains those that there are.
+    func retire(_ made: [ProxyListenerReference]) async {
+        for (worker, listener) in zip(workers, made) {
+            await worker.perform { _ in
+                listener.value.close()
+                listener.value.drain()
+            }
+        }
+    }
+}

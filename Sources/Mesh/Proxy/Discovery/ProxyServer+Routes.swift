@@ -1,0 +1,97 @@
+import Bytes
+import Reactor
+import XDS
+
+// Route configurations by name, from files. A change of one replaces only that table; listeners stay as they are.
+extension ProxyServer {
+    /// Follows what a listener that was just built asks for, and drops what no listener asks for any more.
+    func followRoutes() async throws {
+        let gone = context.routes.sweep()
+        for place in gone.places {
+            for worker in workers { worker.loop.submit { worker.removeRoutes(place) } }
+        }
+        for file in gone.files { await unfollow(.routeConfiguration, file) }
+        for place in context.routes.start() {
+            guard let subscription = context.routes[place] else { continue }
+            scheduleFetchTimeout(place, subscription)
+            try await follow(.routeConfiguration, subscription.source.file)
+        }
+    }
+
+    private func scheduleFetchTimeout(_ place: Int, _ subscription: RouteSubscriptions.Subscription) {
+        guard subscription.fetchTimeout > 0, let holder = subscription.holder else { return }
+        let (loop, time) = (clusters.loop, Duration.nanoseconds(Int64(clamping: subscription.fetchTimeout)))
+        loop.submit { [weak holder, weak self] in
+            loop.schedule(after: time) {
+                guard let holder, let self else { return }
+                Task { await self.fetchTimedOut(holder) }
+            }
+        }
+    }
+
+    /// `initial_fetch_timeout`: listeners serve without these routes from now on.
+    private func fetchTimedOut(_ routes: NamedRoutes) async {
+        guard context.routes[routes.place]?.isReady == false else { return }
+        ProxyLog.warning(.config, "no route configuration \(routes.name) has come in time")
+        context.routes[routes.place]?.stats.fetchTimeouts += 1
+        context.routes[routes.place]?.isReady = true
+        await openWarmListeners()
+    }
+
+    /// A file may have any number of route configurations: each by itself, one that is refused stays as it was.
+    func readRoutes(_ file: ConfigFile) async {
+        let places = context.routes.places(of: file)
+        for place in places { context.routes[place]?.stats.attempts += 1 }
+        let response: ResourceResponse
+        do {
+            response = try ResourceResponse(
+                .routeConfiguration, file: ConfigText(name: file.path, text: try Files.readText(file.path)))
+        } catch {
+            for place in places { context.routes[place]?.stats.failures += 1 }
+            return problems.report("\(error)")
+        }
+        for refusal in response.rejected { problems.report("\(refusal)") }
+        for place in places {
+            guard let name = context.routes[place]?.source.name else { continue }
+            if let resource = response.resources.first(where: { $0.name == name }) {
+                take(resource, place)
+            } else if response.rejected.isEmpty {
+                // Routes are not taken back by being left out.
+                context.routes[place]?.stats.empty += 1
+                context.routes[place]?.stats.succeeded(response.version, reloads: false, at: .now())
+            } else {
+                context.routes[place]?.stats.refused += 1
+            }
+        }
+        await openWarmListeners()
+    }
+
+    private func take(_ resource: Resource, _ place: Int) {
+        let now = Timestamp.now()
+        guard context.routes[place]?.resource?.bytes != resource.bytes else {
+            context.routes[place]?.stats.succeeded(resource.version, reloads: false, at: now)
+            return
+        }
+        do {
+            let node = try resource.node()
+            let table = try RouteTable(node, context, isStatic: false)
+            try node.finish()
+            for worker in workers { worker.loop.submit { worker.set(table, at: place) } }
+        } catch {
+            context.routes[place]?.stats.refused += 1
+            return problems.report("\(error)")
+        }
+        context.routes[place]?.resource = resource.atRest
+        context.routes[place]?.updated = now
+        context.routes[place]?.isReady = true
+        context.routes[place]?.stats.succeeded(resource.version, reloads: true, at: now)
+    }
+
+    /// What the admin pages tell of route configurations that came by name.
+    var dynamicRoutes: [(resource: Resource, updated: Timestamp)] {
+        context.routes.all.compactMap { subscription in
+            guard let resource = subscription?.resource, let updated = subscription?.updated else { return nil }
+            return (resource, updated)
+        }
+    }
+}
