@@ -6,10 +6,15 @@ struct Verdict {
     let subject: [String]
     /// The subject must refuse here what the oracle lets pass.
     var mustRefuse = false
+    /// HTTP/2 may refuse without an answer.
+    var isHTTP2 = false
 
     var agrees: Bool {
         guard mustRefuse else { return oracle == subject }
-        let isRefused = subject.contains { $0.hasPrefix("client   HTTP/1.1 4") || $0.hasPrefix("client   HTTP/1.1 5") }
+        let isRefused =
+            isHTTP2
+            ? !subject.contains { $0.hasPrefix("client     :status: 2") }
+            : subject.contains { $0.hasPrefix("client   HTTP/1.1 4") || $0.hasPrefix("client   HTTP/1.1 5") }
         // What reached an upstream before the fault was seen must be cut short there.
         return isRefused && subject.contains { $0.contains("connection closed") }
     }
@@ -73,7 +78,7 @@ struct Judge {
         }
         return Verdict(
             oracle: kept(lines.oracle), subject: kept(lines.subject),
-            mustRefuse: row.stricter != nil && !Contestants.provesItself)
+            mustRefuse: row.stricter != nil && !Contestants.provesItself, isHTTP2: row.isHTTP2)
     }
 
     private func awaitSameEnd(_ left: Stage.Performance, _ right: Stage.Performance) async throws {

@@ -32,6 +32,8 @@ struct Row: Sendable {
         case admin(String, method: String, AdminView)
     }
 
+    var isHTTP2: Bool { if case .http2 = client { true } else { false } }
+
     init(_ value: JSONValue) throws {
         guard let members = value.object else { throw RowError("a row is a map") }
         name = members["name"]?.string ?? ""

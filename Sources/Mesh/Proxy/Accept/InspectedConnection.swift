@@ -94,8 +94,10 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
                 return .proceed(taking: 0)
             case .notHTTP, nil: return .proceed(taking: 0)
             }
-        case .proxyProtocol(let decoder):
-            switch decoder.decode(bytes) {
+        case .proxyProtocol(let decoder, let counters):
+            let verdict = decoder.decode(bytes)
+            if let counter = counters.counter(of: verdict) { listener.count(counter) }
+            switch verdict {
             case .needsMore: return .needsMore
             case .absent: return .proceed(taking: 0)
             case .refused: return .refused

@@ -30,7 +30,7 @@ extension ListenerSnapshot {
         defer { context.listenerStatName = nil }
         for filter in node.messages("listener_filters") {
             options.disabled.append(try filter.message("filter_disabled", DestinationPredicate.read))
-            options.filters.append(try ListenerFilter(filter))
+            options.filters.append(try ListenerFilter(filter, context))
         }
         if node.bool("use_original_dst", default: false) {
             options.usesOriginalDestination = true
@@ -67,7 +67,7 @@ extension ListenerSnapshot {
 
 extension ListenerFilter {
     /// An `envoy.config.listener.v3.ListenerFilter`.
-    init(_ node: ConfigNode) throws(ConfigError) {
+    init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         let name = node.string("name")
         guard let config = try node.typed("typed_config") else {
             throw node.error("typed_config", "listener filter \"\(name)\" has no configuration")
@@ -85,7 +85,8 @@ extension ListenerFilter {
         case "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": self = .httpInspector
         case "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol":
             self = .proxyProtocol(
-                ProxyProtocolDecoder(allowsAbsence: config.bool("allow_requests_without_proxy_protocol")))
+                ProxyProtocolDecoder(allowsAbsence: config.bool("allow_requests_without_proxy_protocol")),
+                ProxyProtocolCounters(context, prefix: config.string("stat_prefix")))
         case "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": self = .originalDestination
         default: throw node.error("typed_config", "listener filter \(config.typeName) is not supported")
         }

@@ -87,6 +87,6 @@ package final class ListenerSnapshot: Sendable {
 package enum ListenerFilter: Sendable {
     case tlsInspector(ClientHelloInspector.Limits, ClientHelloInspector.Fingerprints)
     case httpInspector
-    case proxyProtocol(ProxyProtocolDecoder)
+    case proxyProtocol(ProxyProtocolDecoder, ProxyProtocolCounters)
     case originalDestination
 }

@@ -98,6 +98,8 @@ package final class ProxyListener {
             socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer, ProtocolNames())
     }
 
+    func count(_ counter: CounterID) { worker.count(counter) }
+
     func count(_ stat: ListenerStat) {
         if let stats = snapshot.stats { worker.count(stats, stat) }
     }

@@ -36,11 +36,11 @@ extension NetworkFilter {
     /// nil for a type that is none of these.
     init?(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         switch node.typeName {
-        case "envoy.extensions.filters.network.rbac.v3.RBAC": self = .rbac(try NetworkRBAC(node))
+        case "envoy.extensions.filters.network.rbac.v3.RBAC": self = .rbac(try NetworkRBAC(node, context))
         case "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit":
-            self = .connectionLimit(ConnectionLimit(node))
+            self = .connectionLimit(ConnectionLimit(node, context))
         case "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit":
-            self = .localRateLimit(try ConnectionRateLimit(node))
+            self = .localRateLimit(try ConnectionRateLimit(node, context))
         case "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": self = .serverNameCluster
         default: return nil
         }

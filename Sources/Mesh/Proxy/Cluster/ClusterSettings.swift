@@ -24,11 +24,20 @@ package final class ClusterSettings: Sendable {
         package var closesOnHealthFailure = false
         /// Any change of the cluster's hosts closes idle connections.
         package var closesOnHostSetChange = false
+        package var http1 = HTTP1Options()
         package var http2 = HTTPLimits.upstream
         /// A PROXY header of this version tells each connection's host who the client is.
         var proxyProtocol: ProxyProtocolHeader.Version?
         /// Stands for the name in statistics; empty for none.
         package var statName = ""
+        package init() {}
+    }
+
+    /// How HTTP/1 is spoken to hosts.
+    package struct HTTP1Options: Sendable {
+        /// Trailers go either way; else they are dropped.
+        package var enablesTrailers = false
+        package var writesProperCase = false
         package init() {}
     }
 

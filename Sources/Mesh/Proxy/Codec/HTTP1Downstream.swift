@@ -37,7 +37,8 @@ final class HTTP1Downstream: DownstreamCodec {
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         parser = HTTP1Parser(.request, limits: manager.http1Limits)
-        parser.passesExpectations = true
+        parser.leniency = manager.http1.leniency
+        writer.isProperCase = manager.http1.writesProperCase
         super.init(connection, manager)
         connection.countOpened(.http11)
         setTimer(manager.idleTimeout)
@@ -153,7 +154,8 @@ final class HTTP1Downstream: DownstreamCodec {
     private func beginRequest(_ head: MessageHead, _ length: Int) {
         headHasBegun = false
         requests &+= 1
-        isHTTP10 = head.version == .http10
+        let isTooOld = head.version == .http10 && !manager.http1.acceptsHTTP10
+        isHTTP10 = head.version == .http10 && !isTooOld
         keepsAlive = head.keepsAlive && !isDraining
         answersHead = head.method == .head
         timer?.clear()
@@ -169,12 +171,19 @@ final class HTTP1Downstream: DownstreamCodec {
             stream.request.remove(.expect)
             queue { $0.append("HTTP/1.1 100 Continue\r\n\r\n") }
         }
-        if isHTTP10, !manager.http1.acceptsHTTP10 {
-            isHTTP10 = false
-            return refuse(426, "low_version")
-        }
+        if isTooOld { return refuse(426, "low_version") }
+        if head.authoritySlice.count == 0, head.value(.host) == nil { addHost(stream) }
         if head.method == .other, !KnownMethods.contains(head.methodText) { return refuse(400, "http1.codec_error") }
         stream.requestHead(end: !hasBody && !isUpgrade, isUpgrade: isUpgrade)
+    }
+
+    private func addHost(_ stream: HTTPStream) {
+        guard isHTTP10, !manager.http1.defaultHost.isEmpty else {
+            stream.flags.insert(.lacksHost)
+            return
+        }
+        var host = manager.http1.defaultHost
+        host.withUTF8 { stream.request.setAuthority(UnsafeRawBufferPointer($0)) }
     }
 
     /// An offer to go on in HTTP/2 (RFC 7540 §3.2) is passed over, as RFC 9113 wants it.
@@ -201,9 +210,20 @@ final class HTTP1Downstream: DownstreamCodec {
         keepsAlive = false
         let stream = self.stream ?? worker.takeStream(self)
         self.stream = stream
-        if phase == .head { stream.request.clear() }
+        var violation = violation
+        if phase == .head {
+            stream.request.clear()
+            // Whoever speaks another protocol is not told of HTTP's versions.
+            if violation.kind == .version, !hasKnownMethod { violation.kind = .malformed }
+        }
         phase = .answer
         stream.protocolError(violation)
+    }
+
+    /// Of the head that was parsed last, as far as it was; while its bytes are there.
+    private var hasKnownMethod: Bool {
+        let head = worker.head(capacity: manager.maximumHeaders)
+        return head.method != .other || KnownMethods.contains(head.methodText)
     }
 
     override func ended() {
@@ -215,7 +235,8 @@ final class HTTP1Downstream: DownstreamCodec {
             keepsAlive = false
             // A client that closes its side has usually gone; one that only half-closes still gets its answer.
             if !manager.http1.allowsHalfClose { connection.abort() }
-        case .tunnel: stream?.requestData(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+        // HTTP knows no half of a connection, and neither do those who upgraded one.
+        case .tunnel: connection.closeAfterWrite()
         }
     }
 
@@ -280,23 +301,23 @@ final class HTTP1Downstream: DownstreamCodec {
             writer.framing = isBodiless ? .none : .length
         } else if isBodiless {
             // Of how the body of a GET would be framed, HEAD tells what it can.
-            if answersHead, status != 204, status != 304, !isHTTP10 { writer.append("transfer-encoding: chunked\r\n") }
+            if answersHead, status != 204, status != 304, !isHTTP10 { writer.line("transfer-encoding", "chunked") }
             writer.framing = .none
         } else if end {
-            writer.append("content-length: 0\r\n")
+            writer.line("content-length", "0")
             writer.framing = .none
         } else if isHTTP10 {
             writer.framing = .unsaid
             keepsAlive = false
         } else {
-            writer.append("transfer-encoding: chunked\r\n")
+            writer.line("transfer-encoding", "chunked")
             writer.framing = .chunked
         }
         if !isTunnel {
             if !keepsAlive {
-                writer.append("connection: close\r\n")
+                writer.line("connection", "close")
             } else if isHTTP10 {
-                writer.append("connection: keep-alive\r\n")
+                writer.line("connection", "keep-alive")
             }
         }
         writer.append("\r\n")
@@ -360,8 +381,10 @@ final class HTTP1Downstream: DownstreamCodec {
     private func settlePersistence(_ head: HeaderBlock) {
         if isDraining || peerEnded || worker.isDraining { keepsAlive = false }
         if phase == .body || phase == .trailers { keepsAlive = false }
-        if stream?.flags.contains(.endsConnection) == true { keepsAlive = false }
+        // Of an upgrade that came to nothing, nobody knows whether the client goes on in HTTP/1.
+        if let stream, !stream.flags.isDisjoint(with: [.endsConnection, .isUpgrade]) { keepsAlive = false }
         if manager.maximumRequestsPerConnection > 0, requests >= manager.maximumRequestsPerConnection {
+            if keepsAlive { worker.stats(manager).pointee.requestLimitsReached &+= 1 }
             keepsAlive = false
         }
         if let connection = head.value(.connection), equalsIgnoringCase(connection, "close") { keepsAlive = false }

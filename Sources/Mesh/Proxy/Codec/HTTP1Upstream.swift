@@ -52,6 +52,7 @@ final class HTTP1Upstream: UpstreamCodec {
 
     override func opened() {
         phase = .idle
+        writer.isProperCase = pool.cluster.settings.options.http1.writesProperCase
         connection.origin.local = connection.socket?.local ?? connection.origin.local
         pool.connected(self)
     }
@@ -98,20 +99,17 @@ final class HTTP1Upstream: UpstreamCodec {
         writer.append(head.methodText)
         writer.append(" ")
         writer.append(head.method == .connect ? head.authority : head.path)
-        writer.append(" HTTP/1.1\r\nhost: ")
-        writer.append(head.authority)
-        writer.append("\r\n")
+        writer.append(" HTTP/1.1\r\n")
+        writer.line(StaticString("host").bytes, head.authority)
         let isUpgrade = attempt.isUpgrade
         writer.fields(head, keepsConnection: isUpgrade)
         if head.has(.contentLength) {
             writer.framing = .length
         } else if end || isUpgrade {
-            if end, !head.method.usuallyHasNoBody {
-                writer.append("content-length: 0\r\n")
-            }
+            if end, !head.method.usuallyHasNoBody { writer.line("content-length", "0") }
             writer.framing = isUpgrade ? .unsaid : .none
         } else {
-            writer.append("transfer-encoding: chunked\r\n")
+            writer.line("transfer-encoding", "chunked")
             writer.framing = .chunked
         }
         writer.append("\r\n")
@@ -129,9 +127,11 @@ final class HTTP1Upstream: UpstreamCodec {
     override func sendTrailers(_ attempt: UpstreamAttempt, _ trailers: HeaderBlock) {
         guard attempt === self.attempt, phase != .closed else { return }
         writer.prepare(worker)
-        endRequest(trailers)
+        endRequest(passesTrailers ? trailers : nil)
         worker.flushLater(self)
     }
+
+    private var passesTrailers: Bool { pool.cluster.settings.options.http1.enablesTrailers }
 
     private func endRequest(_ trailers: HeaderBlock?) {
         writer.end(trailers)
@@ -230,7 +230,11 @@ final class HTTP1Upstream: UpstreamCodec {
                     guard let length = try parser.parseTrailers(rest, into: head) else { return at }
                     at &+= length
                     responseEnded()
-                    attempt.deliverTrailers(head, length)
+                    if passesTrailers {
+                        attempt.deliverTrailers(head, length)
+                    } else {
+                        attempt.deliver(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
+                    }
                 case .tunnel:
                     attempt?.deliver(rest, end: false)
                     return bytes.count

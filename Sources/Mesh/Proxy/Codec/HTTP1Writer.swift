@@ -12,6 +12,8 @@ struct HTTP1Writer {
 
     private(set) var output = GrowingBytes()
     var framing = Framing.none
+    /// Names are written as `Content-Type`, for those who rely on it.
+    var isProperCase = false
 
     var isEmpty: Bool { output.isEmpty }
 
@@ -35,10 +37,22 @@ struct HTTP1Writer {
     }
 
     mutating func line(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        output.append(name)
+        if isProperCase { appendProperCase(name) } else { output.append(name) }
         output.append(": ")
         output.append(value)
         output.append("\r\n")
+    }
+
+    mutating func line(_ name: StaticString, _ value: StaticString) { line(name.bytes, value.bytes) }
+
+    /// A letter at the beginning, or behind anything that is no letter or digit, is a capital.
+    private mutating func appendProperCase(_ name: UnsafeRawBufferPointer) {
+        var begins = true
+        for byte in name {
+            let isLetter = byte &- UInt8(ascii: "a") < 26
+            output.append(begins && isLetter ? byte & ~0x20 : byte)
+            begins = !isLetter && byte &- UInt8(ascii: "0") >= 10
+        }
     }
 
     /// A piece of the body. False when it is too large to be copied: what is gathered is to be sent (`take`) with the piece

@@ -5,6 +5,10 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     private var session: HTTP2Session?
     private var active = 0
     private var isDraining = false
+    /// The client has broken the rules of messages, and its streams end with that.
+    private var isMalformed = false
+    /// The client has said GOAWAY.
+    private var isClientLeaving = false
     private var timer: LazyTimer?
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
@@ -13,6 +17,8 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         do throws(HTTPError) {
             session = try HTTP2Session(
                 .server, limits: manager.http2Limits, allowsConnect: manager.options.http2.allowsConnect,
+                faults: manager.options.http2.malformedEndsStream
+                    ? .largeHeadEndsStream : [.largeHeadEndsStream, .malformedEndsConnection],
                 scratchHead: { [unowned worker = connection.worker, capacity = manager.maximumHeaders] in
                     worker.head(capacity: capacity)
                 }, delegate: self)
@@ -34,7 +40,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
             worker.flushAtTurnEnd(self)
         } catch {
             worker.stats(manager).pointee.protocolErrors &+= 1
-            flush()
+            if session.isMalformed { isMalformed = true } else { flush() }
             connection.closeAfterWrite()
         }
     }
@@ -46,6 +52,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         proxied.codecHandle = stream
         stream.owner = proxied
         proxied.request.load(head, length: head.buffer.count)
+        proxied.request.joinCookies()
         proxied.request.setScheme(head.schemeIsHTTPS ? "https" : "http")
         let isConnect = head.method == .connect
         if head.protocolSlice.count > 0 {
@@ -83,12 +90,12 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     func http2(closed stream: HTTP2Stream, code: UInt32) {
         guard let proxied = stream.owner as? HTTPStream else { return }
         stream.owner = nil
-        ended()
-        proxied.downstreamGone()
-        func ended() { streamEnded() }
+        streamEnded()
+        proxied.downstreamGone(.reset)
     }
 
-    func http2(goAway last: Int32, code: UInt32) { isDraining = true }
+    /// A client that says so opens no stream of ours, which there are none of; it closes when it has its answers.
+    func http2(goAway last: Int32, code: UInt32) { isClientLeaving = true }
 
     private func streamEnded() {
         active -= 1
@@ -108,7 +115,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         let open = session.streams.compactMap { $0.owner as? HTTPStream }
         for stream in session.streams { stream.owner = nil }
         self.session = nil
-        for stream in open { stream.downstreamGone() }
+        for stream in open { stream.downstreamGone(isMalformed ? .protocolError : .disconnect) }
     }
 
     override func drained() { worker.flushAtTurnEnd(self) }
@@ -126,7 +133,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     override func flush() {
         guard let session, !connection.isClosed, connection.isWritable else { return }
         do throws(HTTPError) { try session.sendOutput(on: connection) } catch { connection.closeAfterWrite() }
-        if session.isFinished { connection.closeAfterWrite() }
+        if session.isFinished, !isClientLeaving || isDraining { connection.closeAfterWrite() }
     }
 
     private func handle(_ stream: HTTPStream) -> HTTP2Stream? { stream.codecHandle as? HTTP2Stream }
@@ -134,9 +141,9 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     override func sendHead(_ stream: HTTPStream, _ head: HeaderBlock, end: Bool) {
         guard let session, let handle = handle(stream) else { return }
         // RFC 8441 §5: what HTTP/1 says by 101, HTTP/2 says by 200.
-        if head.status == 101 { head.status = 200 }
-        worker.fields.addResponse(head)
-        session.respond(handle, worker.fields, isFinal: head.status >= 200, finished: end)
+        let status = head.status == 101 ? 200 : head.status
+        worker.fields.addResponse(head, status: status)
+        session.respond(handle, worker.fields, isFinal: status >= 200, finished: end)
         worker.flushAtTurnEnd(self)
     }
 

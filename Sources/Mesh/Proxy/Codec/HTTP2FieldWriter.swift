@@ -14,9 +14,9 @@ extension HTTP2Fields {
         addFields(head)
     }
 
-    mutating func addResponse(_ head: HeaderBlock) {
+    mutating func addResponse(_ head: HeaderBlock, status: Int) {
         clear()
-        withDecimal(head.status) { add(":status", $0) }
+        withDecimal(status) { add(":status", $0) }
         addFields(head)
     }
 

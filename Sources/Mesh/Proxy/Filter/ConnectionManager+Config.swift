@@ -60,6 +60,8 @@ extension ConnectionManager {
         options.drainTimeout = node.nanoseconds("drain_timeout", default: options.drainTimeout)
         node.message("common_http_protocol_options").map { options.read(common: $0) }
         node.message("http_protocol_options").map { options.read(http1: $0) }
+        if options.underscores != .allow { options.underscoreCounters = UnderscoreCounters(context) }
+        options.http2.malformedEndsStream = node.bool("stream_error_on_invalid_http_message", default: false)
         node.message("http2_protocol_options").map { options.read(http2: $0) }
         options.upgrades = node.messages("upgrade_configs").map { upgrade in
             var found = Upgrade(upgrade.string("upgrade_type").lowercased())
@@ -142,6 +144,11 @@ extension ConnectionManager {
     }
 }
 
+extension ConfigNode {
+    /// `header_key_format`: whether names are to be written as `Content-Type`.
+    func readProperCase() -> Bool { message("header_key_format")?.message("proper_case_words") != nil }
+}
+
 extension ConnectionManager.Options {
     /// `core.v3.HttpProtocolOptions`
     fileprivate mutating func read(common node: ConfigNode) {
@@ -163,6 +170,8 @@ extension ConnectionManager.Options {
         http2.streamWindow = Int(node.uint32("initial_stream_window_size", default: 16 << 20))
         http2.connectionWindow = Int(node.uint32("initial_connection_window_size", default: 24 << 20))
         http2.allowsConnect = node.bool("allow_connect")
+        http2.malformedEndsStream = node.bool(
+            "override_stream_error_on_invalid_http_message", default: http2.malformedEndsStream)
     }
 
     /// `core.v3.Http1ProtocolOptions`
@@ -171,5 +180,9 @@ extension ConnectionManager.Options {
         http1.defaultHost = node.string("default_host_for_http_10")
         http1.enablesTrailers = node.bool("enable_trailers")
         http1.allowsAbsoluteURL = node.bool("allow_absolute_url", default: true)
+        http1.allowsChunkedLength = node.bool("allow_chunked_length")
+        http1.writesProperCase = node.readProperCase()
+        // A connection whose framing is in doubt ends whatever is said here.
+        node.ignore("override_stream_error_on_invalid_http_message", "use_balsa_parser", "send_fully_qualified_url")
     }
 }

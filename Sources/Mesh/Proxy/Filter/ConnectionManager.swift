@@ -17,7 +17,17 @@ package final class ConnectionManager: Sendable {
         package var enablesTrailers = false
         package var allowsHalfClose = true
         package var allowsAbsoluteURL = true
+        package var allowsChunkedLength = false
+        package var writesProperCase = false
         package init() {}
+
+        /// What the parser leaves to the connection manager.
+        var leniency: HTTP1Leniency {
+            var leniency: HTTP1Leniency = [.expectations, .missingHost, .fragments]
+            if allowsChunkedLength { leniency.insert(.chunkedLength) }
+            if !allowsAbsoluteURL { leniency.insert(.absoluteForm) }
+            return leniency
+        }
     }
 
     package struct HTTP2Options: Sendable {
@@ -25,7 +35,22 @@ package final class ConnectionManager: Sendable {
         package var streamWindow = 16 << 20
         package var connectionWindow = 24 << 20
         package var allowsConnect = false
+        /// A malformed message ends its stream only, not the connection.
+        package var malformedEndsStream = false
         package init() {}
+    }
+
+    /// Of requests that had underscores in the names of fields, for all connection managers together.
+    struct UnderscoreCounters: Sendable {
+        var droppedHTTP1, rejectedHTTP1, droppedHTTP2, rejectedHTTP2: CounterID
+
+        init(_ context: BuildContext) {
+            let (dropped, rejected) = ("dropped_headers", "requests_rejected")
+            droppedHTTP1 = context.counters.counter("http1.\(dropped)_with_underscores")
+            rejectedHTTP1 = context.counters.counter("http1.\(rejected)_with_underscores_in_headers")
+            droppedHTTP2 = context.counters.counter("http2.\(dropped)_with_underscores")
+            rejectedHTTP2 = context.counters.counter("http2.\(rejected)_with_underscores_in_headers")
+        }
     }
 
     package struct Upgrade: Sendable {
@@ -33,6 +58,15 @@ package final class ConnectionManager: Sendable {
         package var kind: String
         package var isEnabled = true
         package init(_ kind: String) { self.kind = kind }
+
+        static func find(_ kind: UnsafeRawBufferPointer, in upgrades: [Upgrade]) -> Upgrade? {
+            upgrades.first { upgrade in
+                var text = upgrade.kind
+                return text.withUTF8 { text in
+                    text.count == kind.count && zip(text, kind).allSatisfy { $0 == lowercase($1) }
+                }
+            }
+        }
     }
 
     /// What a snapshot is made of; times in nanoseconds, 0 for none.
@@ -64,6 +98,7 @@ package final class ConnectionManager: Sendable {
         package var mergesSlashes = false
         package var escapedSlashes = EscapedSlashes.keep
         package var underscores = Underscores.allow
+        var underscoreCounters: UnderscoreCounters?
         package var stripsAnyPort = false
         package var stripsMatchingPort = false
         package var stripsTrailingDot = false
@@ -147,15 +182,6 @@ package final class ConnectionManager: Sendable {
     var delayedCloseTimeout: UInt64 { options.delayedCloseTimeout }
     var proxies100Continue: Bool { options.proxies100Continue }
     var maximumRequestsPerConnection: UInt32 { options.maximumRequestsPerConnection }
-
-    func upgrade(_ kind: UnsafeRawBufferPointer) -> Upgrade? {
-        options.upgrades.first { upgrade in
-            var kindText = upgrade.kind
-            return kindText.withUTF8 { text in
-                text.count == kind.count && zip(text, kind).allSatisfy { $0 == lowercase($1) }
-            }
-        }
-    }
 }
 
 /// Where a connection manager finds its routes.

@@ -52,7 +52,8 @@ extension Operator {
         case .requestHeadersBytes: output.append(decimal: stream.request.wireSize)
         case .responseHeadersBytes: output.append(decimal: stream.response.wireSize)
         case .responseTrailersBytes: output.append(decimal: stream.trailers?.wireSize ?? 0)
-        case .upstreamHost, .upstreamRemoteAddress: return address(stream.upstream.remote, &output)
+        case .upstreamHost: return address(stream.upstream.remote, &output)
+        case .upstreamRemoteAddress: return address(stream.upstream.peer, &output)
         case .upstreamHostName, .upstreamHostNameWithoutPort:
             if !stream.upstream.hostname.isEmpty {
                 output.append(utf8: stream.upstream.hostname)
@@ -66,9 +67,9 @@ extension Operator {
             output.append(utf8: name)
         case .upstreamLocalAddress: return address(stream.upstream.local, &output)
         case .upstreamLocalAddressWithoutPort: return host(stream.upstream.local, &output)
-        case .upstreamRemoteAddressWithoutPort: return host(stream.upstream.remote, &output)
+        case .upstreamRemoteAddressWithoutPort: return host(stream.upstream.peer, &output)
         case .upstreamLocalPort: return port(stream.upstream.local, &output)
-        case .upstreamRemotePort: return port(stream.upstream.remote, &output)
+        case .upstreamRemotePort: return port(stream.upstream.peer, &output)
         case .upstreamAttempts: output.append(decimal: stream.attempts)
         case .upstreamFailureReason:
             guard !stream.upstream.failure.isEmpty else { return false }
@@ -166,7 +167,11 @@ extension Operator {
         _ flags: ResponseFlags, _ form: KeyPath<(short: StaticString, long: StaticString), StaticString>,
         _ output: inout GrowingBytes
     ) -> Bool {
-        guard !flags.isEmpty else { return false }
+        guard !flags.isEmpty else {
+            // This, and no null, says in JSON too that there are none.
+            output.append("-")
+            return true
+        }
         var isFirst = true
         for (bit, names) in ResponseFlags.names.enumerated() where flags.rawValue & 1 << UInt64(bit) != 0 {
             if !isFirst { output.append(",") }

@@ -161,9 +161,17 @@ package final class HeaderBlock {
         return UnsafeRawBufferPointer(rebasing: path[..<end])
     }
 
-    /// The bytes that HTTP/1 would send for the fields and pseudo-fields, about.
+    /// The bytes of all names and values, pseudo-header fields among them.
     var wireSize: Int {
-        var size = 0
+        var size = status > 0 ? ":status".utf8.count &+ 3 : 0
+        func add(_ name: StaticString, _ range: TextRange) {
+            if !range.isEmpty { size &+= name.utf8CodeUnitCount &+ Int(range.count) }
+        }
+        add(":method", methodRange)
+        add(":path", pathRange)
+        add(":authority", authorityRange)
+        add(":scheme", schemeRange)
+        add(":protocol", protocolRange)
         for index in 0..<count { size &+= Int(fields[index].nameLength) &+ Int(fields[index].valueLength) }
         return size
     }
@@ -227,6 +235,15 @@ package final class HeaderBlock {
     }
 
     // MARK: Changing
+
+    /// HTTP/2 may send cookies one by one; everybody else wants them in one field (RFC 9113 §8.2.3).
+    func joinCookies() {
+        guard let first = find(.cookie) else { return }
+        while let next = (first + 1..<count).first(where: { fields[$0].name == .cookie }) {
+            appendValue(at: first, "; ", value(fields[next]))
+            remove(at: next)
+        }
+    }
 
     package func setPath(_ bytes: UnsafeRawBufferPointer) { pathRange = append(bytes) }
     package func setAuthority(_ bytes: UnsafeRawBufferPointer) { authorityRange = append(bytes) }

@@ -259,7 +259,7 @@ final class HostPool {
         if isTimeout { stats.connectTimeouts &+= 1 }
         record(isTimeout ? .timedOut : .connectFailed)
         // Those that wait would meet the same.
-        fail(isTimeout ? .connectTimeout : .connectionFailure, error.map { "\($0)" } ?? "")
+        fail(isTimeout ? .connectTimeout : .connectionFailure, error.map(TransportFailure.text) ?? "")
         leaveIfEmpty()
     }
 

@@ -32,7 +32,7 @@ extension ClusterSettings.Options {
             upstreamProtocol = .http2
             try readHTTP2(http2)
         }
-        if let http1 = node.message("http_protocol_options") { Self.readHTTP1(http1) }
+        if let http1 = node.message("http_protocol_options") { readHTTP1(http1) }
         if let common = node.message("common_http_protocol_options") { try readCommon(common) }
         maximumRequestsPerConnection = node.uint32(
             "max_requests_per_connection", default: maximumRequestsPerConnection)
@@ -53,7 +53,7 @@ extension ClusterSettings.Options {
         case "use_downstream_protocol_config": upstreamProtocol = .downstream
         default: upstreamProtocol = .auto
         }
-        if let http1 { Self.readHTTP1(http1) }
+        if let http1 { readHTTP1(http1) }
         if let http2 { try readHTTP2(http2) }
     }
 
@@ -64,7 +64,9 @@ extension ClusterSettings.Options {
             "max_requests_per_connection", default: maximumRequestsPerConnection)
     }
 
-    private static func readHTTP1(_ node: ConfigNode) {
+    private mutating func readHTTP1(_ node: ConfigNode) {
+        http1.enablesTrailers = node.bool("enable_trailers")
+        http1.writesProperCase = node.readProperCase()
         // What only the proxy's clients meet.
         node.ignore("allow_absolute_url", "accept_http_10", "default_host_for_http_10", "use_balsa_parser")
     }

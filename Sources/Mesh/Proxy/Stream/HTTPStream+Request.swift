@@ -7,11 +7,13 @@ extension HTTPStream {
     func requestHead(end: Bool, isUpgrade: Bool = false) {
         if isUpgrade { flags.insert(.isUpgrade) }
         if end { requestIsWhole() }
-        if isUpgrade, !isConnect, let kind = request.value(.upgrade), manager.upgrade(kind)?.isEnabled != true {
-            return refuse(403, "upgrade_failed")
-        }
         guard RequestHygiene.apply(to: self) else { return }
         findRoute()
+        // Where there is no route, that is what the client hears.
+        if isUpgrade, route != nil, !isUpgradeAllowed {
+            requestIsWhole()
+            return reply(403, details: "upgrade_failed")
+        }
         findSkippedFilters()
         runRequestFilters()
     }
@@ -23,6 +25,13 @@ extension HTTPStream {
         if case .forward(let action)? = route?.action, case .weighted(let clusters) = action.choice {
             routing.weighted = clusters.choose(self, action.options.hashPolicies)
         }
+    }
+
+    /// What the route says of the kind of upgrade stands above what the connection manager says.
+    private var isUpgradeAllowed: Bool {
+        guard let kind = request.value(.upgrade) ?? (isConnect ? request.methodText : nil) else { return false }
+        let own = forwardAction.flatMap { ConnectionManager.Upgrade.find(kind, in: $0.options.upgrades) }
+        return (own ?? ConnectionManager.Upgrade.find(kind, in: manager.options.upgrades))?.isEnabled ?? false
     }
 
     func requestIsWhole() {

@@ -108,7 +108,7 @@ extension HTTPStream {
     /// What the route asks of hosts.
     var matchCriteria: HostMetadata? { routing.weighted?.metadata ?? forwardAction?.options.metadata }
 
-    private var forwardAction: ForwardAction? {
+    var forwardAction: ForwardAction? {
         if case .forward(let action)? = route?.action { action } else { nil }
     }
 
@@ -121,12 +121,12 @@ extension HTTPStream {
 
     func startAttempt() {
         guard let cluster else { return }
+        attempts &+= 1
         guard let pool = cluster.choose(self) else {
             cluster.stats.noneHealthy &+= 1
             if routing.isMirror { return finishMirror() }
             return reply(503, "no healthy upstream", flag: .noHealthyUpstream, details: "no_healthy_upstream")
         }
-        attempts &+= 1
         if case .upstream? = forwardAction?.options.hostRewrite, let action = forwardAction,
             !pool.host.hostname.isEmpty, !routing.isMirror
         {
@@ -158,6 +158,7 @@ extension HTTPStream {
     func attemptIsReady(_ attempt: UpstreamAttempt) {
         guard let codec = attempt.codec else { return }
         upstream.remote = codec.pool.address
+        upstream.peer = codec.pool.address
         upstream.local = codec.connection.origin.local
         upstream.version = codec.version
         upstream.connectionID = codec.connection.id
@@ -209,7 +210,9 @@ extension HTTPStream {
 
     /// An informational head, which `response` holds; the final one follows.
     func attemptInformed(_ attempt: UpstreamAttempt) {
-        guard attempt === self.attempt, response.status != 100, !hasSentHead, !routing.isMirror else { return }
+        guard attempt === self.attempt, !hasSentHead, !routing.isMirror else { return }
+        // Else the client has heard that already, or never asked.
+        guard response.status != 100 || manager.proxies100Continue else { return }
         RequestHygiene.removeHopByHop(response, keepsUpgrade: false)
         downstream?.sendHead(self, response, end: false)
     }
@@ -257,7 +260,6 @@ extension HTTPStream {
         }
         if routing.isMirror { return finishMirror() }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }
-        let hadRequest = attempt.hasSentHead
         upstream.failure = attempt.failureText
         dropAttempt()
         switch reason {
@@ -269,10 +271,10 @@ extension HTTPStream {
         case .localReset: responseFlags.insert(.localReset)
         }
         guard !hasSentHead else {
-            details = UpstreamFailure(reason: reason, afterRequest: true).detailsAfterHead
+            details = UpstreamFailure(reason: reason).detailsAfterHead
             return cut(reason)
         }
-        UpstreamFailure(reason: reason, afterRequest: hadRequest, isRetry: attempts > 1).reply(on: self)
+        UpstreamFailure(reason: reason, isRetry: attempts > 1).reply(on: self)
     }
 
     func attemptTimedOut() {

@@ -122,6 +122,8 @@ package final class HTTPStream {
         static let resumesAfterData = Flags(rawValue: 1 << 16)
         /// The connection takes no request behind this one.
         static let endsConnection = Flags(rawValue: 1 << 17)
+        /// The request came without a host, which is something else than an empty one.
+        static let lacksHost = Flags(rawValue: 1 << 18)
     }
 
     init(_ worker: ProxyWorker) {
@@ -345,13 +347,26 @@ package final class HTTPStream {
 
     // MARK: The client's side
 
+    /// How a client left before it had its answer.
+    enum Departure { case disconnect, reset, protocolError }
+
     /// The client has closed, or reset the stream.
-    func downstreamGone() {
+    func downstreamGone(_ departure: Departure = .disconnect) {
         guard !flags.contains(.isOver) else { return }
         flags.insert(.downstreamGone)
         if !flags.contains(.responseEnded) {
-            responseFlags.insert(.downstreamConnectionTermination)
-            if details.utf8CodeUnitCount == 0 { details = "downstream_remote_disconnect" }
+            detailText = nil
+            switch departure {
+            case .disconnect:
+                responseFlags.insert(.downstreamConnectionTermination)
+                details = "downstream_remote_disconnect"
+            case .reset:
+                responseFlags.insert(.downstreamRemoteReset)
+                details = "http2.remote_reset"
+            case .protocolError:
+                responseFlags.insert(.downstreamProtocolError)
+                details = "http2.violation.of.messaging.rule"
+            }
             worker.stats(manager).pointee.remoteResets &+= 1
         }
         finish()

@@ -8,13 +8,12 @@ enum RequestHygiene {
     static func apply(to stream: HTTPStream) -> Bool {
         let request = stream.request
         let options = stream.manager.options
-        if request.authorityRange.isEmpty {
-            guard request.method != .other || !options.http1.defaultHost.isEmpty else {
-                reject(stream, 400, "missing_host_header")
-                return false
-            }
+        guard checkNames(stream, options), checkConnection(stream) else { return false }
+        if stream.flags.contains(.lacksHost) {
+            reject(stream, 400, "missing_host_header")
+            return false
         }
-        guard checkNames(stream, options), checkConnection(stream), checkPath(stream, options) else { return false }
+        guard checkPath(stream, options) else { return false }
         normalizeHost(stream, options)
         removeHopByHop(request, keepsUpgrade: stream.flags.contains(.isUpgrade))
         request.remove(.xForwardedClientCert)
@@ -27,10 +26,22 @@ enum RequestHygiene {
     /// Nothing is read behind a request that means ill.
     private static func reject(_ stream: HTTPStream, _ status: Int, _ details: StaticString) {
         stream.requestIsWhole()
-        stream.flags.insert(.endsConnection)
+        if status == 400 { stream.flags.insert(.endsConnection) }
         stream.reply(
             status, body: UnsafeRawBufferPointer(start: nil, count: 0), details: details
         )
+    }
+
+    /// As above, for what the codec itself does not take: no filter and no log sees anything of the request.
+    private static func rejectMessage(_ stream: HTTPStream, _ details: StaticString) {
+        if stream.codecVersion == .http2 {
+            stream.responseFlags.insert(.downstreamProtocolError)
+            stream.details = details
+            return stream.cut(.protocolError)
+        }
+        stream.flags.insert(.endsConnection)
+        stream.request.clear()
+        stream.refuse(400, details, flag: .downstreamProtocolError)
     }
 
     /// `headers_with_underscores_action`
@@ -41,11 +52,20 @@ enum RequestHygiene {
         guard (0..<request.count).contains(where: { request.name(request.fields[$0]).contains(mark) }) else {
             return true
         }
+        let isHTTP2 = stream.codecVersion == .http2
         guard options.underscores == .drop else {
-            reject(stream, 400, "http1.unexpected_underscore")
+            if let counters = options.underscoreCounters {
+                stream.worker.count(isHTTP2 ? counters.rejectedHTTP2 : counters.rejectedHTTP1)
+            }
+            rejectMessage(stream, isHTTP2 ? "http2.unexpected_underscore" : "http1.unexpected_underscore")
             return false
         }
+        let before = request.count
         request.removeAll { request.name($0).contains(mark) }
+        if let counters = options.underscoreCounters {
+            stream.worker.count(
+                isHTTP2 ? counters.droppedHTTP2 : counters.droppedHTTP1, UInt64(before - request.count))
+        }
         return true
     }
 
@@ -59,12 +79,13 @@ enum RequestHygiene {
             let known = HeaderName(name)
             switch known {
             case .upgrade, .keepAlive, .connection, .te, .http2Settings, .transferEncoding, .contentLength: continue
-            case .xForwardedFor, .xForwardedHost, .xForwardedProto, .host, .authorization, .cookie:
-                reject(stream, 400, "invalid_header_nominated_in_connection")
+            case .xForwardedFor, .xForwardedHost, .xForwardedProto:
+                rejectMessage(stream, "http1.connection_header_rejected")
                 return false
             case .other where name.first == UInt8(ascii: ":"):
-                reject(stream, 400, "invalid_header_nominated_in_connection")
+                rejectMessage(stream, "http1.connection_header_rejected")
                 return false
+            case .host: stream.flags.insert(.lacksHost)
             case .other:
                 request.removeAll { field in
                     guard field.name == .other else { return false }

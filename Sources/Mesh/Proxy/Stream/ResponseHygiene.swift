@@ -5,12 +5,12 @@ enum ResponseHygiene {
     static func apply(to stream: HTTPStream) {
         let options = stream.manager.options
         let response = stream.response
+        if !response.has(.date) { stream.worker.withDate { response.add(.date, $0) } }
         switch options.serverHeader {
         case .overwrite: setServer(response, options.serverName)
         case .appendIfAbsent: if !response.has(.server) { setServer(response, options.serverName) }
         case .passThrough: if stream.flags.contains(.isLocalReply) { setServer(response, options.serverName) }
         }
-        if !response.has(.date) { stream.worker.withDate { response.add(.date, $0) } }
         if options.alwaysSetsRequestIDInResponse || stream.request.value(forceTrace) != nil,
             let id = stream.request.value(.xRequestID)
         {

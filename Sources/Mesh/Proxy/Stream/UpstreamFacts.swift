@@ -4,7 +4,10 @@ import TLS
 
 /// What a stream keeps of its attempt's connection, for logs and header values: the attempt may be gone by then.
 struct UpstreamFacts {
+    /// The host that was chosen.
     var remote: SocketAddress?
+    /// What it is connected to; nil before it is.
+    var peer: SocketAddress?
     var local: SocketAddress?
     var hostname = ""
     var version: HTTPVersion?

@@ -1,9 +1,6 @@
 /// What the client is told when no upstream could answer: which thing failed, in Envoy's words.
 struct UpstreamFailure {
     var reason: StreamReset
-    /// The request was on its way when it failed.
-    var afterRequest: Bool
-
     /// After others that failed.
     var isRetry = false
 
@@ -47,6 +44,13 @@ struct UpstreamFailure {
         }
     }
 
+    /// The details with what the transport says of itself; nil when it says nothing.
+    private func text(_ transport: String) -> String? {
+        guard !transport.isEmpty else { return nil }
+        let cause = String(transport.map { $0 == " " ? "_" : $0 })
+        return "\(details.description.dropLast())|\(cause)}"
+    }
+
     func reply(on stream: HTTPStream) {
         let start: StaticString =
             isRetry
@@ -57,7 +61,8 @@ struct UpstreamFailure {
             body.copyMemory(from: start.bytes)
             UnsafeMutableRawBufferPointer(rebasing: body[count...]).copyMemory(from: words.bytes)
             stream.reply(
-                reason == .protocolError ? 502 : 503, body: UnsafeRawBufferPointer(body), details: details)
+                reason == .protocolError ? 502 : 503, body: UnsafeRawBufferPointer(body), details: details
+            ) { _ in stream.detailText = text(stream.upstream.failure) }
         }
     }
 }

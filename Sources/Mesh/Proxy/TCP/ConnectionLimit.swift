@@ -7,12 +7,11 @@ package final class ConnectionLimit: Sendable {
     /// Nanoseconds that a refused connection waits for its end.
     private let delay: UInt64
     private let isEnabled: Bool
-    let statPrefix: String
     private let active = Atomic<UInt64>(0)
-    private let refused = Atomic<UInt64>(0)
+    private let refused: CounterID
 
-    init(_ node: ConfigNode) {
-        statPrefix = node.string("stat_prefix")
+    init(_ node: ConfigNode, _ context: BuildContext) {
+        refused = context.counters.counter("connection_limit.\(node.string("stat_prefix")).limited_connections")
         limit = node.uint64("max_connections", default: .max)
         delay = node.nanoseconds("delay", default: 0)
         isEnabled =
@@ -26,7 +25,7 @@ package final class ConnectionLimit: Sendable {
         guard isEnabled else { return .proceed }
         guard active.wrappingAdd(1, ordering: .relaxed).newValue <= limit else {
             active.wrappingSubtract(1, ordering: .relaxed)
-            refused.wrappingAdd(1, ordering: .relaxed)
+            connection.worker.count(refused)
             run.refuse(connection, ConnectionRefusal(details: "", flags: .upstreamOverflow), after: delay)
             return .refused
         }
@@ -35,8 +34,4 @@ package final class ConnectionLimit: Sendable {
 
     func closed() { if isEnabled { active.wrappingSubtract(1, ordering: .relaxed) } }
 
-    /// `active_connections` and `limited_connections`.
-    package var counts: (active: UInt64, limited: UInt64) {
-        (active.load(ordering: .relaxed), refused.load(ordering: .relaxed))
-    }
 }

@@ -13,13 +13,12 @@ package final class ConnectionRateLimit: Sendable {
     private let perFill: UInt32
     private let interval: UInt64
     private let isEnabled: Bool
-    let statPrefix: String
     private let bucket: Mutex<Bucket>
-    private let refused = Atomic<UInt64>(0)
+    private let refused: CounterID
 
-    init(_ node: ConfigNode) throws(ConfigError) {
+    init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         guard let tokens = node.message("token_bucket") else { throw node.error("token_bucket", "is missing") }
-        statPrefix = node.string("stat_prefix")
+        refused = context.counters.counter("local_rate_limit.\(node.string("stat_prefix")).rate_limited")
         most = tokens.uint32("max_tokens")
         perFill = tokens.uint32("tokens_per_fill", default: 1)
         interval = tokens.nanoseconds("fill_interval", default: 0)
@@ -36,11 +35,11 @@ package final class ConnectionRateLimit: Sendable {
 
     func accepted(_ connection: ProxyConnection, _ run: NetworkFilterRun) -> NetworkFilter.Step {
         guard isEnabled, !takeToken(connection.worker.now) else { return .proceed }
-        refused.wrappingAdd(1, ordering: .relaxed)
+        connection.worker.count(refused)
         run.refuse(
             connection,
             ConnectionRefusal(
-                details: "local_ratelimit_close_over_limit", flags: .upstreamRetryLimitExceeded), after: 0)
+                details: "", flags: .upstreamRetryLimitExceeded), after: 0)
         return .refused
     }
 
@@ -61,7 +60,4 @@ package final class ConnectionRateLimit: Sendable {
             return true
         }
     }
-
-    /// `rate_limited`
-    package var limited: UInt64 { refused.load(ordering: .relaxed) }
 }

@@ -1,5 +1,4 @@
 import Bytes
-import Synchronization
 import TLS
 import XDS
 
@@ -10,26 +9,19 @@ package final class NetworkRBAC: Sendable {
     private let shadow: ConnectionPolicy?
     private let isContinuous: Bool
     private let delay: UInt64
-    let statPrefix: String
-    let shadowPrefix: String
-    private let counters = Mutex(Counts())
+    private let allowed, denied, shadowAllowed, shadowDenied: CounterID
 
-    package struct Counts: Sendable {
-        package var allowed: UInt64 = 0
-        package var denied: UInt64 = 0
-        package var shadowAllowed: UInt64 = 0
-        package var shadowDenied: UInt64 = 0
-    }
-
-    package var counts: Counts { counters.withLock { $0 } }
-
-    init(_ node: ConfigNode) throws(ConfigError) {
+    init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         rules = try node.message("rules", ConnectionPolicy.init)
         shadow = try node.message("shadow_rules", ConnectionPolicy.init)
         isContinuous = try node.enumeration("enforcement_type", as: Enforcement.self) == .continuous
         delay = node.nanoseconds("delay_deny", default: 0)
-        statPrefix = node.string("stat_prefix")
-        shadowPrefix = node.string("shadow_rules_stat_prefix")
+        let prefix = "\(node.string("stat_prefix")).rbac."
+        let shadowPrefix = prefix + node.string("shadow_rules_stat_prefix")
+        allowed = context.counters.counter(prefix + "allowed")
+        denied = context.counters.counter(prefix + "denied")
+        shadowAllowed = context.counters.counter(shadowPrefix + "shadow_allowed")
+        shadowDenied = context.counters.counter(shadowPrefix + "shadow_denied")
     }
 
     private enum Enforcement: String, ConfigEnum {
@@ -39,12 +31,11 @@ package final class NetworkRBAC: Sendable {
 
     func data(_ connection: ProxyConnection, _ run: NetworkFilterRun) -> NetworkFilter.DataStep {
         if let shadow {
-            let isAllowed = shadow.decide(connection).isAllowed
-            counters.withLock { if isAllowed { $0.shadowAllowed += 1 } else { $0.shadowDenied += 1 } }
+            connection.worker.count(shadow.decide(connection).isAllowed ? shadowAllowed : shadowDenied)
         }
         guard let rules else { return isContinuous ? .proceed : .done }
         let verdict = rules.decide(connection)
-        counters.withLock { if verdict.isAllowed { $0.allowed += 1 } else { $0.denied += 1 } }
+        connection.worker.count(verdict.isAllowed ? allowed : denied)
         guard !verdict.isAllowed else { return isContinuous ? .proceed : .done }
         let details = "rbac_access_denied_matched_policy[\(verdict.policy ?? "none")]"
         run.refuse(connection, ConnectionRefusal(details: details, flags: []), after: delay)

@@ -22,7 +22,6 @@ final class TCPSession: ConnectionTerminal {
     private var pick = PickRequest()
     private var criteria: HostMetadata?
     private(set) var attempts = 0
-    private(set) var received: UInt64 = 0
     private(set) var sent: UInt64 = 0
     private(set) var facts = UpstreamFacts()
     private(set) var responseFlags = ResponseFlags()
@@ -74,7 +73,6 @@ final class TCPSession: ConnectionTerminal {
 
     override func received(_ bytes: UnsafeRawBufferPointer) {
         guard phase == .connecting || phase == .relaying else { return }
-        received &+= UInt64(bytes.count)
         stats.pointee.received &+= UInt64(bytes.count)
         guard phase == .relaying, let upstream else { return early.append(bytes) }
         touch()
@@ -156,6 +154,7 @@ final class TCPSession: ConnectionTerminal {
     func upstreamOpened(_ upstream: TCPUpstream) {
         guard phase == .connecting else { return }
         phase = .relaying
+        facts.peer = facts.remote
         facts.local = upstream.connection.socket?.local
         facts.connectionID = upstream.connection.id
         touch()
@@ -235,7 +234,7 @@ final class TCPSession: ConnectionTerminal {
         guard phase != .over else { return }
         if idleDeadline <= now {
             stats.pointee.idleTimeouts &+= 1
-            return end("tcp_session_idle_timeout", .streamIdleTimeout)
+            return end("", [])
         }
         if lifeDeadline <= now {
             stats.pointee.durationsReached &+= 1
@@ -260,7 +259,8 @@ final class TCPSession: ConnectionTerminal {
         subject.upstream = facts
         subject.responseFlags = responseFlags
         subject.attempts = attempts
-        subject.requestBytes = received
+        // Also what a filter would not let pass.
+        subject.requestBytes = connection.bytesReceived
         subject.responseBytes = sent
         if termination.utf8CodeUnitCount > 0 { subject.connectionTermination = termination.description }
         if let refusal = connection.refusal {

@@ -29,8 +29,7 @@ public struct HTTP1Parser: Sendable {
 
     let role: Role
     let maximumHeadBytes: Int
-    /// An expectation other than `100-continue` is the next one's to understand: for proxies.
-    package var passesExpectations = false
+    package var leniency: HTTP1Leniency = []
     /// Bytes looked at for the end of the head without finding it.
     private var searched = 0
     /// Length of the last incomplete head that was parsed for errors; the next is tried at twice that.
@@ -57,7 +56,7 @@ public struct HTTP1Parser: Sendable {
         guard let base = window.baseAddress else { return nil }
         var line = HeadLines(base: base.assumingMemoryBound(to: UInt8.self), count: window.count)
         head.reset(window)
-        guard try line.parse(role, into: head, answering: answering, passesExpectations) else {
+        guard try line.parse(role, into: head, answering: answering, leniency) else {
             guard input.count <= maximumHeadBytes else { throw Self.tooLong(maximumHeadBytes) }
             searched = max(1, input.count)
             tried = input.count
@@ -126,14 +125,14 @@ private struct HeadLines {
 
     /// Parses everything; false if the bytes end before the head does.
     mutating func parse(
-        _ role: HTTP1Parser.Role, into head: MessageHead, answering: HTTPMethod, _ passesExpectations: Bool
+        _ role: HTTP1Parser.Role, into head: MessageHead, answering: HTTPMethod, _ leniency: HTTP1Leniency
     ) throws(HTTP1Violation) -> Bool {
-        let started = role == .request ? try requestLine(into: head) : try statusLine(into: head)
+        let started = role == .request ? try requestLine(into: head, leniency) : try statusLine(into: head)
         guard started else { return false }
         while let more = try field(into: head) {
             if !more {
                 switch role {
-                case .request: try RequestRules.apply(to: head, passesExpectations: passesExpectations)
+                case .request: try RequestRules.apply(to: head, leniency)
                 case .response: try ResponseRules.apply(to: head, answering: answering)
                 }
                 return true
@@ -143,7 +142,9 @@ private struct HeadLines {
     }
 
     /// `GET /path HTTP/1.1`. One empty line before it is skipped (RFC 9112 §2.2).
-    private mutating func requestLine(into head: MessageHead) throws(HTTP1Violation) -> Bool {
+    private mutating func requestLine(
+        into head: MessageHead, _ leniency: HTTP1Leniency
+    ) throws(HTTP1Violation) -> Bool {
         if count > 0, base[0] == 13 {
             guard count > 1 else { return false }
             guard base[1] == 10 else { throw HTTP1Violation("bare CR before the request line") }
@@ -159,9 +160,14 @@ private struct HeadLines {
         at &+= 1
         let target = at
         at = skip(CharacterClasses.target, from: at)
+        while leniency.contains(.fragments), at < count, base[at] == UInt8(ascii: "#") {
+            at = skip(CharacterClasses.target, from: at &+ 1)
+        }
         guard at < count else { return false }
         guard at > target, base[at] == 0x20 else {
-            throw HTTP1Violation("malformed target in the request line", base[at] == 0 ? .control : .malformed)
+            // A line of HTTP/0.9 ends here.
+            let kind: HTTP1Violation.Kind = base[at] == 0 ? .control : base[at] == 13 ? .version : .malformed
+            throw HTTP1Violation("malformed target in the request line", kind)
         }
         head.targetSlice = MessageHead.Slice(offset: target, count: at &- target)
         at &+= 1

@@ -112,6 +112,16 @@ public final class MessageHead {
         return nil
     }
 
+    /// Takes all fields under a name out of the head.
+    func remove(_ name: HeaderName) {
+        var kept = 0
+        for index in 0..<fieldCount where storage[index].name != name {
+            if kept != index { storage[kept] = storage[index] }
+            kept &+= 1
+        }
+        fieldCount = kept
+    }
+
     public func value(_ field: HeaderField) -> UnsafeRawBufferPointer {
         bytes(Slice(offset: Int(field.valueOffset), count: Int(field.valueLength)))
     }

@@ -1,31 +1,34 @@
 /// What a request's fields mean together: framing, persistence, authority. Every rule that smuggling relies on is here.
 package enum RequestRules {
-    static func apply(to head: MessageHead, passesExpectations: Bool = false) throws(HTTP1Violation) {
-        let facts = try FramingFacts(head)
+    static func apply(to head: MessageHead, _ leniency: HTTP1Leniency = []) throws(HTTP1Violation) {
+        let facts = try FramingFacts(head, leniency)
         head.keepsAlive = facts.keepsAlive(head.version)
         head.wantsUpgrade = facts.upgrade && facts.connectionUpgrade && head.version == .http11
         if facts.isChunked {
             guard head.version == .http11 else { throw HTTP1Violation("Transfer-Encoding in HTTP/1.0", .version) }
             head.framing = .chunked
+            if facts.length != nil { head.remove(.contentLength) }
         } else if let length = facts.length {
             head.framing = length == 0 ? .none : .length(length)
         }
         if let expectation = facts.expectation, head.version == .http11 {
             let isContinue = equalsIgnoringCase(expectation, "100-continue")
-            guard isContinue || passesExpectations else {
+            guard isContinue || leniency.contains(.expectations) else {
                 throw HTTP1Violation("unknown expectation", status: 417, .expectation)
             }
             head.expectsContinue = isContinue && head.framing != .none
         }
-        try resolveTarget(head, host: facts.host)
+        try resolveTarget(head, host: facts.host, leniency)
     }
 
     /// RFC 9112 §3.2: origin-form, absolute-form, authority-form (CONNECT) or `*` (OPTIONS).
-    private static func resolveTarget(_ head: MessageHead, host: MessageHead.Slice?) throws(HTTP1Violation) {
+    private static func resolveTarget(
+        _ head: MessageHead, host: MessageHead.Slice?, _ leniency: HTTP1Leniency
+    ) throws(HTTP1Violation) {
         if let host {
             guard isHost(head.bytes(host)) else { throw HTTP1Violation("malformed Host", .authority) }
             head.authoritySlice = host
-        } else if head.version == .http11 {
+        } else if head.version == .http11, !leniency.contains(.missingHost) {
             throw HTTP1Violation("no Host", .noHost)
         }
         let target = head.target
@@ -46,6 +49,7 @@ package enum RequestRules {
             let isURL = target.contains(UInt8(ascii: ":")) && !target.starts(with: ":".utf8)
             throw HTTP1Violation("target is neither a path nor a URL", isURL ? .scheme : .malformed)
         }
+        guard !leniency.contains(.absoluteForm) else { return }
         var end = scheme
         while end < target.count, target[end] != UInt8(ascii: "/"), target[end] != UInt8(ascii: "?") { end &+= 1 }
         let authority = MessageHead.Slice(offset: head.targetSlice.offset &+ scheme, count: end &- scheme)
@@ -113,7 +117,7 @@ private struct FramingFacts {
     var host: MessageHead.Slice?
     var expectation: UnsafeRawBufferPointer?
 
-    init(_ head: MessageHead) throws(HTTP1Violation) {
+    init(_ head: MessageHead, _ leniency: HTTP1Leniency = []) throws(HTTP1Violation) {
         for field in head.fields {
             switch field.name {
             case .contentLength:
@@ -145,7 +149,7 @@ private struct FramingFacts {
             default: continue
             }
         }
-        guard !isChunked || length == nil else {
+        guard !isChunked || length == nil || leniency.contains(.chunkedLength) else {
             throw HTTP1Violation("both Content-Length and Transfer-Encoding", .lengthAndCoding)
         }
     }

@@ -90,17 +90,31 @@ package final class HTTP2Session {
     private var now: Int64 = 0
     private var violation: String?
     private let makeHead: () -> MessageHead
+    private let faults: FaultPolicy
+    /// `receive` has thrown because of a malformed message: there is nothing more to say, not even a GOAWAY.
+    package private(set) var isMalformed = false
+
+    /// How a server takes messages that are not as they must be.
+    package struct FaultPolicy: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+        /// A malformed message ends the connection, where otherwise it ends its stream (RFC 9113 §8.1.1 allows both).
+        package static let malformedEndsConnection = FaultPolicy(rawValue: 1)
+        /// A header block that is too large ends its stream, where otherwise it is answered with 431.
+        package static let largeHeadEndsStream = FaultPolicy(rawValue: 2)
+    }
 
     /// - Parameter scratchHead: where heads are parsed into; may be shared by all connections of a loop.
     /// - Parameter allowsConnect: takes extended CONNECT (RFC 8441); servers only.
     package init(
-        _ role: Role, limits: HTTPLimits, allowsConnect: Bool = false, scratchHead: @escaping () -> MessageHead,
-        delegate: any HTTP2SessionDelegate
+        _ role: Role, limits: HTTPLimits, allowsConnect: Bool = false, faults: FaultPolicy = [],
+        scratchHead: @escaping () -> MessageHead, delegate: any HTTP2SessionDelegate
     ) throws(HTTPError) {
         self.role = role
         self.limits = limits
         self.delegate = delegate
         makeHead = scratchHead
+        self.faults = faults
         var option: OpaquePointer?
         guard nghttp2_option_new(&option) == 0, let option else { throw HTTPError(.limit, "no memory for HTTP/2") }
         defer { nghttp2_option_del(option) }
@@ -429,6 +443,7 @@ package final class HTTP2Session {
         head.buffer = block.bytes
         if headIsTooLarge {
             guard role == .server, !stream.hasHead else { return reset(stream, code: NGHTTP2_ENHANCE_YOUR_CALM) }
+            guard !faults.contains(.largeHeadEndsStream) else { return reset(stream, code: NGHTTP2_INTERNAL_ERROR) }
             stream.hasHead = true
             return respond(stream, status: 431, headers: HTTPHeaders(), finished: true)
         }
@@ -478,6 +493,15 @@ package final class HTTP2Session {
         if controlFrames > limits.controlFramesPerSecond {
             violation = "more than \(limits.controlFramesPerSecond) control frames in one second"
         }
+    }
+
+    /// A message of the peer is malformed; whether that is the end of the connection.
+    fileprivate func isFatal(_ code: Int32) -> Bool {
+        guard faults.contains(.malformedEndsConnection),
+            code == NGHTTP2_ERR_HTTP_HEADER.rawValue || code == NGHTTP2_ERR_HTTP_MESSAGING.rawValue
+        else { return false }
+        isMalformed = true
+        return true
     }
 
     fileprivate var isViolated: Bool { violation != nil }
@@ -562,6 +586,9 @@ private struct SessionCallbacks: @unchecked Sendable {
             default: break
             }
             return session.isViolated ? Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) : 0
+        }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, _, code, user in
+            session(user)?.isFatal(code) == true ? Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) : 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, id, bytes, count, user in
             session(user)?.data(UnsafeRawBufferPointer(start: bytes, count: count), of: id)
