@@ -94,9 +94,16 @@ let targets: [Target] = [
     room("Scheduler", "Cluster/Scheduler", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
 
     // Node: what happens on a node.
+    room("NodeTables", "Node/Tables", ["Netlink", "Reactor", "Bytes"]),
     room(
         "ServiceProxy", "Node/ServiceProxy",
-        ["ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "HTTP", "Telemetry", "Bytes"]),
+        [
+            "NodeTables", "ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "HTTP", "Telemetry",
+            "Bytes",
+        ]),
+    room(
+        "Policy", "Node/Policy",
+        ["NodeTables", "ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "Telemetry", "Bytes"]),
     room("PodNetwork", "Node/PodNetwork", ["Netlink", "Delta", "JSON", "Reactor", "Telemetry", "Bytes", "CLinux"]),
     room(
         "PodRuntime", "Node/PodRuntime",
@@ -182,7 +189,13 @@ let targets: [Target] = [
     tests(
         "ServiceProxyTests", "Node/ServiceProxyTests",
         [
-            "ServiceProxy", "ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "Telemetry", "Bytes",
+            "ServiceProxy", "NodeTables", "ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor",
+            "Telemetry", "Bytes", "TestSupport",
+        ]),
+    tests(
+        "PolicyTests", "Node/PolicyTests",
+        [
+            "Policy", "NodeTables", "ClusterAPI", "ClusterClient", "Netlink", "Delta", "JSON", "Reactor", "Bytes",
             "TestSupport",
         ]),
     tests(

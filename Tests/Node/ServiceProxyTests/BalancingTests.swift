@@ -2,6 +2,7 @@ import Bytes
 import ClusterAPI
 import JSON
 import Netlink
+import TestSupport
 import Testing
 
 @testable import ServiceProxy

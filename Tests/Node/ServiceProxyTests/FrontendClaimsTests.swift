@@ -1,5 +1,6 @@
 import Bytes
 import ClusterAPI
+import TestSupport
 import Testing
 
 @testable import ServiceProxy

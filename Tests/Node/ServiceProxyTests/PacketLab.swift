@@ -1,6 +1,7 @@
 import Bytes
 import Glibc
 import Netlink
+import TestSupport
 import Testing
 
 @testable import ServiceProxy

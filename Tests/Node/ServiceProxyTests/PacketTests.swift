@@ -1,6 +1,7 @@
 import Bytes
 import ClusterAPI
 import Netlink
+import TestSupport
 import Testing
 
 @testable import ServiceProxy

@@ -2,6 +2,8 @@ import Bytes
 import ClusterAPI
 import JSON
 import Netlink
+import NodeTables
+import TestSupport
 import Testing
 
 @testable import ServiceProxy

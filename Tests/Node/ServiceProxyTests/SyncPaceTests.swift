@@ -1,4 +1,5 @@
 import Reactor
+import NodeTables
 import Testing
 
 @testable import ServiceProxy

@@ -1,5 +1,6 @@
 import Bytes
 import ClusterAPI
+import NodeTables
 
 /// From the plans of Services to the elements that should be in the table: keeps ids and slots, and who claims which
 /// frontend. A value without I/O, for one address family.

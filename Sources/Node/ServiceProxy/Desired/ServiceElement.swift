@@ -1,4 +1,5 @@
 import Bytes
+import NodeTables
 
 /// Where an element lives and what finds it there.
 enum ServiceElementKey: Hashable, Sendable {

@@ -1,5 +1,6 @@
 import Bytes
 import Netlink
+import NodeTables
 
 /// Elements as the register bytes that the table's sets and maps hold, and back.
 ///

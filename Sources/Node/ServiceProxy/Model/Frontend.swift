@@ -1,4 +1,5 @@
 import Bytes
+import NodeTables
 
 /// The part of a Service that one packet can meet: one address, or any of the node's, with protocol and port.
 struct Frontend: Hashable, Sendable {

@@ -1,4 +1,5 @@
 import Bytes
+import NodeTables
 
 /// A Service's `loadBalancerSourceRanges`.
 enum SourceRanges {

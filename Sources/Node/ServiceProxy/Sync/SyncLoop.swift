@@ -1,6 +1,7 @@
 import Bytes
 import ClusterAPI
 import Netlink
+import NodeTables
 import Reactor
 import Telemetry
 

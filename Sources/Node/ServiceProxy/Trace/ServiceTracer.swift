@@ -2,6 +2,7 @@ public import Bytes
 
 import ClusterAPI
 import Netlink
+import NodeTables
 
 /// Answers "this packet, from here to there" for a cluster seen from one node: by policy, by the table that the proxy
 /// would write for it, and on request by the table that a kernel has.

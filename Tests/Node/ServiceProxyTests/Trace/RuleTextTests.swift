@@ -1,5 +1,6 @@
 import Bytes
 import Netlink
+import TestSupport
 import Testing
 
 @testable import ServiceProxy

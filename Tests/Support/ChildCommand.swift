@@ -2,15 +2,15 @@ import Glibc
 
 /// A program that a test starts. Its descriptors reach no other child, so that each sees the end of its input when it is
 /// there, however many tests start programs at the same time.
-final class ChildCommand {
+package final class ChildCommand {
     private let process: pid_t
     private var input: CInt
     private let output: CInt
 
-    struct Failure: Error, CustomStringConvertible { var description: String }
+    package struct Failure: Error, CustomStringConvertible { package var description: String }
 
     /// Both outputs go to one stream, and no signal is blocked in it.
-    init(_ arguments: [String]) throws {
+    package init(_ arguments: [String]) throws {
         var (inner, outer): ([CInt], [CInt]) = ([-1, -1], [-1, -1])
         // Glibc's module has no pipe2, and two steps would leave a gap for another's fork.
         let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
@@ -45,7 +45,7 @@ final class ChildCommand {
     }
 
     /// Gives it all its input and waits for its end; its output and exit status.
-    func finish(_ text: String = "") -> (output: String, status: Int32) {
+    package func finish(_ text: String = "") -> (output: String, status: Int32) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { send(input, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
@@ -57,7 +57,7 @@ final class ChildCommand {
 
     /// Ends its input and waits for its end: what a program that reads it does then.
     @discardableResult
-    func end() -> (output: String, status: Int32) {
+    package func end() -> (output: String, status: Int32) {
         guard input >= 0 else { return ("", 0) }
         close(input)
         input = -1

@@ -1,12 +1,12 @@
 import Foundation
-import Testing
+package import Testing
 
 /// Tests that wait for the kernel and for other programs, without awaiting: they run on threads of their own, few at a
 /// time. On the pool they would keep its few threads from every test that awaits something, until that gives up.
-struct OwnThreads: SuiteTrait, TestTrait, TestScoping {
-    var isRecursive: Bool { true }
+package struct OwnThreads: SuiteTrait, TestTrait, TestScoping {
+    package var isRecursive: Bool { true }
 
-    func provideScope(
+    package func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
         try await withTaskExecutorPreference(BlockingThreads.shared) { try await function() }
@@ -14,7 +14,7 @@ struct OwnThreads: SuiteTrait, TestTrait, TestScoping {
 }
 
 extension Trait where Self == OwnThreads {
-    static var ownThreads: Self { OwnThreads() }
+    package static var ownThreads: Self { OwnThreads() }
 }
 
 /// Runs jobs in their order on a fixed number of threads.

@@ -1,26 +1,26 @@
-import Bytes
+package import Bytes
 
 /// Addresses from one to another, both included, of one family.
-struct AddressRange: Hashable, Sendable {
-    var first: IPAddress
-    var last: IPAddress
+package struct AddressRange: Hashable, Sendable {
+    package var first: IPAddress
+    package var last: IPAddress
 
-    init(_ first: IPAddress, _ last: IPAddress) { (self.first, self.last) = (first, last) }
-    init(_ prefix: CIDR) { self.init(prefix.first, prefix.last) }
+    package init(_ first: IPAddress, _ last: IPAddress) { (self.first, self.last) = (first, last) }
+    package init(_ prefix: CIDR) { self.init(prefix.first, prefix.last) }
 
     /// From an address to the last one of its family.
-    static func from(_ first: IPAddress) -> AddressRange? {
+    package static func from(_ first: IPAddress) -> AddressRange? {
         CIDR(first, prefixLength: 0).map { AddressRange(first, $0.last) }
     }
 
     /// The next address behind; nil at the family's end.
-    var end: IPAddress? {
+    package var end: IPAddress? {
         let next = last.adding(1)
         return next > last ? next : nil
     }
 
     /// From an address to the one before another; nil when there is none before it.
-    init?(_ first: IPAddress, before end: IPAddress) {
+    package init?(_ first: IPAddress, before end: IPAddress) {
         guard first < end else { return nil }
         let last =
             if let v4 = end.v4 {
@@ -33,7 +33,7 @@ struct AddressRange: Hashable, Sendable {
 
     /// The same addresses as ranges that neither overlap nor touch, sorted: the kernel refuses an interval that lies
     /// within another.
-    static func disjoint(_ ranges: some Sequence<AddressRange>) -> [AddressRange] {
+    package static func disjoint(_ ranges: some Sequence<AddressRange>) -> [AddressRange] {
         var result: [AddressRange] = []
         for range in ranges.sorted(by: { $0.first < $1.first }) {
             if let before = result.last, before.last.family == range.first.family,
