@@ -141,7 +141,8 @@ let targets: [Target] = [
     program(
         "weft-node",
         [
-            "ServiceProxy", "PodNetwork", "PodRuntime", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor",
+            "ServiceProxy", "PodNetwork", "PodRuntime", "Policy", "ClusterAPI", "ClusterClient", "Netlink", "JSON",
+            "Reactor",
             "TLS",
             "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
         ]),

@@ -28,7 +28,9 @@ struct NodeDaemon: Sendable {
         let loop = group.next
         let client = KubeClient(try HTTPTransport(options.kubeConfig, on: loop, userAgent: "weft-node/\(Self.version)"))
         let signals = try Signals.stream([SIGTERM, SIGINT], on: loop)
-        let daemon = try await startPodNetwork()
+        let policy = try PolicyRole(options, client: client, metrics: metrics, log: log)
+        let daemon = try await startPodNetwork(behind: policy)
+        try await policy?.adopt(daemon)
 
         try await withThrowingTaskGroup(of: Void.self) { roles in
             roles.addTask {
@@ -42,6 +44,7 @@ struct NodeDaemon: Sendable {
                     daemon: daemon, client: client, nodeName: options.nodeName, podCIDR: options.podCIDR, log: log)
                 roles.addTask { await role.run() }
             }
+            if let policy { roles.addTask { await policy.run() } }
             if options.roles.contains(.kubelet) {
                 let role = KubeletRole(
                     options: options, client: client, network: daemon.map { DaemonNetworking($0) } ?? NoNetworking(),
@@ -73,14 +76,14 @@ struct NodeDaemon: Sendable {
         ResidentCode.releaseStartup()
     }
 
-    private func startPodNetwork() async throws -> PodNetworkDaemon? {
+    private func startPodNetwork(behind policy: PolicyRole?) async throws -> PodNetworkDaemon? {
         guard options.roles.contains(.podNetwork) else { return nil }
         var configuration = PodNetworkConfiguration(
             nodeName: options.nodeName, address: options.nodeAddress, backend: options.backend,
             clusterPrefixes: options.clusterCIDRs)
         configuration.stateDirectory = options.stateDirectory + "/pod-network"
         configuration.socket = options.runDirectory + ".cni.sock"
-        let daemon = try PodNetworkDaemon(configuration)
+        let daemon = try PodNetworkDaemon(configuration, gate: policy?.gate)
         try await daemon.start()
         return daemon
     }

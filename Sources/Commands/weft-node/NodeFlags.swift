@@ -10,7 +10,7 @@ struct NodeFlags: ParsableArguments {
     var nodeName: String?
     @Option(help: "The node's own address. Default: the one that the API server is reached from.")
     var nodeIp: String?
-    @Option(help: "What to be: kubelet, pod-network, service-proxy, with commas; or all.")
+    @Option(help: "What to be: kubelet, pod-network, service-proxy, policy, with commas; or all.")
     var roles: String?
     @Option(help: "Checkpoints and emptyDir volumes. Default: /var/lib/weft/node.")
     var stateDir: String?
@@ -25,6 +25,8 @@ struct NodeFlags: ParsableArguments {
     var clusterCidr: String?
     @Option(help: "How pods of other nodes are reached: vxlan or host-gw. Default: vxlan.")
     var backend: String?
+    @Option(help: "What becomes of packets that no NetworkPolicy allows: drop or reject. Default: drop.")
+    var policyDenied: String?
     @Option(help: "Name servers of pods, with commas. Default: 10.96.0.10.")
     var clusterDns: String?
     @Option(help: "The cluster's DNS domain. Default: cluster.local.")

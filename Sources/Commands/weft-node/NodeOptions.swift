@@ -13,6 +13,7 @@ struct NodeOptions: Sendable {
         case kubelet
         case podNetwork = "pod-network"
         case serviceProxy = "service-proxy"
+        case policy
     }
 
     var kubeConfig: KubeConfig
@@ -38,6 +39,8 @@ struct NodeOptions: Sendable {
     var logLevel: Log.Level
     var logFormat: Log.Format
     var serviceProxy: ServiceProxyOptions
+    /// What no policy allows is answered with an ICMP error.
+    var rejectsDenied: Bool
 
     /// All pods of the cluster, unless somebody says otherwise.
     static let standardClusterCIDR = "10.244.0.0/16"
@@ -79,6 +82,11 @@ struct NodeOptions: Sendable {
             throw Invalid(description: "--backend must be vxlan or host-gw, not \"\(backendName)\"")
         }
         self.backend = backend
+        let denied = try text(flags.policyDenied, "policy-denied") ?? "drop"
+        guard ["drop", "reject"].contains(denied) else {
+            throw Invalid(description: "--policy-denied must be drop or reject, not \"\(denied)\"")
+        }
+        rejectsDenied = denied == "reject"
         clusterDNS = try list(flags.clusterDns, "cluster-dns") ?? ["10.96.0.10"]
         for server in clusterDNS where IPAddress(server) == nil {
             throw Invalid(description: "--cluster-dns must be IP addresses, not \"\(server)\"")
@@ -171,7 +179,7 @@ struct NodeOptions: Sendable {
             try names.map { name in
                 guard let role = Role(rawValue: name) else {
                     throw Invalid(
-                        description: "--roles: \"\(name)\" is none of kubelet, pod-network, service-proxy, all")
+                        description: "--roles: \"\(name)\" is none of kubelet, pod-network, service-proxy, policy, all")
                 }
                 return role
             })

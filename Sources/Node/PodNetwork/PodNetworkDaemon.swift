@@ -12,20 +12,24 @@ public final class PodNetworkDaemon: @unchecked Sendable {
     // `state` and all it holds are touched on `loop` only; the rest is constant.
     public let configuration: PodNetworkConfiguration
     private let group: EventLoopGroup
+    private let gate: (any PodGate)?
     private var state: State?
 
     private var loop: EventLoop { group.all[0] }
 
     /// Starts the loop, in the calling thread's network namespace; nothing else happens before `start`.
-    public init(_ configuration: PodNetworkConfiguration) throws {
+    ///
+    /// - Parameter gate: has to let pods in before they can send; nil lets all in.
+    public init(_ configuration: PodNetworkConfiguration, gate: (any PodGate)? = nil) throws {
         self.configuration = configuration
+        self.gate = gate
         group = try EventLoopGroup(count: 1, name: "pod-network")
     }
 
     /// Reads what stands, makes the tunnel device and listens for the kernel's and the runtime's calls. Throws where the node's
     /// address is on no interface, or another process has the state directory.
     public func start() async throws {
-        try await loop.perform { [self] in state = try State(configuration, on: loop) }
+        try await loop.perform { [self] in state = try State(configuration, gate, on: loop) }
     }
 
     /// Closes the sockets and ends the loop. Pods, routes and the tunnel stay: a successor finds and keeps them.
@@ -113,6 +117,7 @@ extension PodNetworkDaemon {
         private let monitor: RouteMonitor
         private var service: CNIService?
         private let masquerade: Masquerade
+        private let gate: (any PodGate)?
         private var retry: TimerHandle = .none
         private var failures: [PathFailure] = []
         /// Seconds until what failed is tried again, doubled each time.
@@ -124,8 +129,9 @@ extension PodNetworkDaemon {
         private var repairs = 0
         private var repairSecond: UInt64 = 0
 
-        init(_ configuration: PodNetworkConfiguration, on loop: EventLoop) throws {
+        init(_ configuration: PodNetworkConfiguration, _ gate: (any PodGate)?, on loop: EventLoop) throws {
             self.configuration = configuration
+            self.gate = gate
             self.loop = loop
             let connection = try RouteConnection()
             guard
@@ -181,7 +187,7 @@ extension PodNetworkDaemon {
         var unreadiness: String? {
             if links.prefixes.isEmpty { return "this node has no pod prefix yet (spec.podCIDR)" }
             // A peer that cannot be reached makes that peer's pods unreachable, not this node unready.
-            return nil
+            return gate?.unreadiness
         }
 
         // MARK: Nodes
@@ -215,6 +221,7 @@ extension PodNetworkDaemon {
             let found = links.reconcile()
             for entry in found.lost {
                 paths.remove(pod: entry.attachment.id)
+                gate?.release(entry.attachment)
                 Log.shared.info("pod is gone without DEL; its addresses rest", ["attachment": "\(entry.attachment.id)"])
             }
             for entry in found.relinked {
@@ -236,19 +243,28 @@ extension PodNetworkDaemon {
             announce(entry)
             // The link's own batch has set the route; the notification that says so is on its way.
             paths.assume(pod: entry)
+            // Nothing of the pod runs before this returns, so that nothing it sends goes unjudged.
+            do { try gate?.admit(entry.attachment) } catch {
+                try? detach(request.id)
+                throw PodNetworkError.notReady("\(error)")
+            }
             return entry.attachment
         }
 
         func detach(_ id: AttachmentID) throws {
             paths.remove(pod: id)
+            let attachment = links.all[id]?.attachment
             try links.detach(id)
+            if let attachment { gate?.release(attachment) }
             apply()
         }
 
         func collect(valid: Set<AttachmentID>) throws {
-            for id in links.all.keys where !valid.contains(id) { paths.remove(pod: id) }
+            let gone = links.all.filter { !valid.contains($0.key) }
+            for id in gone.keys { paths.remove(pod: id) }
             defer { apply() }
             try links.collect(valid: valid)
+            for entry in gone.values { gate?.release(entry.attachment) }
         }
 
         func perform(_ operation: CNIOperation) throws -> CNIOutcome {
