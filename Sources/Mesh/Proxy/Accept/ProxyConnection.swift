@@ -67,7 +67,11 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         return bucket
     }
 
+    /// Where its TLS is counted.
+    var securityStats: StatBlockID<SecurityStat>?
+
     package override func channelOpened() {
+        if let securityStats, let tlsSession { worker.count(securityStats, tlsSession) }
         if let filters, !filters.mayOpen() { return }
         terminal?.opened()
         worker.flush()
@@ -95,6 +99,9 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     package override func channelClosed(_ error: (any Error)?) {
         guard !isClosed else { return }
         isClosed = true
+        if let securityStats, let error = error as? TLSError, let stat = SecurityStat(error) {
+            worker.count(securityStats, stat)
+        }
         let hadRequests = (terminal as? DownstreamCodec)?.hasRequests ?? false
         let terminal = terminal
         self.terminal = nil

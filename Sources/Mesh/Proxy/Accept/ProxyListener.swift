@@ -129,6 +129,7 @@ package final class ProxyListener {
             let session = try chain.security.map { security throws(TLSError) in try TLSSession(security.context) }
             let connection = ProxyConnection(worker, origin, session)
             connection.countAccepted(snapshot.stats)
+            connection.securityStats = chain.securityStats
             connection.terminal = chain.terminal.terminal(of: connection)
             connection.attach(socket)
             connection.chainFingerprint = chain.fingerprint

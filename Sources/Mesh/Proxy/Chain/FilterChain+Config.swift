@@ -25,10 +25,14 @@ extension FilterChain {
             }
         }
         guard let terminal else { throw node.error("filters", "no terminal filter, such as a connection manager") }
+        let stats = security.flatMap { _ in context.listenerStatName }.map {
+            context.stats(SecurityStat.self, .listener($0))
+        }
         let name = node.string("name")
         self.init(
             name: name.isEmpty ? "chain-\(index)" : name, match: match, security: security, filters: filters,
-            terminal: terminal, fingerprint: node.message.fingerprint())
+            terminal: terminal, fingerprint: node.message.fingerprint(),
+            securityStats: stats)
     }
 }
 

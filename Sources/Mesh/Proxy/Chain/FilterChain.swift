@@ -10,10 +10,13 @@ package final class FilterChain: Sendable {
     package let terminal: TerminalFilter
     /// Of its configuration: a chain whose fingerprint stays is the same chain, and its connections live on.
     let fingerprint: Int
+    /// Where its TLS is counted; nil for plain chains.
+    let securityStats: StatBlockID<SecurityStat>?
 
-    package init(
+    init(
         name: String, match: FilterChainMatch = FilterChainMatch(), security: DownstreamSecurity? = nil,
-        filters: [NetworkFilter] = [], terminal: TerminalFilter, fingerprint: Int = 0
+        filters: [NetworkFilter] = [], terminal: TerminalFilter, fingerprint: Int = 0,
+        securityStats: StatBlockID<SecurityStat>? = nil
     ) {
         self.name = name
         self.match = match
@@ -21,6 +24,7 @@ package final class FilterChain: Sendable {
         self.filters = filters
         self.terminal = terminal
         self.fingerprint = fingerprint
+        self.securityStats = securityStats
     }
 }
 

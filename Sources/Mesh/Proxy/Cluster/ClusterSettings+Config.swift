@@ -43,6 +43,9 @@ extension ClusterSettings {
                 criteria: match.structure("match") ?? JSONObject(),
                 security: try UpstreamSecurity.read(socket, protocols: upstreamProtocol.alpn))
         }
+        if security != nil || !matches.isEmpty {
+            options.securityStats = context.stats(SecurityStat.self, .cluster(node.string("name")))
+        }
         let common = node.message("common_lb_config")
         options.closesOnHostSetChange = common?.bool("close_connections_on_host_set_change") ?? false
         let checks = try node.messages("health_checks", HealthCheck.init)

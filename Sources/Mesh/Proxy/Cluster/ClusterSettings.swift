@@ -30,6 +30,8 @@ package final class ClusterSettings: Sendable {
         var proxyProtocol: ProxyProtocolHeader.Version?
         /// Stands for the name in statistics; empty for none.
         package var statName = ""
+        /// Where its TLS is counted; nil for plain clusters.
+        var securityStats: StatBlockID<SecurityStat>?
         package init() {}
     }
 
@@ -79,6 +81,8 @@ package final class ClusterSettings: Sendable {
         self.security = security
         self.socketMatches = socketMatches
     }
+
+    var securityStats: StatBlockID<SecurityStat>? { options.securityStats }
 
     /// How a host is spoken to: the first match that its metadata fits, else the cluster's own way.
     func security(for host: Host) -> UpstreamSecurity? {

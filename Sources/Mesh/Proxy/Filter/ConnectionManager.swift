@@ -57,6 +57,8 @@ package final class ConnectionManager: Sendable {
         /// In lower case: `websocket`, `connect`.
         package var kind: String
         package var isEnabled = true
+        /// Of a route's CONNECT: the tunnel ends at this proxy (`connect_config`).
+        package var endsHere = false
         package init(_ kind: String) { self.kind = kind }
 
         static func find(_ kind: UnsafeRawBufferPointer, in upgrades: [Upgrade]) -> Upgrade? {

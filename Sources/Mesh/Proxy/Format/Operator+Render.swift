@@ -116,7 +116,8 @@ extension Operator {
             } else {
                 output.append(stream.isOver ? "DownstreamEnd" : "NotSet")
             }
-        case .tls(let fact): return tls(stream, fact, &output)
+        case .tls(let fact): return tls(stream.tls, fact, &output)
+        case .upstreamTLS(let fact): return tls(stream.upstream.tls, fact, &output)
         }
         return true
     }
@@ -215,8 +216,8 @@ extension Operator {
         return true
     }
 
-    private func tls(_ stream: HTTPStream, _ fact: TLSFact, _ output: inout GrowingBytes) -> Bool {
-        guard let session = stream.tls else { return false }
+    private func tls(_ session: TLSSession?, _ fact: TLSFact, _ output: inout GrowingBytes) -> Bool {
+        guard let session else { return false }
         func say(_ text: String?) -> Bool {
             guard let text, !text.isEmpty else { return false }
             output.append(utf8: text)
@@ -232,13 +233,21 @@ extension Operator {
         case .peerFingerprint: return say(session.peerCertificate?.fingerprintText)
         case .peerURIs: return say(session.peerCertificate?.alternativeNames.uris.joined(separator: ","))
         case .peerNames: return say(session.peerCertificate?.alternativeNames.dns.joined(separator: ","))
+        case .peerAddresses: return say(Self.addresses(session.peerCertificate))
         case .peerCertificate: return say(session.peerCertificate?.urlEncodedPEM)
         case .localSubject: return say(session.localCertificate?.subjectText)
         case .localURIs: return say(session.localCertificate?.alternativeNames.uris.joined(separator: ","))
         case .localNames: return say(session.localCertificate?.alternativeNames.dns.joined(separator: ","))
+        case .localAddresses: return say(Self.addresses(session.localCertificate))
         case .peerValidFrom: return say(session.peerCertificate?.notBefore.rfc3339)
         case .peerValidUntil: return say(session.peerCertificate?.notAfter.rfc3339)
         }
+    }
+}
+
+extension Operator {
+    private static func addresses(_ certificate: Certificate?) -> String? {
+        certificate?.alternativeNames.addresses.map(\.description).joined(separator: ",")
     }
 }
 

@@ -33,14 +33,15 @@ enum Operator: Sendable {
     case filterState(String)
     case connectionID, streamID, hostname, environment([UInt8]?), localReplyBody, accessLogType
     case tls(TLSFact)
+    case upstreamTLS(TLSFact)
 
     enum PathSource: Sendable { case original, rewritten, originalOrRewritten }
     enum GRPCStatusForm: Sendable { case camel, snake, number }
 
     enum TLSFact: Sendable {
         case version, cipher, sessionID
-        case peerSubject, peerIssuer, peerSerial, peerFingerprint, peerURIs, peerNames, peerCertificate
-        case localSubject, localURIs, localNames
+        case peerSubject, peerIssuer, peerSerial, peerFingerprint, peerURIs, peerNames, peerAddresses, peerCertificate
+        case localSubject, localURIs, localNames, localAddresses
         case peerValidFrom, peerValidUntil
     }
 }

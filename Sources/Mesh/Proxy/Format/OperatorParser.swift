@@ -187,6 +187,15 @@ struct OperatorParser {
         "DOWNSTREAM_PEER_DNS_SAN": .tls(.peerNames), "DOWNSTREAM_PEER_CERT": .tls(.peerCertificate),
         "DOWNSTREAM_LOCAL_SUBJECT": .tls(.localSubject), "DOWNSTREAM_LOCAL_URI_SAN": .tls(.localURIs),
         "DOWNSTREAM_LOCAL_DNS_SAN": .tls(.localNames), "DOWNSTREAM_PEER_CERT_V_START": .tls(.peerValidFrom),
-        "DOWNSTREAM_PEER_CERT_V_END": .tls(.peerValidUntil),
+        "DOWNSTREAM_PEER_CERT_V_END": .tls(.peerValidUntil), "DOWNSTREAM_PEER_IP_SAN": .tls(.peerAddresses),
+        "DOWNSTREAM_LOCAL_IP_SAN": .tls(.localAddresses), "UPSTREAM_TLS_VERSION": .upstreamTLS(.version),
+        "UPSTREAM_TLS_CIPHER": .upstreamTLS(.cipher), "UPSTREAM_TLS_SESSION_ID": .upstreamTLS(.sessionID),
+        "UPSTREAM_PEER_SUBJECT": .upstreamTLS(.peerSubject), "UPSTREAM_PEER_ISSUER": .upstreamTLS(.peerIssuer),
+        "UPSTREAM_PEER_CERT": .upstreamTLS(.peerCertificate), "UPSTREAM_PEER_URI_SAN": .upstreamTLS(.peerURIs),
+        "UPSTREAM_PEER_DNS_SAN": .upstreamTLS(.peerNames), "UPSTREAM_PEER_IP_SAN": .upstreamTLS(.peerAddresses),
+        "UPSTREAM_PEER_CERT_V_START": .upstreamTLS(.peerValidFrom),
+        "UPSTREAM_PEER_CERT_V_END": .upstreamTLS(.peerValidUntil),
+        "UPSTREAM_LOCAL_URI_SAN": .upstreamTLS(.localURIs), "UPSTREAM_LOCAL_DNS_SAN": .upstreamTLS(.localNames),
+        "UPSTREAM_LOCAL_IP_SAN": .upstreamTLS(.localAddresses),
     ]
 }

@@ -66,6 +66,7 @@ final class HostPool {
             return pool(of: Client(remote: origin.remote, local: origin.local)).acquire(attempt)
         }
         attempt.pool = self
+        if attempt.isTunnel { return connectTunnel(attempt) }
         while let codec = ready.last {
             guard codec.isUsable else {
                 ready.removeLast()
@@ -134,6 +135,12 @@ final class HostPool {
     }
 
     func cancel(_ attempt: UpstreamAttempt) {
+        if attempt.isTunnel {
+            attempt.isWaiting = false
+            stats.cancelled &+= 1
+            (attempt.handle as? TunnelUpstream)?.reset(attempt)
+            return
+        }
         guard let index = waiting[next...].firstIndex(where: { $0 === attempt }) else { return }
         waiting[index] = nil
         stats.cancelled &+= 1
@@ -180,37 +187,16 @@ final class HostPool {
 
     private func connect() {
         connecting += 1
-        stats.connections &+= 1
-        counts.connections &+= 1
-        let settings = cluster.settings
-        if !settings.hasTraffic.load(ordering: .relaxed) { settings.hasTraffic.store(true, ordering: .relaxed) }
         do {
-            let tls = try settings.security(for: host).map { security throws(TLSError) in
-                try TLSSession(security.context, serverName: security.serverName(of: host))
-            }
-            let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
-            connection.totals = stats.byteTotals
-            connection.terminal =
-                if settings.options.upstreamProtocol == .auto {
+            try connect { [self] connection in
+                if cluster.settings.options.upstreamProtocol == .auto {
                     NegotiatedUpstream(connection, self)
                 } else if isMultiplexed {
                     HTTP2Upstream(connection, self)
                 } else {
                     HTTP1Upstream(connection, self)
                 }
-            if let version = settings.options.proxyProtocol {
-                connection.preamble =
-                    ProxyProtocolHeader(version, source: client?.remote, destination: client?.local).encoded()
             }
-            var options = worker.upstreamStreamOptions
-            options.highWaterMark = settings.options.bufferLimit
-            options.lowWaterMark = settings.options.bufferLimit / 2
-            let socket = try StreamSocket.connect(
-                to: address, on: worker.loop, from: settings.options.source,
-                timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
-                handler: connection)
-            settings.options.keepAlive?.apply(to: socket.descriptor)
-            connection.attach(socket)
         } catch {
             // Not within the call of those who asked.
             worker.loop.schedule(after: .zero) { [self] in
@@ -218,6 +204,87 @@ final class HostPool {
                 worker.flush()
             }
         }
+    }
+
+    /// Starts a connection to the host; `terminal` is told of its fate, never within this call.
+    private func connect(_ terminal: (ProxyConnection) -> UpstreamCodec) throws {
+        stats.connections &+= 1
+        counts.connections &+= 1
+        let settings = cluster.settings
+        if !settings.hasTraffic.load(ordering: .relaxed) { settings.hasTraffic.store(true, ordering: .relaxed) }
+        let tls = try settings.security(for: host).map { security throws(TLSError) in
+            try TLSSession(security.context, serverName: security.serverName(of: host))
+        }
+        let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
+        connection.totals = stats.byteTotals
+        connection.securityStats = settings.securityStats
+        connection.terminal = terminal(connection)
+        if let version = settings.options.proxyProtocol {
+            connection.preamble =
+                ProxyProtocolHeader(version, source: client?.remote, destination: client?.local).encoded()
+        }
+        var options = worker.upstreamStreamOptions
+        options.highWaterMark = settings.options.bufferLimit
+        options.lowWaterMark = settings.options.bufferLimit / 2
+        let socket = try StreamSocket.connect(
+            to: address, on: worker.loop, from: settings.options.source,
+            timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
+            handler: connection)
+        settings.options.keepAlive?.apply(to: socket.descriptor)
+        connection.attach(socket)
+    }
+
+    // MARK: Tunnels
+
+    /// A connection for this attempt alone.
+    private func connectTunnel(_ attempt: UpstreamAttempt) {
+        guard breakers.take(.connections, priority) else {
+            stats.connectionOverflows &+= 1
+            return attempt.failed(.overflow)
+        }
+        attempt.isWaiting = true
+        do {
+            try connect { connection in
+                let codec = TunnelUpstream(connection, self, attempt)
+                attempt.handle = codec
+                return codec
+            }
+        } catch {
+            worker.loop.schedule(after: .zero) { [self] in
+                tunnelClosed(wasOpen: false, attempt.isWaiting ? attempt : nil, error)
+                worker.flush()
+            }
+        }
+    }
+
+    func opened(_ tunnel: TunnelUpstream, _ attempt: UpstreamAttempt) {
+        stats.activeConnections &+= 1
+        counts.activeConnections &+= 1
+        record(.connected)
+        attempt.isWaiting = false
+        attempt.handle = nil
+        if begin(attempt) { attempt.connected(tunnel, isReused: false) }
+    }
+
+    /// - Parameter attempt: nil when it has been given up before.
+    func tunnelClosed(wasOpen: Bool, _ attempt: UpstreamAttempt?, _ error: (any Error)?) {
+        breakers.release(.connections, priority)
+        stats.closedConnections &+= 1
+        if wasOpen {
+            stats.activeConnections &-= 1
+            counts.activeConnections &-= 1
+            attempt?.failed(.connectionTermination)
+            return
+        }
+        let isTimeout = (error as? SystemError)?.errno == ETIMEDOUT
+        stats.connectFailures &+= 1
+        counts.connectFailures &+= 1
+        if isTimeout { stats.connectTimeouts &+= 1 }
+        record(isTimeout ? .timedOut : .connectFailed)
+        guard let attempt else { return }
+        attempt.isWaiting = false
+        attempt.failureText = error.map(TransportFailure.text) ?? ""
+        attempt.failed(isTimeout ? .connectTimeout : .connectionFailure)
     }
 
     // MARK: From its connections

@@ -19,6 +19,13 @@ extension UpstreamAttempt {
         stream.attemptHead(self, end: end)
     }
 
+    /// An answer of the proxy's own making: the tunnel stands.
+    func deliverConsent() {
+        stream.response.clear()
+        stream.response.status = 200
+        stream.attemptHead(self, end: false)
+    }
+
     func deliver(_ bytes: UnsafeRawBufferPointer, end: Bool) { stream.attemptData(self, bytes, end: end) }
 
     func deliverTrailers(_ head: MessageHead, _ length: Int) {

@@ -22,6 +22,8 @@ final class UpstreamAttempt {
     /// Both directions are complete: the codec has let go.
     private(set) var isDone = false
     var answersHead = false
+    /// A CONNECT that ends here: it wants a connection of its own, without HTTP.
+    private(set) var isTunnel = false
     /// The response waits with the upstream, as far as the codec can make it.
     var isPaused = false
     /// Bytes of the response for which the upstream was not given window again.
@@ -39,6 +41,7 @@ final class UpstreamAttempt {
         (hasSentHead, hasSentBody, hasHead, isReused, isDone) = (false, false, false, false, false)
         (isWaiting, isCounted) = (false, false)
         answersHead = stream.request.method == .head
+        isTunnel = stream.endsConnect
         isPaused = false
         unconsumed = 0
         failureText = ""

@@ -78,6 +78,7 @@ extension ForwardAction {
         options.upgrades = node.messages("upgrade_configs").map { upgrade in
             var found = ConnectionManager.Upgrade(upgrade.string("upgrade_type").lowercased())
             found.isEnabled = upgrade.bool("enabled", default: true)
+            found.endsHere = upgrade.message("connect_config") != nil
             return found
         }
         if node.has("internal_redirect_policy") { throw node.error("internal redirects are not supported") }

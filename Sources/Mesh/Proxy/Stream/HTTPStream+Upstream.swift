@@ -108,6 +108,14 @@ extension HTTPStream {
     /// What the route asks of hosts.
     var matchCriteria: HostMetadata? { routing.weighted?.metadata ?? forwardAction?.options.metadata }
 
+    /// A CONNECT whose tunnel ends here: the upstream is given its bytes, and nothing of HTTP.
+    var endsConnect: Bool {
+        guard isConnect, request.protocolRange.isEmpty, let upgrades = forwardAction?.options.upgrades else {
+            return false
+        }
+        return upgrades.contains { $0.endsHere && $0.kind == "connect" }
+    }
+
     var forwardAction: ForwardAction? {
         if case .forward(let action)? = route?.action { action } else { nil }
     }
@@ -161,6 +169,7 @@ extension HTTPStream {
         upstream.peer = codec.pool.address
         upstream.local = codec.connection.origin.local
         upstream.version = codec.version
+        upstream.tls = codec.connection.tlsSession
         upstream.connectionID = codec.connection.id
         upstreamSendBeganAt = worker.now
         if flags.contains(.requestEnded) { upstreamSendEndedAt = worker.now }

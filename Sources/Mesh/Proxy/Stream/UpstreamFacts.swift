@@ -12,6 +12,7 @@ struct UpstreamFacts {
     var hostname = ""
     var version: HTTPVersion?
     var connectionID: UInt64 = 0
+    var tls: TLSSession?
     /// Why there was no connection, in words.
     var failure = ""
 }

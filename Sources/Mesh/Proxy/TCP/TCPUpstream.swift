@@ -23,6 +23,7 @@ final class TCPUpstream: ConnectionTerminal {
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
         let upstream = TCPUpstream(connection, session, cluster, host.id)
         connection.terminal = upstream
+        connection.securityStats = settings.securityStats
         if let version = settings.options.proxyProtocol {
             let origin = session.connection.origin
             let header = ProxyProtocolHeader(version, source: origin.remote, destination: origin.local)
