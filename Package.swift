@@ -220,7 +220,8 @@ let targets: [Target] = [
         ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),
 
     tests(
-        "ProxyOracleTests", "Oracle", ["weft-proxy", "YAML", "JSON", "Reactor", "Bytes", "CNghttp2", "TestSupport"],
+        "ProxyOracleTests", "Oracle",
+        ["weft-proxy", "XDS", "YAML", "JSON", "Reactor", "Bytes", "CNghttp2", "TestSupport"],
         data: ["Cases"]),
 
     // Benchmarks: one program a subject, one table out.

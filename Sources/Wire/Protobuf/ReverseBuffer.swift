@@ -17,6 +17,14 @@ public struct ReverseBuffer: ~Copyable {
 
     public var bytes: [UInt8] { Array(UnsafeBufferPointer(start: base + (capacity - count), count: count)) }
 
+    /// Valid within the call.
+    public func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+        try body(UnsafeRawBufferPointer(start: base + (capacity - count), count: count))
+    }
+
+    /// Its memory stays.
+    public mutating func removeAll() { count = 0 }
+
     private mutating func reserve(_ more: Int) {
         guard capacity - count < more else { return }
         var grown = capacity * 2

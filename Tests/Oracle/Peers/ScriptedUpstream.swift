@@ -5,8 +5,9 @@ import Reactor
 
 /// A server behind the proxy that answers as the row at hand says, and keeps what it was asked. On its loop.
 final class ScriptedUpstream: @unchecked Sendable {
-    /// What it speaks, the last word of its placeholder: `${up.NAME}`, `${up.NAME.h2}`, `${up.NAME.tcp}`.
-    enum Speech: String { case http, h2, tcp }
+    /// What it speaks, the last word of its placeholder: `${up.NAME}`, `${up.NAME.h2}`, `${up.NAME.tcp}`. A collector of spans,
+    /// `${up.NAME.otlp}`, counts and shows spans instead of requests.
+    enum Speech: String { case http, h2, tcp, otlp }
 
     let name: String
     let speech: Speech
@@ -50,6 +51,11 @@ final class ScriptedUpstream: @unchecked Sendable {
     /// The next reply of the row; what the row does not say is answered with 200 and "ok".
     fileprivate func nextReply() -> UpstreamReply { replies.isEmpty ? UpstreamReply() : replies.removeFirst() }
 
+    fileprivate func record(_ request: HTTP1Message) {
+        guard speech == .otlp else { return record(request.lines, isRequest: true) }
+        for span in SpanLines.read(request.body) { record(span, isRequest: true) }
+    }
+
     fileprivate func record(_ lines: [String], isRequest: Bool) {
         if isRequest { requests += 1 }
         seen += lines
@@ -60,7 +66,7 @@ final class ScriptedUpstream: @unchecked Sendable {
         let wire = Wire(accepted: socket)
         let connection: UpstreamConnection =
             switch speech {
-            case .http: HTTP1Connection(self, wire)
+            case .http, .otlp: HTTP1Connection(self, wire)
             case .h2: HTTP2Connection(self, wire)
             case .tcp: TCPConnection(self, wire)
             }
@@ -135,7 +141,7 @@ private final class HTTP1Connection: UpstreamConnection {
         }
         guard let request = reader.next(.request, in: wire.received, hasEnded: wire.end != nil) else { return false }
         early = nil
-        upstream.record(request.lines, isRequest: true)
+        upstream.record(request)
         if !reply.isEarly { answer(reply, to: request) }
         return true
     }

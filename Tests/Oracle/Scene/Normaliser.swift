@@ -19,7 +19,14 @@ struct Normaliser {
             line = Self.replacePort(line, ":\(number)", ":<\(name)>")
             if isProxyLine { line = Self.replacePort(line, " \(number)", " <\(name)>") }
         }
-        line = line.replacing(Self.uuid, with: "<uuid>")
+        // Where a UUID says its version, a proxy that traces says why.
+        line = line.replacing(Self.uuid) { "<uuid\($0.output.1 == "4" ? "" : " \($0.output.1)")>" }
+        line = line.replacing(Self.traceparent) { match in
+            let isCallers = match.output.1.hasPrefix("0123456789abcdef") || match.output.2 == "1122334455667788"
+            return isCallers && match.output.2 == "1122334455667788"
+                ? String(match.output.0) : "00-\(isCallers ? String(match.output.1) : "<trace>")-<span>"
+        }
+        line = line.replacing(Self.traceID) { $0.output.hasPrefix("0123456789abcdef") ? String($0.output) : "<trace>" }
         line = line.replacing(Self.time, with: "<time>")
         line = line.replacing(Self.date, with: "<date>")
         line = line.replacing(Self.milliseconds) { "\($0.output.1)<ms>" }
@@ -54,7 +61,10 @@ struct Normaliser {
         return parts.joined(separator: "\"")
     }
 
-    nonisolated(unsafe) private static let uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/
+    nonisolated(unsafe) private static let uuid =
+        /[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/
+    nonisolated(unsafe) private static let traceparent = /00-([0-9a-f]{32})-([0-9a-f]{16})/
+    nonisolated(unsafe) private static let traceID = /\b[0-9a-f]{32}\b/
     nonisolated(unsafe) private static let time = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/
     nonisolated(unsafe) private static let date =
         /(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z][a-z] \d{4} \d\d:\d\d:\d\d GMT/

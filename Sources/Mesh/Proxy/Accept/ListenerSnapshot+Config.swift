@@ -27,7 +27,8 @@ extension ListenerSnapshot {
         let statName = options.statPrefix.isEmpty ? "\(first.address)" : options.statPrefix
         options.stats = context.stats(ListenerStat.self, .listener(statName))
         context.listenerStatName = statName
-        defer { context.listenerStatName = nil }
+        context.listenerIsOutbound = node.enumName("traffic_direction") == "OUTBOUND"
+        defer { (context.listenerStatName, context.listenerIsOutbound) = (nil, false) }
         for filter in node.messages("listener_filters") {
             options.disabled.append(try filter.message("filter_disabled", DestinationPredicate.read))
             options.filters.append(try ListenerFilter(filter, context))
@@ -45,7 +46,7 @@ extension ListenerSnapshot {
             without: ["filter_chains", "default_filter_chain", "filter_chain_matcher"])
         // What only says where a listener stands in a mesh, and limits that there are none of.
         node.ignore(
-            "traffic_direction", "metadata", "reuse_port", "drain_type", "ignore_global_conn_limit",
+            "metadata", "reuse_port", "drain_type", "ignore_global_conn_limit",
             "bypass_overload_manager")
         var chains: [FilterChain] = []
         for chain in node.messages("filter_chains") {

@@ -87,11 +87,11 @@ struct AdminCommand: Sendable {
             await admin.server.resetCounters()
             return .ok
         },
-        AdminCommand(path: "/runtime", help: "print runtime values") { _, _ in
-            .json("{\n \"layers\": [],\n \"entries\": {}\n}")
+        AdminCommand(path: "/runtime", help: "print runtime values") { _, admin in
+            .json(await admin.server.runtimePage)
         },
-        AdminCommand(path: "/runtime_modify", help: "Adds or modifies runtime values", mutates: true) { _, _ in
-            AdminAnswer("No admin layer specified\n", status: 503)
+        AdminCommand(path: "/runtime_modify", help: "Adds or modifies runtime values", mutates: true) {
+            request, admin in await admin.modifyRuntime(request)
         },
         AdminCommand(path: "/server_info", help: "print server version/status information") { _, admin in
             await admin.serverInfo()

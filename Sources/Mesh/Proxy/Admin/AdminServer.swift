@@ -82,6 +82,19 @@ package final class AdminServer: HTTPHandler {
 
     // MARK: What changes the proxy
 
+    func modifyRuntime(_ request: AdminRequest) async -> AdminAnswer {
+        guard !request.parameters.isEmpty else {
+            return AdminAnswer(
+                "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n"
+                    + "       or send the parameters as form values\n"
+                    + "use an empty value to remove a previously added override", status: 400)
+        }
+        guard await server.modifyRuntime(request.parameters) else {
+            return AdminAnswer("No admin layer specified", status: 503)
+        }
+        return .ok
+    }
+
     func drainListeners(_ request: AdminRequest) async -> AdminAnswer {
         await server.drainListeners(
             graceful: request.hasParameter("graceful"), keepsListeners: request.hasParameter("skip_exit"),

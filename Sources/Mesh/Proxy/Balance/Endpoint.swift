@@ -48,6 +48,15 @@ final class HostMetadata: Sendable {
         self.transport = transport
         hashKey = balancing["hash_key"]?.string.flatMap { $0.isEmpty ? nil : $0 }
     }
+
+    /// What is said under a filter's name, as far as it is kept.
+    func of(_ filter: String) -> JSONObject? {
+        switch filter {
+        case "envoy.lb": balancing
+        case "envoy.transport_socket_match": transport
+        default: nil
+        }
+    }
 }
 
 /// The endpoints of one locality at one priority.

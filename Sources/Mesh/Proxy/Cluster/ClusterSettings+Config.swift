@@ -73,7 +73,8 @@ extension ClusterSettings {
             throw node.error("lb_policy", "CLUSTER_PROVIDED is for ORIGINAL_DST and aggregate clusters")
         }
         // Hints, and what changes nothing for the kinds of clusters that are supported.
-        node.ignore("metadata", "wait_for_warm_on_init", "cleanup_interval")
+        options.metadata = node.message("metadata").map(RouteEntry.metadata) ?? [:]
+        node.ignore("wait_for_warm_on_init", "cleanup_interval")
         self.init(
             name: node.string("name"), options: options, balance: balance, membership: membership, discovery: discovery,
             breakers: try node.message("circuit_breakers") { (node) throws(ConfigError) in

@@ -32,6 +32,8 @@ package final class ClusterSettings: Sendable {
         package var statName = ""
         /// Where its TLS is counted; nil for plain clusters.
         var securityStats: StatBlockID<SecurityStat>?
+        /// By filter, for what spans tell of it.
+        package var metadata: [String: JSONObject] = [:]
         package init() {}
     }
 

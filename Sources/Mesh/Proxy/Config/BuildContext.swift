@@ -9,6 +9,8 @@ package final class BuildContext {
     let routes = RouteSubscriptions()
     /// Of the listener that is being built.
     var listenerStatName: String?
+    /// Its connections leave the machine (`traffic_direction`).
+    var listenerIsOutbound = false
     /// What the proxy's own requests are counted under.
     static let callPrefix = "async-client"
     static let callStatsID = 0
@@ -22,6 +24,12 @@ package final class BuildContext {
     package var clusterNames: Set<String>?
     /// `node.id` of the bootstrap.
     package var nodeName = ""
+    var serviceZone = ""
+    var runtime = RuntimeLayers()
+    /// Each once, whoever asked for it.
+    var traceExports: [TraceExport] = []
+    /// Of managers that name no provider of their own.
+    var commonTraceExport: TraceExport?
 
     package init(logs: LogFiles) { self.logs = logs }
 
@@ -53,11 +61,21 @@ package final class BuildContext {
 
 extension BuildContext {
     /// Takes note of what static configuration says of itself.
-    func know(_ bootstrap: ConfigNode, _ found: [ResourceKind: [Resource]]) {
+    ///
+    /// - Parameter options: the command line, which goes before the bootstrap's node.
+    func know(
+        _ bootstrap: ConfigNode, _ found: [ResourceKind: [Resource]], _ options: ServerOptions = ServerOptions()
+    ) throws(ConfigError) {
         // With others to come from elsewhere nothing can be said of a name.
         clusterNames = bootstrap.has("dynamic_resources") ? nil : Set((found[.cluster] ?? []).map(\.name))
-        guard let node = bootstrap.message("node") else { return }
-        serviceCluster = node.string("cluster")
-        nodeName = node.string("id")
+        runtime = try bootstrap.message("layered_runtime", RuntimeLayers.init) ?? RuntimeLayers()
+        let node = bootstrap.message("node")
+        func said(_ option: String, _ configured: String?) -> String { option.isEmpty ? configured ?? "" : option }
+        serviceCluster = said(options.serviceCluster, node?.string("cluster"))
+        nodeName = said(options.serviceNode, node?.string("id"))
+        serviceZone = said(options.serviceZone, node?.message("locality")?.string("zone"))
+        if let provider = bootstrap.message("tracing")?.message("http") {
+            commonTraceExport = try traceExport(of: provider)
+        }
     }
 }

@@ -13,6 +13,11 @@ extension ProxyServer {
         for worker in workers { try? await worker.loop.perform { worker.failsHealthChecks = fails } }
     }
 
+    var runtimePage: String { context.runtime.page.pretty() + "\n" }
+
+    /// False without an admin layer.
+    func modifyRuntime(_ changes: [(name: String, value: String)]) -> Bool { context.runtime.modify(changes) }
+
     /// Lets connections end: each is asked to go after its present request.
     ///
     /// - Parameters:

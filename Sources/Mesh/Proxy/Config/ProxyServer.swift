@@ -53,7 +53,8 @@ package actor ProxyServer {
     package func load(_ bootstrap: ConfigNode) async throws {
         self.bootstrap = bootstrap.message.binary()
         let found = try bootstrap.staticResources()
-        context.know(bootstrap, found)
+        try context.know(bootstrap, found, options)
+        context.runtime.publish()
         try await applyStatic(resources.replace(.cluster, with: found[.cluster] ?? []))
         let sources =
             try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in
@@ -80,7 +81,7 @@ package actor ProxyServer {
         let found = try bootstrap.staticResources()
         let context = BuildContext(logs: try LogFiles())
         _ = try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in try sources(node) }
-        context.know(bootstrap, found)
+        try context.know(bootstrap, found)
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
     }

@@ -103,9 +103,15 @@ extension ConnectionManager {
             guard filters.count < Self.filterLimit else { throw filter.error("more than \(Self.filterLimit) filters") }
         }
         let logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
+        let requestID = try node.message("request_id_extension", RequestIDOptions.init) ?? RequestIDOptions()
+        let prefix = options.statPrefix
+        let tracing = try node.message("tracing") { (node) throws(ConfigError) in
+            try Tracing(node, requestID: requestID, prefix: prefix, context)
+        }
         guard hasRouter else { throw node.error("http_filters", "the last filter must be the router") }
         self.init(
-            options, filters: filters, routes: routes, logs: logs, statsID: context.managerStatsID(options.statPrefix),
+            options, filters: filters, routes: routes, logs: logs, tracing: tracing,
+            statsID: context.managerStatsID(options.statPrefix),
             listenerStats: context.listenerStatName.map {
                 context.stats(ListenerHTTPStat.self, .listenerHTTP(listener: $0, prefix: options.statPrefix))
             })

@@ -130,6 +130,8 @@ package final class ConnectionManager: Sendable {
     package let filters: [InstalledFilter]
     package let routes: RouteSource
     package let logs: [AccessLog]
+    /// nil where requests are not traced.
+    let tracing: Tracing?
     let http1Limits: HTTPLimits
     let http2Limits: HTTPLimits
     /// Where its counters stand in each worker.
@@ -138,13 +140,16 @@ package final class ConnectionManager: Sendable {
     let listenerStats: StatBlockID<ListenerHTTPStat>?
 
     init(
-        _ options: Options, filters: [InstalledFilter], routes: RouteSource, logs: [AccessLog] = [], statsID: Int,
+        _ options: Options, filters: [InstalledFilter], routes: RouteSource, logs: [AccessLog] = [],
+        tracing: Tracing? = nil,
+        statsID: Int,
         listenerStats: StatBlockID<ListenerHTTPStat>? = nil
     ) {
         self.options = options
         self.filters = filters
         self.routes = routes
         self.logs = logs
+        self.tracing = tracing
         self.statsID = statsID
         self.listenerStats = listenerStats
         var limits = HTTPLimits()

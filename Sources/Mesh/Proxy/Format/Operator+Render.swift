@@ -104,6 +104,9 @@ extension Operator {
             guard let id = stream.connectionID else { return false }
             output.append(decimal: Int(id))
         case .streamID: output.append(decimal: Int(stream.id))
+        case .traceID:
+            guard let context = stream.trace?.context else { return false }
+            context.withTraceText { output.append($0) }
         case .hostname: output.append(utf8: Self.machineName)
         case .environment(let value):
             guard let value else { return false }

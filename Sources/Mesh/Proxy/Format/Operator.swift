@@ -31,7 +31,7 @@ enum Operator: Sendable {
     case grpcStatus(GRPCStatusForm)
     case metadata(namespace: String, path: [String])
     case filterState(String)
-    case connectionID, streamID, hostname, environment([UInt8]?), localReplyBody, accessLogType
+    case connectionID, streamID, traceID, hostname, environment([UInt8]?), localReplyBody, accessLogType
     case tls(TLSFact)
     case upstreamTLS(TLSFact)
 

@@ -179,6 +179,7 @@ struct OperatorParser {
         "DOWNSTREAM_TRANSPORT_FAILURE_REASON": .downstreamFailureReason, "REQUESTED_SERVER_NAME": .serverName,
         "ROUTE_NAME": .routeName, "VIRTUAL_CLUSTER_NAME": .virtualClusterName,
         "GRPC_STATUS_NUMBER": .grpcStatus(.number), "CONNECTION_ID": .connectionID, "STREAM_ID": .streamID,
+        "TRACE_ID": .traceID,
         "HOSTNAME": .hostname, "LOCAL_REPLY_BODY": .localReplyBody, "ACCESS_LOG_TYPE": .accessLogType,
         "DOWNSTREAM_TLS_VERSION": .tls(.version), "DOWNSTREAM_TLS_CIPHER": .tls(.cipher),
         "DOWNSTREAM_TLS_SESSION_ID": .tls(.sessionID), "DOWNSTREAM_PEER_SUBJECT": .tls(.peerSubject),

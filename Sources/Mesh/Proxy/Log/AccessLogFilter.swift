@@ -25,7 +25,7 @@ indirect enum AccessLogFilter: Sendable {
         case .duration(let comparison, let value):
             return comparison.holds(Int((stream.worker.now &- stream.began) / 1_000_000), value)
         case .notHealthCheck: return !stream.isHealthCheck
-        case .traceable: return false
+        case .traceable: return stream.routing.traceReason == .serviceForced
         case .fraction(let parts, let whole):
             return stream.worker.random.next(upperBound: UInt64(whole)) < UInt64(parts)
         case .all(let filters): return filters.allSatisfy { $0.passes(stream) }

@@ -4,18 +4,21 @@ import XDS
 struct RuntimeFraction: Hashable, Sendable {
     var numerator: UInt32
     var denominator: UInt32
-    /// A runtime layer may set the numerator under this key; "" for none.
-    var key: String
+    /// A runtime layer may say another part, in a hundred.
+    var key: RuntimeKey?
 
-    static let always = RuntimeFraction(numerator: 100, denominator: 100, key: "")
+    static let always = RuntimeFraction(numerator: 100, denominator: 100)
 
-    init(numerator: UInt32, denominator: UInt32, key: String = "") {
+    init(numerator: UInt32, denominator: UInt32, key: RuntimeKey? = nil) {
         (self.numerator, self.denominator, self.key) = (numerator, denominator, key)
     }
 
     /// - Parameter random: uniform over all of its values; the same for a stream however often it is asked.
     @inline(__always)
-    func holds(_ random: UInt64) -> Bool { random % UInt64(denominator) < UInt64(numerator) }
+    func holds(_ random: UInt64) -> Bool {
+        if let key, let part = key.value { return Int64(random % 100) < part }
+        return random % UInt64(denominator) < UInt64(numerator)
+    }
 }
 
 extension RuntimeFraction {
@@ -23,7 +26,7 @@ extension RuntimeFraction {
         guard var fraction = try node.message("default_value", RuntimeFraction.init(percent:)) else {
             throw node.error("default_value", "is missing")
         }
-        fraction.key = node.string("runtime_key")
+        fraction.key = RuntimeKey.named(node.string("runtime_key"))
         self = fraction
     }
 

@@ -29,6 +29,7 @@ package final class RouteEntry: Sendable {
     /// Another name for the operation, in traces (`decorator`); "" for none.
     package let operation: String
     package let propagatesOperation: Bool
+    let tracing: RouteTracing?
     /// Body bytes that may be kept for a retry or a mirror; nil for the listener's limit.
     let bufferLimit: Int?
 
@@ -45,6 +46,7 @@ package final class RouteEntry: Sendable {
         statPrefix = ""
         operation = ""
         propagatesOperation = true
+        tracing = nil
         bufferLimit = nil
     }
 
@@ -94,6 +96,7 @@ package final class RouteEntry: Sendable {
         let decorator = node.message("decorator")
         operation = decorator?.string("operation") ?? ""
         propagatesOperation = decorator?.bool("propagate", default: true) ?? true
+        tracing = try node.message("tracing", RouteTracing.init)
         let limit =
             node.uint64IfSet("request_body_buffer_limit")
             ?? node.uint32IfSet("per_request_buffer_limit_bytes").map(UInt64.init)

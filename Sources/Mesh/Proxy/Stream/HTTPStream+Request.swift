@@ -9,6 +9,7 @@ extension HTTPStream {
         if end { requestIsWhole() }
         guard RequestHygiene.apply(to: self) else { return }
         findRoute()
+        manager.tracing?.begin(self)
         // Where there is no route, that is what the client hears.
         if isUpgrade, route != nil, !isUpgradeAllowed {
             requestIsWhole()

@@ -75,6 +75,7 @@ extension HTTPStream {
 
     private func sendHead(end: Bool) {
         ResponseHygiene.apply(to: self)
+        trace?.decorate(response)
         flags.insert(.headSent)
         guard let codec = downstream else { return }
         if flags.contains(.isTunnel) { codec.becomeTunnel(self) }

@@ -159,6 +159,7 @@ extension HTTPStream {
         upstream.remote = pool.address
         upstream.hostname = pool.host.hostname
         self.attempt = attempt
+        trace?.attemptBegins(self)
         pool.acquire(attempt)
     }
 
@@ -230,6 +231,7 @@ extension HTTPStream {
     func attemptHead(_ attempt: UpstreamAttempt, end: Bool) {
         guard attempt === self.attempt else { return }
         attempt.hasHead = true
+        responseBeganAt = worker.now
         details = "via_upstream"
         tryDeadline = LazyTimer.never
         cluster?.stats.count(response, isInternal: isInternal)
@@ -268,6 +270,7 @@ extension HTTPStream {
             if !attempt.hasHead { attempt.pool?.record(.failed) }
         }
         if routing.isMirror { return finishMirror() }
+        trace?.attemptFailed(reason)
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }
         upstream.failure = attempt.failureText
         dropAttempt()
@@ -329,6 +332,7 @@ extension HTTPStream {
     /// Lets go of the attempt, which may still be running.
     func dropAttempt() {
         guard let attempt else { return }
+        trace?.attemptEnded(self, attempt)
         self.attempt = nil
         tryDeadline = LazyTimer.never
         attempt.giveUp()

@@ -28,6 +28,8 @@ package final class HTTPStream {
     package var filterState: [AnyObject?] = []
     /// By name: what filters say about the request, for access logs and later filters. nil while there is none.
     package var metadata: StreamMetadata?
+    /// nil where nobody traces.
+    var trace: StreamTrace?
 
     /// What the codec knows the stream by (HTTP/2's stream).
     var codecHandle: AnyObject?
@@ -214,6 +216,7 @@ package final class HTTPStream {
         countEnd(owner, status: status)
         for slot in owner.endFilters where slot < requestSlot { owner.filters[slot].filter.ended(self, slot) }
         worker.logAccess(self)
+        trace?.end(self)
         if !flags.contains(.downstreamGone) { codec.finished(self) }
         worker.giveBack(self)
     }
@@ -241,6 +244,7 @@ package final class HTTPStream {
         routing = RoutingState()
         for slot in filterState.indices where filterState[slot] != nil { filterState[slot] = nil }
         if metadata != nil { metadata = nil }
+        if trace != nil { trace = nil }
         flags = []
         responseFlags = []
         details = ""

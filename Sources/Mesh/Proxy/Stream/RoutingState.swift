@@ -6,6 +6,7 @@ struct RoutingState {
     var identity: ClientIdentity?
     /// Of the clusters that share a route, the one that was chosen.
     var weighted: WeightedClusters.Entry?
+    var traceReason = TraceReason.none
     /// For `set-cookie` of the response.
     var cookies: [String] = []
     var retries = RetryState()

@@ -4,7 +4,7 @@ struct UpstreamFailure {
     /// After others that failed.
     var isRetry = false
 
-    private var words: StaticString {
+    var words: StaticString {
         switch reason {
         case .connectionFailure: "remote connection failure"
         case .connectTimeout: "connection timeout"

@@ -50,6 +50,8 @@ package final class ProxyWorker: @unchecked Sendable {
     private(set) lazy var callCodec = CallCodec(self)
     private var finishedCalls: [Call] = []
     package var namedCounters = NamedCounters()
+    /// By where they send.
+    private var exporters: [ObjectIdentifier: SpanExporter] = [:]
     /// Of remote key sets, by the set.
     var fetchedKeys: [ObjectIdentifier: FetchedKeys] = [:]
     /// Scratch for a header block on its way to HPACK.
@@ -100,6 +102,8 @@ package final class ProxyWorker: @unchecked Sendable {
 
     /// Drops everything that lives on the loop, on the loop, before that ends.
     package func close() {
+        for exporter in exporters.values { exporter.close() }
+        exporters = [:]
         for cluster in clusters { cluster?.retire() }
         isClosed = true
         clusters = []
@@ -322,6 +326,15 @@ package final class ProxyWorker: @unchecked Sendable {
             if attempts.count < Self.keptObjects, !isClosed { attempts.append(attempt) }
         }
         if !finishedCalls.isEmpty { completeCalls() }
+    }
+
+    /// Where this worker's spans for a collector gather.
+    func exporter(_ export: TraceExport) -> SpanExporter {
+        let key = ObjectIdentifier(export)
+        if let known = exporters[key] { return known }
+        let made = SpanExporter(self, export)
+        exporters[key] = made
+        return made
     }
 
     // MARK: Its own requests
