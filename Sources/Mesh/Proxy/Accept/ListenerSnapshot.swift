@@ -67,6 +67,9 @@ package final class ListenerSnapshot: Sendable {
         fingerprint = options.fingerprint
     }
 
+    /// The TLS contexts that change with their secrets and files.
+    var liveContexts: [LiveTLSContext] { chains.compactMap { $0.security?.context }.filter { $0.recipe != nil } }
+
     /// The filter at a place has nothing to say of a connection to this address.
     func isDisabled(_ filter: Int, for destination: SocketAddress) -> Bool {
         guard filter < disabled.count, let predicate = disabled[filter] else { return false }

@@ -126,7 +126,7 @@ package final class ProxyListener {
             return socket.close()
         }
         do {
-            let session = try chain.security.map { security throws(TLSError) in try TLSSession(security.context) }
+            let session = try chain.security.map { security throws(TLSError) in try security.context.session() }
             let connection = ProxyConnection(worker, origin, session)
             connection.countAccepted(snapshot.stats)
             connection.securityStats = chain.securityStats

@@ -7,7 +7,10 @@ extension FilterChain {
     /// An `envoy.config.listener.v3.FilterChain`.
     convenience init(_ node: ConfigNode, index: Int, _ context: BuildContext) throws(ConfigError) {
         let match = try node.message("filter_chain_match", FilterChainMatch.init) ?? FilterChainMatch()
-        let security = try node.message("transport_socket", DownstreamSecurity.read) ?? nil
+        let security =
+            try node.message("transport_socket") { (node) throws(ConfigError) in
+                try DownstreamSecurity.read(node, context)
+            } ?? nil
         var filters: [NetworkFilter] = []
         var terminal: TerminalFilter?
         for filter in node.messages("filters") {

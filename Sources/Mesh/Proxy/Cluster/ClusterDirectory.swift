@@ -17,6 +17,7 @@ final class ClusterDirectory: @unchecked Sendable {
     /// Of those that became warm in one go.
     private var gathered: [ClusterSnapshot]?
     let problems: ConfigProblems
+    let secrets: SecretDirectory
     lazy var resolution = HostResolution.read()
     var names = NameCounters()
     var random: SplitMix64
@@ -33,6 +34,7 @@ final class ClusterDirectory: @unchecked Sendable {
         self.loop = loop
         self.workers = workers
         self.problems = problems
+        secrets = SecretDirectory(loop, problems)
         random = SplitMix64(seed: MonotonicTime.now().nanoseconds)
     }
 
@@ -83,6 +85,7 @@ final class ClusterDirectory: @unchecked Sendable {
         for cluster in clusters.values { cluster.close() }
         for cluster in warming.values { cluster.close() }
         for file in files.values { file.close() }
+        secrets.close()
         (clusters, warming, files) = ([:], [:], [:])
         toldWarm()
     }

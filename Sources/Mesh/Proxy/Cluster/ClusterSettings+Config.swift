@@ -24,10 +24,10 @@ extension ClusterSettings {
         var security: UpstreamSecurity?
         if let socket = node.message("transport_socket") {
             let alpn = options.upstreamProtocol.alpn
-            if let outer = try UpstreamSecurity.readProxyProtocol(socket, protocols: alpn) {
+            if let outer = try UpstreamSecurity.readProxyProtocol(socket, protocols: alpn, context) {
                 (options.proxyProtocol, security) = outer
             } else {
-                security = try UpstreamSecurity.read(socket, protocols: alpn)
+                security = try UpstreamSecurity.read(socket, protocols: alpn, context)
             }
         }
         guard !(options.upstreamProtocol == .auto && security == nil) else {
@@ -41,7 +41,7 @@ extension ClusterSettings {
             }
             return SocketMatch(
                 criteria: match.structure("match") ?? JSONObject(),
-                security: try UpstreamSecurity.read(socket, protocols: upstreamProtocol.alpn))
+                security: try UpstreamSecurity.read(socket, protocols: upstreamProtocol.alpn, context))
         }
         if security != nil || !matches.isEmpty {
             options.securityStats = context.stats(SecurityStat.self, .cluster(node.string("name")))

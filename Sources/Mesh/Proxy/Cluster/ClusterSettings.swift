@@ -86,6 +86,11 @@ package final class ClusterSettings: Sendable {
 
     var securityStats: StatBlockID<SecurityStat>? { options.securityStats }
 
+    /// The TLS contexts that change with their secrets and files.
+    var liveContexts: [LiveTLSContext] {
+        ([security] + socketMatches.map(\.security)).compactMap { $0?.context }.filter { $0.recipe != nil }
+    }
+
     /// How a host is spoken to: the first match that its metadata fits, else the cluster's own way.
     func security(for host: Host) -> UpstreamSecurity? {
         guard !socketMatches.isEmpty else { return security }

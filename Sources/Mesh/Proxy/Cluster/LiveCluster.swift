@@ -12,6 +12,9 @@ final class LiveCluster {
     private var outlierTimer = TimerHandle.none
     private var isClosed = false
     private var isWarm = false
+    /// Discovery has said something.
+    private var isDiscovered = false
+    private var missingSecrets = 0
     private var names: NameDiscovery?
     private var file: EndpointFile?
     private var monitor: HealthMonitor?
@@ -32,6 +35,15 @@ final class LiveCluster {
 
     func start() {
         scheduleOutliers()
+        let contexts = settings.liveContexts
+        missingSecrets = contexts.count
+        for context in contexts {
+            directory.secrets.follow(context) { [weak self] in
+                guard let self else { return }
+                missingSecrets -= 1
+                if isDiscovered { warm() }
+            }
+        }
         monitor = settings.healthCheck.map { HealthMonitor($0, self, directory) }
         switch settings.discovery {
         case .fixed, .originalDestination, .aggregate:
@@ -50,7 +62,8 @@ final class LiveCluster {
     }
 
     private func warm() {
-        guard !isWarm, !isClosed, monitor?.isFirstRoundOver ?? true else { return }
+        isDiscovered = true
+        guard !isWarm, !isClosed, missingSecrets == 0, monitor?.isFirstRoundOver ?? true else { return }
         isWarm = true
         directory.loop.cancel(fetchTimer)
         directory.becameWarm(self)

@@ -20,6 +20,9 @@ package final class BuildContext {
     /// Counters of filters.
     package var counters = CounterNames()
 
+    /// The bootstrap's own, by name.
+    var staticSecrets: [String: Resource] = [:]
+
     /// Clusters that static configuration has; nil while that is not known.
     package var clusterNames: Set<String>?
     /// `node.id` of the bootstrap.
@@ -67,6 +70,7 @@ extension BuildContext {
         _ bootstrap: ConfigNode, _ found: [ResourceKind: [Resource]], _ options: ServerOptions = ServerOptions()
     ) throws(ConfigError) {
         // With others to come from elsewhere nothing can be said of a name.
+        staticSecrets = Dictionary((found[.secret] ?? []).map { ($0.name, $0) }) { first, _ in first }
         clusterNames = bootstrap.has("dynamic_resources") ? nil : Set((found[.cluster] ?? []).map(\.name))
         runtime = try bootstrap.message("layered_runtime", RuntimeLayers.init) ?? RuntimeLayers()
         let node = bootstrap.message("node")

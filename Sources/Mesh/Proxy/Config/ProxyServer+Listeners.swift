@@ -1,9 +1,9 @@
 import Reactor
 
-// Listeners as they come, change and go: each warms until the routes that it names are there.
+// Listeners as they come, change and go: each warms until the routes and secrets that it names are there.
 extension ProxyServer {
     func listen(_ snapshot: ListenerSnapshot) async throws {
-        guard context.routes.areReady(snapshot.namedRoutes), !opening.contains(snapshot.name) else {
+        guard isWarm(snapshot), !opening.contains(snapshot.name) else {
             warmingListeners[snapshot.name] = snapshot
             return
         }
@@ -13,11 +13,15 @@ extension ProxyServer {
         if warmingListeners[snapshot.name] != nil { await openWarmListeners() }
     }
 
-    /// Those whose routes have come serve from now on.
+    private func isWarm(_ snapshot: ListenerSnapshot) -> Bool {
+        context.routes.areReady(snapshot.namedRoutes) && snapshot.liveContexts.allSatisfy(\.isReady)
+    }
+
+    /// Those whose routes and secrets have come serve from now on.
     func openWarmListeners() async {
         for snapshot in warmingListeners.values.sorted(by: { $0.name < $1.name })
         where warmingListeners[snapshot.name] === snapshot && !opening.contains(snapshot.name)
-            && context.routes.areReady(snapshot.namedRoutes)
+            && isWarm(snapshot)
         {
             warmingListeners[snapshot.name] = nil
             do { try await open(snapshot) } catch {

@@ -24,9 +24,9 @@ package actor ProxyServer {
     nonisolated let clusters: ClusterDirectory
     package nonisolated let problems = ConfigProblems()
     /// What files say, beside what the bootstrap says itself.
-    private(set) var dynamic = ResourceSet()
+    var dynamic = ResourceSet()
     private var files: [(kind: ResourceKind, file: ConfigFile, watch: WatchReference?)] = []
-    /// Listeners that wait for their routes; one that changed serves as before until then.
+    /// Listeners that wait for their routes or secrets; one that changed serves as before until then.
     var warmingListeners: [String: ListenerSnapshot] = [:]
     /// Listeners that are being bound.
     var opening: Set<String> = []
@@ -47,6 +47,9 @@ package actor ProxyServer {
         drain.isGradual = !options.drainsAtOnce
         for worker in workers { worker.loop.submit { [drain] in worker.drain = drain } }
         clusters = ClusterDirectory(control ?? group.all[0], workers, problems)
+        clusters.loop.submit { [clusters, weak self] in
+            clusters.secrets.came = { update in Task { [weak self] in await self?.noteSecrets(update) } }
+        }
     }
 
     /// Takes what the bootstrap says of itself.
@@ -55,6 +58,7 @@ package actor ProxyServer {
         let found = try bootstrap.staticResources()
         try context.know(bootstrap, found, options)
         context.runtime.publish()
+        try await applyStatic(resources.replace(.secret, with: found[.secret] ?? []))
         try await applyStatic(resources.replace(.cluster, with: found[.cluster] ?? []))
         let sources =
             try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in
@@ -82,6 +86,7 @@ package actor ProxyServer {
         let context = BuildContext(logs: try LogFiles())
         _ = try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in try sources(node) }
         try context.know(bootstrap, found)
+        for resource in found[.secret] ?? [] { try check(secret: resource, context) }
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
     }
@@ -202,6 +207,7 @@ package actor ProxyServer {
     }
 
     package func apply(_ update: ResourceUpdate) async throws {
+        if update.kind == .secret { try await applySecrets(update) }
         if update.kind == .cluster {
             var settings: [ClusterSettings] = []
             for resource in update.added + update.updated { settings.append(try Self.cluster(resource, context)) }
@@ -212,6 +218,7 @@ package actor ProxyServer {
             case .listener:
                 let snapshot = try Self.listener(resource, context)
                 try await followRoutes()
+                await followSecrets(snapshot.liveContexts)
                 try await listen(snapshot)
             default: break
             }
@@ -232,7 +239,7 @@ package actor ProxyServer {
     }
 
     /// Runs on the directory's loop, and returns when the workers have heard of it too.
-    private func onDirectory(_ body: @escaping @Sendable (ClusterDirectory) -> Void) async {
+    func onDirectory(_ body: @escaping @Sendable (ClusterDirectory) -> Void) async {
         let clusters = clusters
         try? await clusters.loop.perform { body(clusters) }
         for worker in workers { await worker.perform { _ in } }

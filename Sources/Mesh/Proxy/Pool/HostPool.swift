@@ -213,7 +213,7 @@ final class HostPool {
         let settings = cluster.settings
         if !settings.hasTraffic.load(ordering: .relaxed) { settings.hasTraffic.store(true, ordering: .relaxed) }
         let tls = try settings.security(for: host).map { security throws(TLSError) in
-            try TLSSession(security.context, serverName: security.serverName(of: host))
+            try security.session(for: host)
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
         connection.totals = stats.byteTotals

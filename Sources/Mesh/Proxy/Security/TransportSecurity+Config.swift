@@ -3,25 +3,30 @@ import XDS
 
 extension DownstreamSecurity {
     /// The transport socket of a filter chain; nil for plaintext.
-    static func read(_ node: ConfigNode) throws(ConfigError) -> DownstreamSecurity? {
+    static func read(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) -> DownstreamSecurity? {
         guard let config = try node.typed("typed_config") else {
             throw node.error("typed_config", "transport socket \"\(node.string("name"))\" has no configuration")
         }
         _ = node.string("name")
         switch config.typeName {
         case "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": return nil
-        case "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext": return try DownstreamSecurity(config)
+        case "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext":
+            return DownstreamSecurity(
+                context: try LiveTLSContext(.downstream, config, context),
+                requiresServerName: config.bool("require_sni", default: false))
         default: throw node.error("typed_config", "transport socket \(config.typeName) is not supported")
         }
     }
 
-    /// An `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`.
-    init(_ node: ConfigNode) throws(ConfigError) {
+    /// An `envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext`, as far as its secrets are there.
+    static func configuration(
+        _ node: ConfigNode, _ ingredients: TLSIngredients
+    ) throws(ConfigError) -> TLSServerConfiguration {
         guard let common = node.message("common_tls_context") else {
             throw node.error("common_tls_context", "is missing")
         }
-        let parts = try CommonSecurity(common)
-        guard !parts.identities.isEmpty else {
+        let parts = try CommonSecurity(common, ingredients)
+        guard !parts.identities.isEmpty || !ingredients.needs.missing.isEmpty else {
             throw common.error("tls_certificates", "a listener's TLS needs a certificate")
         }
         var configuration = TLSServerConfiguration(
@@ -34,11 +39,17 @@ extension DownstreamSecurity {
         configuration.offersAllOnNameMismatch = node.bool("full_scan_certs_on_sni_mismatch", default: false)
         switch node.choice("session_ticket_keys_type") {
         case "session_ticket_keys":
-            let keys = try node.message("session_ticket_keys") { (keys) throws(ConfigError) in
-                try keys.messages("keys", DataSource.inline)
+            if let keys = node.message("session_ticket_keys") {
+                configuration.tickets = .keys(try ticketKeys(keys, ingredients))
             }
-            do { configuration.tickets = .keys(try SessionTicketKeys(keys ?? [])) } catch {
-                throw node.error("session_ticket_keys", error.description)
+        case "session_ticket_keys_sds_secret_config":
+            if let config = node.message("session_ticket_keys_sds_secret_config"),
+                let secret = try ingredients.secret(config)
+            {
+                guard let keys = secret.message("session_ticket_keys") else {
+                    throw secret.error("has no session_ticket_keys")
+                }
+                configuration.tickets = .keys(try ticketKeys(keys, ingredients))
             }
         case "disable_stateless_session_resumption":
             if node.bool("disable_stateless_session_resumption") { configuration.tickets = .off }
@@ -50,13 +61,14 @@ extension DownstreamSecurity {
         if try node.enumeration("ocsp_staple_policy", as: StaplePolicy.self) != .lenient {
             throw node.unsupported("ocsp_staple_policy")
         }
-        do {
-            self.init(
-                context: try TLSContext(server: configuration),
-                requiresServerName: node.bool("require_sni", default: false))
-        } catch {
-            throw node.error("common_tls_context", error.description)
-        }
+        return configuration
+    }
+
+    private static func ticketKeys(
+        _ node: ConfigNode, _ ingredients: TLSIngredients
+    ) throws(ConfigError) -> SessionTicketKeys {
+        let keys = try node.messages("keys") { (key) throws(ConfigError) in try ingredients.data(key) }
+        do { return try SessionTicketKeys(keys) } catch { throw node.error("keys", error.description) }
     }
 
     private enum StaplePolicy: String, ConfigEnum {
@@ -68,7 +80,9 @@ extension DownstreamSecurity {
 
 extension UpstreamSecurity {
     /// The transport socket of a cluster; nil for plaintext. `protocols` are what ALPN offers where the context says nothing.
-    static func read(_ node: ConfigNode, protocols: [String] = []) throws(ConfigError) -> UpstreamSecurity? {
+    static func read(
+        _ node: ConfigNode, protocols: [String], _ context: BuildContext
+    ) throws(ConfigError) -> UpstreamSecurity? {
         guard let config = try node.typed("typed_config") else {
             throw node.error("typed_config", "transport socket \"\(node.string("name"))\" has no configuration")
         }
@@ -76,7 +90,9 @@ extension UpstreamSecurity {
         switch config.typeName {
         case "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": return nil
         case "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext":
-            return try UpstreamSecurity(config, protocols: protocols)
+            return UpstreamSecurity(
+                context: try LiveTLSContext(.upstream(protocols: protocols), config, context),
+                serverName: config.string("sni"), usesHostname: config.bool("auto_host_sni"))
         default: throw node.error("typed_config", "transport socket \(config.typeName) is not supported")
         }
     }
@@ -84,7 +100,7 @@ extension UpstreamSecurity {
     /// An `envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`, and what is within it.
     /// nil for any other transport socket.
     static func readProxyProtocol(
-        _ socket: ConfigNode, protocols: [String]
+        _ socket: ConfigNode, protocols: [String], _ context: BuildContext
     ) throws(ConfigError) -> (version: ProxyProtocolHeader.Version?, security: UpstreamSecurity?)? {
         let type = "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"
         guard socket.typeNameOfAny("typed_config") == type, let node = try socket.typed("typed_config") else {
@@ -95,7 +111,7 @@ extension UpstreamSecurity {
             try config.enumeration("version", as: ProxyProtocolVersion.self)
         }
         guard let inner = node.message("transport_socket") else { throw node.error("transport_socket", "is missing") }
-        return (version == .v2 ? .v2 : .v1, try read(inner, protocols: protocols))
+        return (version == .v2 ? .v2 : .v1, try read(inner, protocols: protocols, context))
     }
 
     private enum ProxyProtocolVersion: String, ConfigEnum {
@@ -103,9 +119,14 @@ extension UpstreamSecurity {
         case v2 = "V2"
     }
 
-    /// An `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`.
-    init(_ node: ConfigNode, protocols: [String] = []) throws(ConfigError) {
-        let parts = try node.message("common_tls_context", CommonSecurity.init) ?? CommonSecurity()
+    /// An `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`, as far as its secrets are there.
+    static func configuration(
+        _ node: ConfigNode, _ ingredients: TLSIngredients, protocols: [String]
+    ) throws(ConfigError) -> TLSClientConfiguration {
+        let parts =
+            try node.message("common_tls_context") { (node) throws(ConfigError) in
+                try CommonSecurity(node, ingredients)
+            } ?? CommonSecurity()
         guard parts.identities.count <= 1 else {
             throw node.error("common_tls_context", "an upstream's TLS takes one certificate")
         }
@@ -118,13 +139,7 @@ extension UpstreamSecurity {
         configuration.parameters = parts.parameters
         configuration.protocols = parts.protocols.isEmpty ? protocols : parts.protocols
         configuration.storedTickets = Int(node.uint32("max_session_keys", default: 1))
-        do {
-            self.init(
-                context: try TLSContext(client: configuration), serverName: node.string("sni"),
-                usesHostname: node.bool("auto_host_sni"))
-        } catch {
-            throw node.error("common_tls_context", error.description)
-        }
+        return configuration
     }
 }
 
@@ -138,13 +153,44 @@ struct CommonSecurity {
 
     init() {}
 
-    init(_ node: ConfigNode) throws(ConfigError) {
-        identities = try node.messages("tls_certificates", TLSIdentity.read)
+    init(_ node: ConfigNode, _ ingredients: TLSIngredients) throws(ConfigError) {
+        identities = try node.messages("tls_certificates") { (node) throws(ConfigError) in
+            try TLSIdentity.read(node, ingredients)
+        }
+        for config in node.messages("tls_certificate_sds_secret_configs") {
+            guard let secret = try ingredients.secret(config) else { continue }
+            guard let certificate = secret.message("tls_certificate") else {
+                throw secret.error("has no tls_certificate")
+            }
+            identities.append(try TLSIdentity.read(certificate, ingredients))
+        }
         switch node.choice("validation_context_type") {
         case "validation_context":
-            if let context = node.message("validation_context") {
-                verification = try PeerVerification.read(context)
-                announcesAuthorities = !context.bool("suppress_client_ca_list")
+            if let context = node.message("validation_context") { try verify(context, ingredients) }
+        case "validation_context_sds_secret_config":
+            if let config = node.message("validation_context_sds_secret_config"),
+                let secret = try ingredients.secret(config)
+            {
+                try verify(try Self.validation(secret), ingredients)
+            }
+        case "combined_validation_context":
+            guard let combined = node.message("combined_validation_context") else { break }
+            guard let config = combined.message("validation_context_sds_secret_config") else {
+                throw combined.error("validation_context_sds_secret_config", "is missing")
+            }
+            if let secret = try ingredients.secret(config) {
+                let validation = try Self.validation(secret)
+                if let context = combined.message("default_validation_context", under: validation.message) {
+                    try verify(context, ingredients)
+                    // What the merged one was read for is read of both.
+                    _ = try PeerVerification.read(validation, ingredients)
+                    _ = validation.bool("suppress_client_ca_list")
+                }
+            }
+            // Also what nothing is to be verified against yet must be right.
+            if let own = combined.message("default_validation_context") {
+                _ = try PeerVerification.read(own, ingredients)
+                _ = own.bool("suppress_client_ca_list")
             }
         case nil: break
         case let other: throw node.error("\(other ?? "") is not supported")
@@ -152,62 +198,63 @@ struct CommonSecurity {
         if let parameters = try node.message("tls_params", TLSParameters.init) { self.parameters = parameters }
         protocols = node.strings("alpn_protocols")
     }
+
+    private mutating func verify(_ context: ConfigNode, _ ingredients: TLSIngredients) throws(ConfigError) {
+        verification = try PeerVerification.read(context, ingredients)
+        announcesAuthorities = !context.bool("suppress_client_ca_list")
+    }
+
+    private static func validation(_ secret: ConfigNode) throws(ConfigError) -> ConfigNode {
+        guard let context = secret.message("validation_context") else {
+            throw secret.error("has no validation_context")
+        }
+        return context
+    }
 }
 
 extension TLSIdentity {
     /// An `envoy.extensions.transport_sockets.tls.v3.TlsCertificate`.
-    static func read(_ node: ConfigNode) throws(ConfigError) -> TLSIdentity {
+    static func read(_ node: ConfigNode, _ ingredients: TLSIngredients) throws(ConfigError) -> TLSIdentity {
+        ingredients.watch(node.message("watched_directory"))
         func text(_ name: String) throws(ConfigError) -> String? {
-            try node.message(name, DataSource.inline).map { String(decoding: $0, as: UTF8.self) }
+            guard let source = node.message(name) else { return nil }
+            return try ingredients.text(source)
         }
         let password = try text("password")
-        do throws(TLSError) {
-            if let archive = try pkcs12(node) { return try TLSIdentity(pkcs12: archive, password: password ?? "") }
-            let chain = try required(node, "certificate_chain")
-            let key = try required(node, "private_key")
-            return try TLSIdentity(certificatePEM: chain, keyPEM: key, password: password)
-        } catch {
-            throw node.error(error.description)
-        }
-    }
-
-    private static func pkcs12(_ node: ConfigNode) throws(TLSError) -> [UInt8]? {
-        do { return try node.message("pkcs12", DataSource.inline) } catch {
-            throw TLSError(.configuration, error.description)
-        }
-    }
-
-    private static func required(_ node: ConfigNode, _ name: String) throws(TLSError) -> String {
-        do {
-            guard let bytes = try node.message(name, DataSource.inline) else {
-                throw TLSError(.configuration, "\(name) is missing")
+        if let source = node.message("pkcs12") {
+            let archive = try ingredients.data(source)
+            do { return try TLSIdentity(pkcs12: archive, password: password ?? "") } catch {
+                throw node.error(error.description)
             }
-            return String(decoding: bytes, as: UTF8.self)
-        } catch let error as TLSError {
-            throw error
-        } catch {
-            throw TLSError(.configuration, "\(error)")
+        }
+        guard let chain = try text("certificate_chain") else { throw node.error("certificate_chain is missing") }
+        guard let key = try text("private_key") else { throw node.error("private_key is missing") }
+        do { return try TLSIdentity(certificatePEM: chain, keyPEM: key, password: password) } catch {
+            throw node.error(error.description)
         }
     }
 }
 
 extension PeerVerification {
     /// An `envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext`.
-    static func read(_ node: ConfigNode) throws(ConfigError) -> PeerVerification {
+    static func read(_ node: ConfigNode, _ ingredients: TLSIngredients) throws(ConfigError) -> PeerVerification {
+        ingredients.watch(node.message("watched_directory"))
         var trust = Trust.nobody
-        if let bundle = try node.message("trusted_ca", DataSource.inline) {
-            do { trust = .authorities(try Certificate.chain(pem: String(decoding: bundle, as: UTF8.self))) } catch {
+        if let source = node.message("trusted_ca") {
+            let bundle = try ingredients.text(source)
+            do { trust = .authorities(try Certificate.chain(pem: bundle)) } catch {
                 throw node.error("trusted_ca", error.description)
             }
         } else if node.message("system_root_certs") != nil {
             trust = .system
         }
         if let validator = node.message("custom_validator_config") {
-            trust = try Self.spiffe(validator)
+            trust = try Self.spiffe(validator, ingredients)
         }
         var verification = PeerVerification(trust: trust)
-        if let list = try node.message("crl", DataSource.inline) {
-            do { verification.revocations = try RevocationList.all(pem: String(decoding: list, as: UTF8.self)) } catch {
+        if let source = node.message("crl") {
+            let list = try ingredients.text(source)
+            do { verification.revocations = try RevocationList.all(pem: list) } catch {
                 throw node.error("crl", error.description)
             }
         }
@@ -230,7 +277,9 @@ extension PeerVerification {
         return verification
     }
 
-    private static func spiffe(_ extension: ConfigNode) throws(ConfigError) -> Trust {
+    private static func spiffe(
+        _ extension: ConfigNode, _ ingredients: TLSIngredients
+    ) throws(ConfigError) -> Trust {
         _ = `extension`.string("name")
         guard let node = try `extension`.typed("typed_config") else {
             throw `extension`.error("typed_config", "is missing")
@@ -240,9 +289,11 @@ extension PeerVerification {
         }
         var domains: [String: [Certificate]] = [:]
         for domain in node.messages("trust_domains") {
-            let bundle = try domain.message("trust_bundle", DataSource.inline) ?? []
+            let bundle = try domain.message("trust_bundle") { (node) throws(ConfigError) in
+                try ingredients.text(node)
+            }
             do {
-                domains[domain.string("name")] = try Certificate.chain(pem: String(decoding: bundle, as: UTF8.self))
+                domains[domain.string("name")] = try Certificate.chain(pem: bundle ?? "")
             } catch {
                 throw domain.error("trust_bundle", error.description)
             }

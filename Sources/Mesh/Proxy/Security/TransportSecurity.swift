@@ -3,21 +3,25 @@
 
 import TLS
 
-/// How a listener's chain protects its connections. Immutable: a renewed certificate makes a new one, and connections keep
-/// theirs.
+/// How a listener's chain protects its connections.
 package struct DownstreamSecurity: Sendable {
-    package var context: TLSContext
+    let context: LiveTLSContext
     /// A client that asks for no name is refused.
     package var requiresServerName: Bool
 }
 
 /// How a cluster's connections are protected.
 package struct UpstreamSecurity: Sendable {
-    package var context: TLSContext
+    let context: LiveTLSContext
     /// The name to ask for; "" for none.
     package var serverName: String
     /// The endpoint's host name is asked for where it has one (`auto_host_sni`).
     package var usesHostname: Bool
+
+    /// For a connection to a host.
+    func session(for host: Host) throws(TLSError) -> TLSSession {
+        try context.session(serverName: serverName(of: host))
+    }
 
     /// The name that a connection to this host asks for.
     func serverName(of host: Host) -> String? {

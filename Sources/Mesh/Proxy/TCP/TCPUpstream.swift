@@ -18,7 +18,7 @@ final class TCPUpstream: ConnectionTerminal {
         let worker = session.worker
         let settings = cluster.settings
         let tls = try settings.security(for: host).map { security throws(TLSError) in
-            try TLSSession(security.context, serverName: security.serverName(of: host))
+            try security.session(for: host)
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
         let upstream = TCPUpstream(connection, session, cluster, host.id)

@@ -1,0 +1,182 @@
+import Reactor
+import TLS
+import XDS
+
+/// The TLS contexts that are made of secrets and files: makes each again when something that it is made of changes. On the
+/// directory's loop.
+final class SecretDirectory {
+    private final class Follower {
+        weak let context: LiveTLSContext?
+        var needs: TLSNeeds
+        var waiting: [() -> Void] = []
+        var timer = TimerHandle.none
+
+        init(_ context: LiveTLSContext) {
+            self.context = context
+            needs = context.needs
+        }
+    }
+
+    /// A context without a secret is ready, and refuses every connection, after this (`initial_fetch_timeout`).
+    static let fetchTimeout = Duration.seconds(15)
+    /// Files that belong together move one after another.
+    static let settlingTime = Duration.milliseconds(20)
+
+    private let loop: EventLoop
+    private let problems: ConfigProblems
+    /// Told of the secrets that files brought.
+    var came: (ResourceUpdate) -> Void = { _ in }
+    private var fixed: [String: Resource] = [:]
+    private var files: [ConfigFile: SecretFile] = [:]
+    private var watches: [String: DirectoryWatch] = [:]
+    private var followers: [ObjectIdentifier: Follower] = [:]
+    private var moved: Set<String> = []
+    private var settling = TimerHandle.none
+    /// Contexts that took another's place.
+    private(set) var updates: UInt64 = 0
+
+    init(_ loop: EventLoop, _ problems: ConfigProblems) {
+        self.loop = loop
+        self.problems = problems
+    }
+
+    /// Sees to a context from now on, for as long as somebody holds it; `ready` is called once it can be used, or need not be
+    /// waited for any more: perhaps now.
+    func follow(_ context: LiveTLSContext, ready: @escaping () -> Void) {
+        sweep()
+        guard context.recipe != nil else { return ready() }
+        let follower: Follower
+        if let known = followers[ObjectIdentifier(context)] {
+            follower = known
+        } else {
+            follower = Follower(context)
+            followers[ObjectIdentifier(context)] = follower
+            // What changed between its making and our watching is found here.
+            watch(follower.needs.directories)
+            let isStale = follower.needs.files.contains { FileStamp($0.key) != $0.value }
+            if !follower.needs.missing.isEmpty || isStale { make(follower) }
+        }
+        if context.isReady { return ready() }
+        follower.waiting.append(ready)
+        if follower.timer == .none {
+            follower.timer = loop.schedule(after: Self.fetchTimeout) { [weak self, weak follower] in
+                guard let self, let follower, let context = follower.context else { return }
+                let names = follower.needs.missing.map(\.name).sorted().joined(separator: ", ")
+                ProxyLog.warning(.config, "secrets have not come in time: \(names)")
+                context.giveUpWaiting()
+                tellReady(follower)
+            }
+        }
+    }
+
+    /// The bootstrap's own secrets.
+    func setFixed(_ secrets: [Resource]) {
+        let before = fixed
+        fixed = Dictionary(secrets.map { ($0.name, $0) }) { first, _ in first }
+        let changed = fixed.filter { before[$0.key]?.bytes != $0.value.bytes }
+        remake { needs in changed.keys.contains { needs.secrets.contains(SecretReference(source: nil, name: $0)) } }
+    }
+
+    func close() {
+        loop.cancel(settling)
+        for follower in followers.values { loop.cancel(follower.timer) }
+        for file in files.values { file.close() }
+        for watch in watches.values { watch.close() }
+        (followers, files, watches) = ([:], [:], [:])
+    }
+
+    // MARK: Making
+
+    private func make(_ follower: Follower) {
+        guard let context = follower.context, let recipe = context.recipe else { return }
+        let ingredients = TLSIngredients { [unowned self] in find($0) }
+        do {
+            let made = try recipe.context(ingredients)
+            follower.needs = ingredients.needs
+            if let made {
+                context.become(made)
+                updates += 1
+                tellReady(follower)
+            }
+        } catch {
+            // What it was made of, and what it is to be made of: either may set it right.
+            let needs = ingredients.needs
+            follower.needs.secrets.formUnion(needs.secrets)
+            follower.needs.directories.formUnion(needs.directories)
+            follower.needs.files.merge(needs.files) { $1 }
+            problems.report("\(error)")
+        }
+        watch(follower.needs.directories)
+    }
+
+    private func tellReady(_ follower: Follower) {
+        loop.cancel(follower.timer)
+        let waiting = follower.waiting
+        follower.waiting = []
+        for ready in waiting { ready() }
+    }
+
+    private func remake(_ isConcerned: (TLSNeeds) -> Bool) {
+        sweep()
+        for follower in followers.values where isConcerned(follower.needs) { make(follower) }
+    }
+
+    // MARK: Secrets
+
+    private func find(_ reference: SecretReference) -> Resource? {
+        guard let source = reference.source else { return fixed[reference.name] }
+        if let file = files[source] { return file[reference.name] }
+        let file = SecretFile(source, on: loop, problems) { [unowned self] update in
+            came(update)
+            let names = Set((update.added + update.updated).map { SecretReference(source: source, name: $0.name) })
+            remake { !$0.secrets.isDisjoint(with: names) }
+        }
+        files[source] = file
+        // Who asks is not among those who are told, as it does not need it yet.
+        file.read()
+        return file[reference.name]
+    }
+
+    // MARK: Files
+
+    private func watch(_ directories: Set<String>) {
+        for directory in directories where watches[directory] == nil {
+            do {
+                watches[directory] = try DirectoryWatch(directory, on: loop) { [unowned self] _ in
+                    moved.insert(directory)
+                    loop.cancel(settling)
+                    settling = loop.schedule(after: Self.settlingTime) { [weak self] in self?.settle() }
+                }
+            } catch { problems.report("\(directory): \(error)") }
+        }
+    }
+
+    private func settle() {
+        let directories = moved
+        moved = []
+        remake { needs in
+            !needs.directories.isDisjoint(with: directories)
+                && needs.files.contains { FileStamp($0.key) != $0.value }
+        }
+    }
+
+    /// Forgets contexts that nobody holds any more, and the places that only they named.
+    private func sweep() {
+        let count = followers.count
+        followers = followers.filter { entry in
+            if entry.value.context == nil { loop.cancel(entry.value.timer) }
+            return entry.value.context != nil
+        }
+        guard followers.count != count else { return }
+        let directories = followers.values.reduce(into: Set<String>()) { $0.formUnion($1.needs.directories) }
+        for (directory, watch) in watches where !directories.contains(directory) {
+            watch.close()
+            watches[directory] = nil
+        }
+        let sources = Set(followers.values.flatMap { $0.needs.secrets.map(\.source) })
+        for (source, file) in files where !sources.contains(source) {
+            file.close()
+            files[source] = nil
+        }
+    }
+}
