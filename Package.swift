@@ -82,6 +82,8 @@ let targets: [Target] = [
     room("TLS", "Wire/TLS", ["Bytes", "JSON", "COpenSSL"]),
     room("HTTP", "Wire/HTTP", ["Reactor", "Bytes", "TLS", "JSON", "Telemetry", "CNghttp2"], hot: true),
 
+    room("GRPC", "Wire/GRPC"),
+
     // Cluster: the Kubernetes API and what stands behind it.
     room("ClusterAPI", "Cluster/API", ["Bytes", "JSON", "Protobuf"]),
     room("ClusterClient", "Cluster/Client", ["ClusterAPI", "Reactor", "HTTP", "TLS", "JSON", "Telemetry", "Bytes"]),
@@ -114,7 +116,8 @@ let targets: [Target] = [
     room(
         "Proxy", "Mesh/Proxy",
         [
-            "XDS", "Protobuf", "Compression", "HTTP", "DNSMessage", "TLS", "JSON", "Reactor", "Telemetry", "Bytes",
+            "XDS", "GRPC", "Protobuf", "Compression", "HTTP", "DNSMessage", "TLS", "JSON", "Reactor", "Telemetry",
+            "Bytes",
             "CLinux",
             "CRE2",
         ],
@@ -163,6 +166,7 @@ let targets: [Target] = [
     tests("ReactorTests", "Runtime/ReactorTests", ["Reactor", "Bytes", "CLinux", "TestSupport"]),
     tests("TelemetryTests", "Runtime/TelemetryTests", ["Telemetry", "Bytes"]),
     tests("ProtobufTests", "Wire/ProtobufTests", ["Protobuf"]),
+    tests("GRPCTests", "Wire/GRPCTests", ["GRPC"]),
     tests("DNSMessageTests", "Wire/DNSMessageTests", ["DNSMessage", "Bytes"]),
     tests("NetlinkTests", "Wire/NetlinkTests", ["Netlink", "Reactor", "Bytes", "CLinux", "CNetlink", "TestSupport"]),
     tests("TLSTests", "Wire/TLSTests", ["TLS", "COpenSSL", "Reactor", "JSON", "Bytes"]),

@@ -64,6 +64,19 @@ public struct Resource: Sendable {
         path = resource.path
     }
 
+    private init(_ resource: Resource, version: String) {
+        kind = resource.kind
+        name = resource.name
+        self.version = version
+        bytes = resource.bytes
+        read = resource.read
+        text = resource.text
+        path = resource.path
+    }
+
+    /// The same under another version: a source has sent it again.
+    func versioned(_ version: String) -> Resource { self.version == version ? self : Resource(self, version: version) }
+
     /// The same without what can be had again: a tenth of the memory, and no hold on its source's text, so its errors have
     /// no lines.
     public var atRest: Resource { read == nil ? self : Resource(atRest: self) }

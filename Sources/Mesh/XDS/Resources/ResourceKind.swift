@@ -18,6 +18,28 @@ public enum ResourceKind: String, CaseIterable, Sendable {
         self.init(rawValue: name)
     }
 
+    /// The API's short name in lower case, by which people know the service that carries it: `cds`.
+    public var service: String {
+        switch self {
+        case .listener: "lds"
+        case .cluster: "cds"
+        case .routeConfiguration: "rds"
+        case .scopedRouteConfiguration: "srds"
+        case .virtualHost: "vhds"
+        case .clusterLoadAssignment: "eds"
+        case .secret: "sds"
+        case .extensionConfig: "ecds"
+        case .runtime: "rtds"
+        }
+    }
+
+    /// The order in which a stream asks: what others refer to first (xDS protocol, "eventual consistency").
+    static let requestOrder: [ResourceKind] = [
+        .cluster, .clusterLoadAssignment, .listener, .routeConfiguration, .scopedRouteConfiguration, .virtualHost,
+        .secret,
+        .extensionConfig, .runtime,
+    ]
+
     /// The field that a resource is known by.
     var nameField: String { self == .clusterLoadAssignment ? "cluster_name" : "name" }
 

@@ -20,19 +20,32 @@ public struct ResourceSet: Sendable {
     /// Takes a state of the world: all resources of a kind that its source has, or those that were asked for.
     /// - Parameter resources: Names differ.
     public mutating func replace(_ kind: ResourceKind, with resources: [Resource]) -> ResourceUpdate {
-        let held = self.resources[kind] ?? [:]
-        var removed: [String] = []
-        if kind.isCompleteState {
-            let names = Set(resources.map(\.name))
-            removed = held.keys.filter { !names.contains($0) }
-        }
-        return change(kind, resources, removing: removed)
+        change(kind, resources, removing: absent(kind, from: resources))
+    }
+
+    /// What a state of the world takes away by not naming it.
+    func absent(_ kind: ResourceKind, from resources: [Resource]) -> [String] {
+        guard kind.isCompleteState, let held = self.resources[kind] else { return [] }
+        let names = Set(resources.map(\.name))
+        return held.keys.filter { !names.contains($0) }
     }
 
     /// Takes a change: what is new or different, and what is gone. Names that nobody knows are gone already.
     public mutating func change(_ kind: ResourceKind, _ resources: [Resource], removing names: [String])
         -> ResourceUpdate
     {
+        let update = difference(kind, resources, removing: names)
+        for resource in resources {
+            // Also when nothing changed: its version and its place may be new.
+            let held = resource.atRest
+            self.resources[kind, default: [:]][held.name] = held
+        }
+        for name in update.removed { self.resources[kind]?[name] = nil }
+        return update
+    }
+
+    /// What `change` would make of it.
+    func difference(_ kind: ResourceKind, _ resources: [Resource], removing names: [String]) -> ResourceUpdate {
         var update = ResourceUpdate(kind: kind)
         for resource in resources {
             assert(resource.kind == kind, "a \(resource.kind) among \(kind)s")
@@ -41,13 +54,8 @@ public struct ResourceSet: Sendable {
             case resource.bytes?: update.unchanged += 1
             default: update.updated.append(resource)
             }
-            // Also when nothing changed: its version and its place may be new.
-            let held = resource.atRest
-            self.resources[kind, default: [:]][held.name] = held
         }
-        for name in names.sorted() where self.resources[kind]?.removeValue(forKey: name) != nil {
-            update.removed.append(name)
-        }
+        update.removed = names.sorted().filter { self.resources[kind]?[$0] != nil }
         return update
     }
 }
