@@ -215,7 +215,8 @@ let targets: [Target] = [
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes", "Reactor", "TestSupport"], data: ["Oracle"]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",
-        ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"]),
+        ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"],
+        data: ["ControlPlane"]),
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),

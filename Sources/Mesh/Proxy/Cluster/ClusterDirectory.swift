@@ -18,6 +18,8 @@ final class ClusterDirectory: @unchecked Sendable {
     private var gathered: [ClusterSnapshot]?
     let problems: ConfigProblems
     let secrets: SecretDirectory
+    /// The control planes; nil before the bootstrap is known.
+    var discovery: DiscoverySessions?
     lazy var resolution = HostResolution.read()
     var names = NameCounters()
     var random: SplitMix64
@@ -59,6 +61,7 @@ final class ClusterDirectory: @unchecked Sendable {
         warming[id] = nil
         clusters.updateValue(cluster, forKey: id)?.close()
         if gathered != nil { gathered?.append(cluster.snapshot) } else { publish([cluster.snapshot]) }
+        discovery?.clusterCame(id)
         toldWarm()
     }
 
@@ -86,6 +89,8 @@ final class ClusterDirectory: @unchecked Sendable {
         for cluster in warming.values { cluster.close() }
         for file in files.values { file.close() }
         secrets.close()
+        discovery?.close()
+        discovery = nil
         (clusters, warming, files) = ([:], [:], [:])
         toldWarm()
     }
@@ -98,6 +103,7 @@ final class ClusterDirectory: @unchecked Sendable {
     }
 
     var warmingCount: Int { warming.count }
+    var warmingNames: [String] { warming.values.map(\.settings.name) }
 
     func endpoints(_ file: ConfigFile) -> EndpointFile {
         if let known = files[file] { return known }

@@ -61,7 +61,7 @@ extension ClusterSettings {
             membership.keepsRemovedWhileHealthy = !dropsRemoved
         }
         let balance = try BalanceConfig(cluster: node, common: common)
-        let discovery = try ClusterDiscovery(cluster: node)
+        let discovery = try ClusterDiscovery(cluster: node, context)
         if discovery.choosesItself {
             guard case .originalDestination = balance.policy else {
                 throw node.error("lb_policy", "a cluster of this type must have CLUSTER_PROVIDED")
@@ -88,7 +88,7 @@ extension ClusterSettings {
 
 extension ClusterDiscovery {
     /// The type of an `envoy.config.cluster.v3.Cluster` and what belongs to it.
-    init(cluster node: ConfigNode) throws(ConfigError) {
+    init(cluster node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         if node.choice("cluster_discovery_type") == "cluster_type" {
             guard let type = node.message("cluster_type"), let config = try type.typed("typed_config") else {
                 throw node.error("cluster_type", "has no configuration")
@@ -120,8 +120,14 @@ extension ClusterDiscovery {
             guard let eds = node.message("eds_cluster_config"), let source = eds.message("eds_config") else {
                 throw node.error("eds_cluster_config", "is missing")
             }
-            let service = eds.string("service_name")
-            self = .file(try ConfigFile(source), service.isEmpty ? node.string("name") : service)
+            var name = eds.string("service_name")
+            if name.isEmpty { name = node.string("name") }
+            let config = try ConfigSource(source, context)
+            if case .file(let file) = config.origin {
+                self = .file(file, name)
+            } else {
+                self = .discovered(config, name)
+            }
         case .originalDestination: self = .originalDestination(try OriginalDestination.read(cluster: node))
         }
     }

@@ -115,6 +115,8 @@ enum ClusterDiscovery: Sendable {
     case names(NamedEndpoints)
     /// The name is that of the endpoints in the file.
     case file(ConfigFile, String)
+    /// The same of a control plane.
+    case discovered(ConfigSource, String)
     /// They are where clients meant to go.
     case originalDestination(OriginalDestination)
     /// They are those of other clusters, which are used one after the other as if they were priorities.
@@ -124,7 +126,7 @@ enum ClusterDiscovery: Sendable {
     var choosesItself: Bool {
         switch self {
         case .originalDestination, .aggregate: true
-        case .fixed, .names, .file: false
+        case .fixed, .names, .file, .discovered: false
         }
     }
 }

@@ -31,7 +31,7 @@ package final class ClusterState {
         case .aggregate(let ids):
             destinations = nil
             members = AggregateMembers(ids, panicThreshold: settings.balance.panicThreshold, worker)
-        case .fixed, .names, .file: (destinations, members) = (nil, nil)
+        case .fixed, .names, .file, .discovered: (destinations, members) = (nil, nil)
         }
     }
 

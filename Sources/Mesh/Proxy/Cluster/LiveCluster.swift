@@ -17,6 +17,7 @@ final class LiveCluster {
     private var missingSecrets = 0
     private var names: NameDiscovery?
     private var file: EndpointFile?
+    private var session: DiscoverySession?
     private var monitor: HealthMonitor?
     private var fetchTimer = TimerHandle.none
 
@@ -57,7 +58,13 @@ final class LiveCluster {
             let file = directory.endpoints(source)
             self.file = file
             fetchTimer = directory.loop.schedule(after: Self.fetchTimeout) { [weak self] in self?.warm() }
-            file.subscribe(name, self) { [unowned self] in assign($0) }
+            file.subscribe(name, self) { [unowned self] in found($0) }
+        case .discovered(let source, let name):
+            guard let session = directory.discovery?.session(source.origin, .clusterLoadAssignment) else {
+                return warm()
+            }
+            self.session = session
+            session.subscribe(name, self, fetchTime: source.fetchTime) { [unowned self] in found($0) }
         }
     }
 
@@ -77,7 +84,16 @@ final class LiveCluster {
         directory.loop.cancel(fetchTimer)
         names?.close()
         monitor?.close()
-        file?.unsubscribe(self)
+        switch settings.discovery {
+        case .file(_, let name): file?.unsubscribe(name, self)
+        case .discovered(_, let name): session?.unsubscribe(name, self)
+        default: break
+        }
+    }
+
+    /// What is to be had under the name that it asks for; nil when it is known that there is nothing.
+    private func found(_ assignment: EndpointAssignment?) {
+        if let assignment { assign(assignment) } else { warm() }
     }
 
     /// What discovery says now.

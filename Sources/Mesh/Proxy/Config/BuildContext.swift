@@ -22,6 +22,8 @@ package final class BuildContext {
 
     /// The bootstrap's own, by name.
     var staticSecrets: [String: Resource] = [:]
+    /// The bootstrap names a control plane for all kinds of resources (`ads_config`).
+    var hasAggregatedSource = false
 
     /// Clusters that static configuration has; nil while that is not known.
     package var clusterNames: Set<String>?
@@ -72,6 +74,7 @@ extension BuildContext {
         // With others to come from elsewhere nothing can be said of a name.
         staticSecrets = Dictionary((found[.secret] ?? []).map { ($0.name, $0) }) { first, _ in first }
         clusterNames = bootstrap.has("dynamic_resources") ? nil : Set((found[.cluster] ?? []).map(\.name))
+        hasAggregatedSource = bootstrap.message("dynamic_resources")?.has("ads_config") ?? false
         runtime = try bootstrap.message("layered_runtime", RuntimeLayers.init) ?? RuntimeLayers()
         let node = bootstrap.message("node")
         func said(_ option: String, _ configured: String?) -> String { option.isEmpty ? configured ?? "" : option }

@@ -23,7 +23,7 @@ package actor ProxyServer {
     let startTime = Timestamp.now()
     nonisolated let clusters: ClusterDirectory
     package nonisolated let problems = ConfigProblems()
-    /// What files say, beside what the bootstrap says itself.
+    /// What files and control planes say, beside what the bootstrap says itself.
     var dynamic = ResourceSet()
     private var files: [(kind: ResourceKind, file: ConfigFile, watch: WatchReference?)] = []
     /// Listeners that wait for their routes or secrets; one that changed serves as before until then.
@@ -59,15 +59,13 @@ package actor ProxyServer {
         try context.know(bootstrap, found, options)
         context.runtime.publish()
         try await applyStatic(resources.replace(.secret, with: found[.secret] ?? []))
+        let sources = try DynamicSources(bootstrap, context, found[.cluster] ?? [])
+        await startDiscovery(sources.aggregated)
         try await applyStatic(resources.replace(.cluster, with: found[.cluster] ?? []))
-        let sources =
-            try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in
-                try Self.sources(node)
-            } ?? []
-        for (kind, file) in sources where kind == .cluster { try await follow(kind, file) }
+        if let source = sources.clusters { try await follow(.cluster, source) }
         await warm()
         try await applyStatic(resources.replace(.listener, with: found[.listener] ?? []))
-        for (kind, file) in sources where kind == .listener { try await follow(kind, file) }
+        if let source = sources.listeners { try await follow(.listener, source) }
         await warmListeners()
         if state == .initializing { state = .live }
     }
@@ -84,19 +82,16 @@ package actor ProxyServer {
     package static func validate(_ bootstrap: ConfigNode) throws {
         let found = try bootstrap.staticResources()
         let context = BuildContext(logs: try LogFiles())
-        _ = try bootstrap.message("dynamic_resources") { (node) throws(ConfigError) in try sources(node) }
         try context.know(bootstrap, found)
         for resource in found[.secret] ?? [] { try check(secret: resource, context) }
+        _ = try DynamicSources(bootstrap, context, found[.cluster] ?? [])
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
     }
 
-    private static func sources(_ node: ConfigNode) throws(ConfigError) -> [(ResourceKind, ConfigFile)] {
-        var sources: [(ResourceKind, ConfigFile)] = []
-        for (field, kind) in [("cds_config", ResourceKind.cluster), ("lds_config", .listener)] {
-            if let source = node.message(field) { sources.append((kind, try ConfigFile(source))) }
-        }
-        return sources
+    /// Returns when the source has said something, or has been waited for long enough.
+    private func follow(_ kind: ResourceKind, _ source: ConfigSource) async throws {
+        if case .file(let file) = source.origin { try await follow(kind, file) } else { await discover(kind, source) }
     }
 
     // MARK: Files
@@ -153,28 +148,38 @@ package actor ProxyServer {
         } else {
             update = dynamic.change(kind, response.resources, removing: [])
         }
-        // What the bootstrap says itself stays.
-        let fixed = Set(resources.all(kind).map(\.name))
-        update.added.removeAll { fixed.contains($0.name) }
-        update.updated.removeAll { fixed.contains($0.name) }
-        update.removed.removeAll { fixed.contains($0) }
-        await applyTolerantly(update)
+        for refusal in await applyTolerantly(update) { problems.report(refusal.reason) }
         if kind == .cluster { await warm() }
     }
 
-    /// Each resource by itself: one that is refused does not keep the others back, and stays as it was.
-    private func applyTolerantly(_ update: ResourceUpdate) async {
-        for (field, resource) in update.added.map({ (true, $0) }) + update.updated.map({ (false, $0) }) {
+    /// Each resource by itself: one that is refused does not keep the others back, and stays as it was. What the bootstrap says
+    /// itself stays.
+    func applyTolerantly(_ update: ResourceUpdate) async -> [ResourceRefusal] {
+        var update = update
+        let fixed = Set(resources.all(update.kind).map(\.name))
+        update.added.removeAll { fixed.contains($0.name) }
+        update.updated.removeAll { fixed.contains($0.name) }
+        update.removed.removeAll { fixed.contains($0) }
+        // A listener may take the address of one that goes; a cluster's place is taken before it goes.
+        if update.kind == .listener { await remove(update) }
+        var refused: [ResourceRefusal] = []
+        for (isNew, resource) in update.added.map({ (true, $0) }) + update.updated.map({ (false, $0) }) {
             var one = ResourceUpdate(kind: update.kind)
-            if field { one.added = [resource] } else { one.updated = [resource] }
+            if isNew { one.added = [resource] } else { one.updated = [resource] }
             do {
                 try await apply(one)
                 record.note(one)
             } catch {
                 record.noteRefused(update.kind)
-                problems.report("\(error)")
+                refused.append(ResourceRefusal(resource.name, "\(error)"))
             }
         }
+        if update.kind != .listener { await remove(update) }
+        return refused
+    }
+
+    private func remove(_ update: ResourceUpdate) async {
+        guard !update.removed.isEmpty else { return }
         var gone = ResourceUpdate(kind: update.kind)
         gone.removed = update.removed
         do { try await apply(gone) } catch { problems.report("\(error)") }

@@ -96,13 +96,12 @@ public struct DiscoveryClient: Sendable {
         }
         isDelivering = true
         subscriptions[kind]?.received(response.nonce)
-        let resources = response.resources.filter { subscription.wants($0.name) }
+        // What could not even be read is not gone; of what is there twice neither is used.
+        let unread = Set(response.refused.map(\.name))
+        let resources = response.resources.filter { subscription.wants($0.name) && !unread.contains($0.name) }
         var removed = response.removed
-        // What could not even be read is not gone.
         if form == .stateOfTheWorld, subscription.isWildcard {
-            let unread = Set(response.refused.map(\.name))
-            let unnamed = unread.contains("")
-            removed = unnamed ? [] : held.absent(kind, from: resources).filter { !unread.contains($0) }
+            removed = unread.contains("") ? [] : held.absent(kind, from: resources).filter { !unread.contains($0) }
             // Sent again without its contents: it is there.
             removed.removeAll { response.lifetimes[$0] != nil }
         }
@@ -260,6 +259,12 @@ public struct DiscoveryClient: Sendable {
     public func counters(of kind: ResourceKind) -> DiscoveryCounters? { subscriptions[kind]?.record.counters }
     /// Something was said of the kind, or has been waited for long enough.
     public func isKnown(_ kind: ResourceKind) -> Bool { subscriptions[kind]?.isKnown ?? false }
+
+    /// It is known that there is nothing under the name, for now.
+    public func isGivenUp(_ kind: ResourceKind, _ name: String) -> Bool {
+        guard let record = subscriptions[kind]?.record, held[kind, name] == nil else { return false }
+        return record.absent.contains(name) || record.timedOut.contains(name) || record.refused[name] != nil
+    }
 
     /// Every resource of a kind that is wanted, held, or was refused, by name.
     public func statuses(_ kind: ResourceKind) -> [ResourceStatus] {

@@ -199,7 +199,10 @@ struct ClusterTests {
         ("load_balancing_policy: { policies: [] }", "policies"),
         ("type: EDS", "eds_cluster_config"),
         ("type: STRICT_DNS", "load_assignment"),
-        ("type: EDS, eds_cluster_config: { eds_config: { ads: {} } }", "ads is not supported"),
+        (
+            "type: EDS, eds_cluster_config: { eds_config: { ads: {}, resource_api_version: V3 } }",
+            "the bootstrap has no ads_config"
+        ),
     ]
 
     @Test("is refused with the reason where its configuration cannot be", arguments: refused)

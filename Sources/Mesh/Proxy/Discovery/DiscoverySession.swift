@@ -1,0 +1,274 @@
+import Bytes
+import GRPC
+import Reactor
+import XDS
+
+/// The conversation with one control plane: a `DiscoveryClient` with a stream, a clock and those who use what comes. On the
+/// directory's loop; the stream is on a worker's.
+///
+/// One response after the other: the next is taken from the stream when all of the last is in use, or refused.
+final class DiscoverySession: @unchecked Sendable {
+    // `@unchecked`: confined to the directory's loop; the stream's events and what is applied elsewhere come back by `submit`.
+
+    /// Takes over what changes, and says what is refused. Not on the session's loop.
+    typealias Apply = @Sendable (ResourceUpdate) async -> [ResourceRefusal]
+
+    private let server: DiscoveryServer
+    private let path: String
+    private let directory: ClusterDirectory
+    private let worker: ProxyWorker
+    private let apply: Apply
+    private(set) var client: DiscoveryClient
+    private let endpoints = EndpointSubscriptions()
+    private var stream: StreamReference?
+    private var streams = 0
+    /// A stream is due, and its cluster is not there yet.
+    private var isWaitingForCluster = false
+    private var timer = TimerHandle.none
+    private var isFlushing = false
+    private var isClosed = false
+    private var waiting: [ResourceKind: [() -> Void]] = [:]
+    /// What is to be applied, in order; the first is being.
+    private var toApply: [(update: ResourceUpdate, done: ([ResourceRefusal]) -> Void)] = []
+
+    init(
+        _ server: DiscoveryServer, path: String, node: Message, _ directory: ClusterDirectory, _ worker: ProxyWorker,
+        apply: @escaping Apply
+    ) {
+        self.server = server
+        self.path = path
+        self.directory = directory
+        self.worker = worker
+        self.apply = apply
+        client = DiscoveryClient(server.form, node: node, namesItselfOnce: server.namesNodeOnce)
+    }
+
+    private var loop: EventLoop { directory.loop }
+    private var now: UInt64 { loop.now.nanoseconds }
+
+    func start() { flushLater() }
+
+    func close() {
+        isClosed = true
+        loop.cancel(timer)
+        cancelStream()
+        settleWaiting()
+    }
+
+    // MARK: Interest
+
+    /// All of a kind; `known` is called when something was said of it, or it has been waited for long enough.
+    func subscribeToAll(_ kind: ResourceKind, fetchTime: UInt64, known: @escaping () -> Void) {
+        waiting[kind, default: []].append(known)
+        client.subscribeToAll(kind, fetchTime: fetchTime, now: now)
+        flushLater()
+    }
+
+    /// A cluster's endpoints. `assign` may be called at once; see `EndpointSubscriptions`.
+    func subscribe(
+        _ name: String, _ cluster: LiveCluster, fetchTime: UInt64, _ assign: @escaping EndpointSubscriptions.Assign
+    ) {
+        let held = client.subscribe(.clusterLoadAssignment, name, fetchTime: fetchTime, now: now)
+        endpoints.add(name, cluster, assign)
+        // Others have waited in vain before.
+        if held == nil, client.isGivenUp(.clusterLoadAssignment, name) { assign(nil) }
+        flushLater()
+    }
+
+    func unsubscribe(_ name: String, _ cluster: LiveCluster) {
+        guard endpoints.remove(name, cluster) else { return }
+        client.unsubscribe(.clusterLoadAssignment, name)
+        endpoints.forget(name)
+        flushLater()
+    }
+
+    /// What is asked for in one go goes into one request.
+    private func flushLater() {
+        guard !isFlushing, !isClosed else { return }
+        isFlushing = true
+        loop.submit { [self] in
+            isFlushing = false
+            flush()
+        }
+    }
+
+    private func flush() {
+        guard !isClosed else { return }
+        while let request = client.nextRequest() {
+            if let stream {
+                worker.loop.submit { [worker] in
+                    stream.value?.send(request)
+                    worker.flush()
+                }
+            }
+        }
+        arm()
+    }
+
+    // MARK: Time
+
+    private func arm() {
+        loop.cancel(timer)
+        let deadline = client.deadline
+        guard deadline != .max, !isClosed else { return }
+        let wait = deadline > now ? deadline - now : 0
+        timer = loop.schedule(after: .nanoseconds(Int64(clamping: wait))) { [weak self] in self?.tick() }
+    }
+
+    private func tick() {
+        for occurrence in client.advance(to: max(now, MonotonicTime.now().nanoseconds)) {
+            switch occurrence {
+            case .connect: connect()
+            case .expired(let update):
+                ProxyLog.info(.config, "\(update.kind.service): expired: \(update.removed.joined(separator: ", "))")
+                if update.kind == .clusterLoadAssignment {
+                    endpoints.expire(update.removed)
+                } else {
+                    enqueue(update) { _ in }
+                }
+            case .timedOut(let kind, let names):
+                ProxyLog.warning(.config, "\(kind.service): initial fetch timed out: \(names.joined(separator: ", "))")
+                if kind == .clusterLoadAssignment { endpoints.giveUp(names) }
+            case .timedOutAll(let kind):
+                ProxyLog.warning(.config, "\(kind.service): initial fetch timed out")
+                told(kind)
+            }
+        }
+        flush()
+    }
+
+    // MARK: The stream
+
+    func clusterCame(_ id: ClusterID) {
+        guard isWaitingForCluster, ClusterID(server.cluster) == id else { return }
+        isWaitingForCluster = false
+        // After the workers have it.
+        loop.submit { [self] in connect() }
+    }
+
+    private func connect() {
+        guard !isClosed else { return }
+        let id = ClusterID(server.cluster)
+        guard directory[id] != nil else {
+            isWaitingForCluster = true
+            return
+        }
+        streams += 1
+        let number = streams
+        let reference = StreamReference()
+        stream = reference
+        let target = GRPCStream.Target(
+            cluster: id, authority: server.authority, path: path,
+            metadata: server.metadata.map { ($0.name, $0.value) }, messageLimit: server.messageLimit)
+        worker.loop.submit { [self, worker, loop] in
+            do throws(GRPCEnding) {
+                reference.value = try GRPCStream.open(worker, target) { event in
+                    if case .ended = event { reference.value = nil }
+                    loop.submit { self.take(event, of: number) }
+                }
+            } catch {
+                loop.submit { [self] in take(.ended(error), of: number) }
+            }
+            worker.flush()
+        }
+    }
+
+    private func cancelStream() {
+        streams += 1
+        guard let stream else { return }
+        self.stream = nil
+        worker.loop.submit {
+            stream.value?.cancel()
+            stream.value = nil
+        }
+    }
+
+    private func take(_ event: GRPCStream.Event, of number: Int) {
+        guard number == streams, !isClosed else { return }
+        switch event {
+        case .opened:
+            client.opened()
+            flush()
+        case .message(let bytes): take(bytes)
+        case .ended(let ending): ended("\(ending)")
+        }
+    }
+
+    private func ended(_ why: String) {
+        stream = nil
+        let method = path.split(separator: "/").last ?? ""
+        ProxyLog.warning(.config, "\(method) gRPC config stream to \(server.cluster) closed: \(why)")
+        client.closed(now: now, &directory.random)
+        arm()
+    }
+
+    private func take(_ bytes: [UInt8]) {
+        let delivery: DiscoveryDelivery?
+        do throws(ConfigError) {
+            delivery = try client.received(bytes)
+        } catch {
+            cancelStream()
+            return ended("what came is no response: \(error)")
+        }
+        guard let delivery else {
+            ProxyLog.warning(.config, "\(server.cluster) sent resources of a kind that nobody asked for")
+            return proceed()
+        }
+        if delivery.kind == .clusterLoadAssignment {
+            settle(delivery, endpoints.apply(delivery.update))
+        } else {
+            enqueue(delivery.update) { [self] in settle(delivery, $0) }
+        }
+    }
+
+    private func settle(_ delivery: DiscoveryDelivery, _ refused: [ResourceRefusal]) {
+        guard !isClosed else { return }
+        client.settle(delivery, refusing: refused, now: now, at: .now())
+        for refusal in delivery.refused + refused { directory.problems.report(refusal.reason) }
+        if delivery.kind == .clusterLoadAssignment {
+            endpoints.giveUp(delivery.absent + (delivery.refused + refused).map(\.name))
+        }
+        told(delivery.kind)
+        proceed()
+    }
+
+    /// The stream may hand over the next response.
+    private func proceed() {
+        flush()
+        guard let stream else { return }
+        worker.loop.submit { stream.value?.next() }
+    }
+
+    private func told(_ kind: ResourceKind) {
+        for body in waiting.removeValue(forKey: kind) ?? [] { body() }
+    }
+
+    private func settleWaiting() {
+        let all = waiting
+        waiting = [:]
+        for body in all.values.joined() { body() }
+    }
+
+    // MARK: What others use
+
+    private func enqueue(_ update: ResourceUpdate, _ done: @escaping ([ResourceRefusal]) -> Void) {
+        toApply.append((update, done))
+        if toApply.count == 1 { applyFirst() }
+    }
+
+    private func applyFirst() {
+        guard let update = toApply.first?.update else { return }
+        Task { [self] in
+            let refused = await apply(update)
+            loop.submit { [self] in
+                toApply.removeFirst().done(refused)
+                applyFirst()
+            }
+        }
+    }
+}
+
+/// A stream as its session holds it: touched on the worker's loop only, which makes it safe to pass on.
+private final class StreamReference: @unchecked Sendable {
+    var value: GRPCStream?
+}

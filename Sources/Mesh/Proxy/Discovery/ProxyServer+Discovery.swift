@@ -1,0 +1,50 @@
+import Bytes
+import Reactor
+import XDS
+
+// What control planes say.
+extension ProxyServer {
+    /// Before anything is asked of a control plane.
+    func startDiscovery(_ aggregated: DiscoveryServer?) async {
+        let node = nodeMessage
+        let worker = workers[0]
+        let apply: DiscoverySession.Apply = { [weak self] update in await self?.applyDiscovered(update) ?? [] }
+        await onDirectory { directory in
+            directory.discovery = DiscoverySessions(
+                directory, worker, node: node, aggregated: aggregated, apply: apply)
+        }
+    }
+
+    /// Asks for all of a kind; returns when something was said of it, or it has been waited for long enough.
+    func discover(_ kind: ResourceKind, _ source: ConfigSource) async {
+        let clusters = clusters
+        let promise = Promise<Void>()
+        clusters.loop.submit {
+            guard let session = clusters.discovery?.session(source.origin, kind) else { return promise.succeed(()) }
+            session.subscribeToAll(kind, fetchTime: source.fetchTime) { promise.succeed(()) }
+        }
+        try? await promise.value()
+    }
+
+    private func applyDiscovered(_ update: ResourceUpdate) async -> [ResourceRefusal] {
+        let refused = await applyTolerantly(update)
+        let names = Set(refused.map(\.name))
+        _ = dynamic.change(
+            update.kind, (update.added + update.updated).filter { !names.contains($0.name) }, removing: update.removed)
+        return refused
+    }
+
+    /// Who we are, as control planes are told.
+    private var nodeMessage: Message {
+        guard let empty = Message("envoy.config.core.v3.Node") else { preconditionFailure("the schema has no node") }
+        var json = node
+        let features = json["client_features"]?.array ?? []
+        json["client_features"] = .array(features + Self.clientFeatures.map { .string($0) })
+        return (try? Message(json: json, type: empty.type, ignoringUnknown: true)) ?? empty
+    }
+
+    /// What we can do that a control plane may want to know.
+    private static let clientFeatures = [
+        "xds.config.supports-resource-ttl", "xds.config.supports-resource-in-sotw",
+    ]
+}
