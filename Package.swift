@@ -123,6 +123,8 @@ let targets: [Target] = [
         ],
         hot: true),
 
+    room("MeshControl", "Mesh/MeshControl", ["XDS", "GRPC", "Protobuf", "HTTP", "TLS", "Reactor", "Bytes"]),
+
     // DNS: zones, plugins, server.
     room(
         "ClusterDNS", "DNS",
@@ -213,6 +215,9 @@ let targets: [Target] = [
             "TestSupport",
         ]),
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes", "Reactor", "TestSupport"], data: ["Oracle"]),
+    tests(
+        "MeshControlTests", "Mesh/MeshControlTests",
+        ["MeshControl", "XDS", "GRPC", "HTTP", "TLS", "Reactor", "Bytes", "TestSupport"]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",
         ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"],

@@ -1,0 +1,354 @@
+import GRPC
+import XDS
+
+/// One stream of one proxy: what it wants, what it has, and what goes out next. Requests and changes in, responses out; no I/O.
+final class DiscoverySession {
+    /// Names of one kind that a stream may ask for. Beyond: the stream is ended with RESOURCE_EXHAUSTED.
+    static let nameLimit = 100_000
+    /// Bytes of resources in a response after which the rest waits for the next one, where the protocol allows several: libraries
+    /// refuse messages above 4 MB.
+    static let responseBytes = 1 << 20
+    /// What is referred to goes before what refers to it (xDS protocol, "eventual consistency").
+    static let order: [ResourceKind] = [
+        .cluster, .clusterLoadAssignment, .secret, .listener, .routeConfiguration, .scopedRouteConfiguration,
+        .virtualHost,
+        .extensionConfig, .runtime,
+    ]
+
+    let form: DiscoveryForm
+    /// The kind of a stream that is for one; nil on an aggregated one.
+    let only: ResourceKind?
+    private let tables: NameTables
+    private let identifier: String
+    private(set) var node: ProxyNode?
+    private(set) var scopes: [ServedScope] = []
+    private(set) var kinds: [ResourceKind: KindState] = [:]
+    private var lastNonce: UInt64 = 0
+    /// Endpoints of clusters that were sent: the proxy will ask for them, and routes to those clusters wait until it has them.
+    private var expected: Set<String> = []
+
+    /// - Parameter identifier: What the control plane calls itself in responses.
+    init(_ form: DiscoveryForm, only: ResourceKind?, tables: NameTables, identifier: String) {
+        self.form = form
+        self.only = only
+        self.tables = tables
+        self.identifier = identifier
+    }
+
+    /// Whether listeners and routes are with the proxy as they are here, so that what they no longer refer to may go.
+    var isSettled: Bool {
+        [ResourceKind.listener, .routeConfiguration].allSatisfy { kinds[$0]?.isSettled ?? true }
+    }
+
+    /// Clusters and endpoints are still on their way, so what refers to them must not overtake them.
+    private var isMaking: Bool {
+        guard only == nil else { return false }
+        return !expected.isEmpty
+            || [ResourceKind.cluster, .clusterLoadAssignment].contains { !(kinds[$0]?.isSettled ?? true) }
+    }
+
+    var isExpecting: Bool { !expected.isEmpty }
+
+    /// Waits no longer for what the proxy should have asked for.
+    func giveUpExpecting() { expected = [] }
+
+    // MARK: Requests
+
+    /// - Parameter resolve: Who the node is: the scopes that it sees. Called once, for the first request.
+    /// - Throws: What ends the stream.
+    func receive(
+        _ bytes: [UInt8], resolve: (ProxyNode) throws(GRPCEnding) -> [ServedScope]
+    ) throws(GRPCEnding) {
+        let request = try ReceivedRequest(form, bytes)
+        if node == nil {
+            guard let bytes = request.node else {
+                throw GRPCEnding(.invalidArgument, "the first request of a stream must name its node")
+            }
+            let node = try ProxyNode(bytes)
+            scopes = try resolve(node)
+            self.node = node
+        }
+        guard let kind = try kind(of: request) else { return }
+        let isFirst = kinds[kind] == nil
+        var state = kinds[kind] ?? KindState()
+        let isCurrent = isFirst || request.nonce == Self.text(state.nonce)
+        // A spontaneous request of a delta has no nonce, and what it asks for counts even if it is old.
+        guard isCurrent || form == .delta else { return }
+        let answers = state.awaitsAnswer && isCurrent && !isFirst && state.nonce != 0
+        if answers {
+            state.awaitsAnswer = false
+            state.refusal = request.refusal
+            if request.refusal == nil { state.acceptedVersion = state.sentVersion }
+            // Whatever of the clusters it took, it may not ask for the endpoints of all.
+            if request.refusal != nil, kind == .cluster { expected = [] }
+        }
+        if kind == .clusterLoadAssignment, !expected.isEmpty { expected.subtract(request.names) }
+        switch form {
+        case .stateOfTheWorld: takeWhole(request, kind, &state, isFirst: isFirst, answers: answers)
+        case .delta: takeChange(request, kind, &state, isFirst: isFirst)
+        }
+        guard state.names.count + state.unknown.count <= Self.nameLimit else {
+            throw GRPCEnding(.resourceExhausted, "more than \(Self.nameLimit) names of one kind are asked for")
+        }
+        kinds[kind] = state
+    }
+
+    /// - Returns: Nil for a kind that this server has never heard of: it has none of it, which is no error.
+    private func kind(of request: ReceivedRequest) throws(GRPCEnding) -> ResourceKind? {
+        guard let only else { return ResourceKind(typeURL: request.typeURL) }
+        guard request.typeURL.isEmpty || request.typeURL == only.typeURL else {
+            throw GRPCEnding(.invalidArgument, "this stream is for \(only.typeURL), not for \(request.typeURL)")
+        }
+        return only
+    }
+
+    /// All that is asked for stands in the request.
+    private func takeWhole(
+        _ request: ReceivedRequest, _ kind: ResourceKind, _ state: inout KindState, isFirst: Bool, answers: Bool
+    ) {
+        let old = (wildcard: state.isWildcard, names: state.names, unknown: state.unknown)
+        if !request.names.isEmpty { state.hasNamed = true }
+        state.isWildcard = request.names.contains("*") || kind.isCompleteState && !state.hasNamed
+        state.names = NameSet()
+        state.unknown = []
+        for name in request.names where name != "*" {
+            if let id = tables[kind].id(name) { state.names.insert(id) } else { state.unknown.insert(name) }
+        }
+        if kind.isCompleteState {
+            let changed = old.wildcard != state.isWildcard || old.names != state.names || old.unknown != state.unknown
+            // A proxy that comes back says what it has, and is left in peace when that is all there is.
+            if isFirst {
+                state.owesState = request.version.isEmpty || request.version != wholeVersion(kind, state)
+            } else if changed {
+                state.owesState = true
+            }
+            return
+        }
+        for id in state.names where isFirst || !old.names.contains(id) { state.pending.insert(id) }
+        if state.isWildcard, !old.wildcard { for id in visible(kind) { state.pending.insert(id) } }
+        // Who asks again for what it has needs it again: a cluster that changed warms up with endpoints that are sent after it.
+        if !isFirst, !answers, old.names == state.names { for id in state.names { state.pending.insert(id) } }
+        for id in state.pending where !state.wants(id) { state.pending.remove(id) }
+    }
+
+    /// The request adds and takes away.
+    private func takeChange(_ request: ReceivedRequest, _ kind: ResourceKind, _ state: inout KindState, isFirst: Bool) {
+        if isFirst, request.names.isEmpty, kind.isCompleteState { subscribeAll(kind, &state) }
+        for name in request.names {
+            state.hasNamed = true
+            if name == "*" {
+                subscribeAll(kind, &state)
+            } else if let id = tables[kind].id(name) {
+                state.names.insert(id)
+                state.pending.insert(id)
+            } else {
+                state.unknown.insert(name)
+                state.gone.insert(name)
+            }
+        }
+        for name in request.dropped {
+            if name == "*" {
+                state.isWildcard = false
+                for id in state.pending where !state.names.contains(id) { state.pending.remove(id) }
+            } else if let id = tables[kind].id(name) {
+                // With all still subscribed the proxy must be told whether it keeps it.
+                if state.names.remove(id), state.isWildcard { state.pending.insert(id) }
+                if !state.wants(id) { state.pending.remove(id) }
+            } else {
+                state.unknown.remove(name)
+                if state.isWildcard { state.gone.insert(name) } else { state.gone.remove(name) }
+            }
+        }
+        guard isFirst else { return }
+        for (name, version) in request.held {
+            guard let id = tables[kind].id(name) else {
+                state.gone.insert(name)
+                continue
+            }
+            if let resource = resource(kind, id) {
+                if resource.version == version { state.pending.remove(id) }
+            } else {
+                state.pending.insert(id)
+            }
+        }
+    }
+
+    private func subscribeAll(_ kind: ResourceKind, _ state: inout KindState) {
+        guard !state.isWildcard else { return }
+        state.isWildcard = true
+        for id in visible(kind) { state.pending.insert(id) }
+    }
+
+    // MARK: Changes
+
+    /// A resource of one of the scopes came, changed or went.
+    func note(_ kind: ResourceKind, _ id: Int) {
+        guard var state = kinds[kind] else { return }
+        if !state.unknown.isEmpty, state.unknown.remove(tables[kind][id]) != nil {
+            state.gone.remove(tables[kind][id])
+            state.names.insert(id)
+        }
+        guard state.wants(id) else { return }
+        kinds[kind] = nil
+        if form == .stateOfTheWorld, kind.isCompleteState {
+            state.owesState = true
+        } else {
+            state.pending.insert(id)
+        }
+        kinds[kind] = state
+    }
+
+    // MARK: Responses
+
+    /// The next response; nil when there is nothing to say before the proxy has answered or something changes.
+    func next() -> [UInt8]? {
+        for kind in Self.order {
+            // From here on it is about what refers to clusters.
+            if kind == .listener, isMaking { return nil }
+            guard var state = kinds[kind], !state.awaitsAnswer else { continue }
+            let response =
+                switch form {
+                case .stateOfTheWorld: whole(kind, &state)
+                case .delta: change(kind, &state)
+                }
+            kinds[kind] = state
+            if let response { return response }
+        }
+        return nil
+    }
+
+    private func whole(_ kind: ResourceKind, _ state: inout KindState) -> [UInt8]? {
+        var body: [UInt8] = []
+        var any = false
+        let version = wholeVersion(kind, state)
+        if kind.isCompleteState {
+            guard state.owesState else { return nil }
+            state.owesState = false
+            any = true
+            for id in visible(kind) where state.wants(id) {
+                guard let resource = resource(kind, id) else { continue }
+                body += resource.stateField
+                expect(resource)
+            }
+        } else {
+            for id in state.pending {
+                guard body.count < Self.responseBytes else { break }
+                state.pending.remove(id)
+                // That one is gone follows from what refers to it.
+                guard let resource = resource(kind, id) else { continue }
+                any = true
+                body += resource.stateField
+            }
+        }
+        guard any else { return nil }
+        state.sentVersion = version
+        var head: [UInt8] = []
+        head.append(field: 1, version)
+        var tail: [UInt8] = []
+        tail.append(field: 4, kind.typeURL)
+        tail.append(field: 5, open(&state))
+        var server: [UInt8] = []
+        server.append(field: 1, identifier)
+        tail.append(field: 6, server)
+        return head + body + tail
+    }
+
+    private func change(_ kind: ResourceKind, _ state: inout KindState) -> [UInt8]? {
+        guard !state.pending.isEmpty || !state.gone.isEmpty else { return nil }
+        var body: [UInt8] = []
+        var removed: [UInt8] = []
+        for id in state.pending {
+            guard body.count < Self.responseBytes else { break }
+            state.pending.remove(id)
+            if let resource = resource(kind, id) {
+                body += resource.deltaField
+                expect(resource)
+            } else {
+                removed.append(field: 6, tables[kind][id])
+            }
+        }
+        for name in state.gone.sorted() { removed.append(field: 6, name) }
+        state.gone = []
+        state.sentVersion = ServedResource.version(lastNonce + 1)
+        var head: [UInt8] = []
+        head.append(field: 1, state.sentVersion)
+        var tail: [UInt8] = []
+        tail.append(field: 4, kind.typeURL)
+        tail.append(field: 5, open(&state))
+        var server: [UInt8] = []
+        server.append(field: 1, identifier)
+        tail.append(field: 7, server)
+        return head + body + tail + removed
+    }
+
+    private func expect(_ resource: ServedResource) {
+        guard let name = resource.endpoints, let id = tables[.clusterLoadAssignment].id(name),
+            self.resource(.clusterLoadAssignment, id) != nil,
+            !(kinds[.clusterLoadAssignment]?.wants(id) ?? false)
+        else { return }
+        expected.insert(name)
+    }
+
+    /// A response is on its way. - Returns: Its nonce.
+    private func open(_ state: inout KindState) -> String {
+        lastNonce += 1
+        state.nonce = lastNonce
+        state.awaitsAnswer = true
+        return Self.text(lastNonce)
+    }
+
+    // MARK: What it sees
+
+    private func resource(_ kind: ResourceKind, _ id: Int) -> ServedResource? {
+        for scope in scopes { if let resource = scope.resource(kind, id) { return resource } }
+        return nil
+    }
+
+    private func visible(_ kind: ResourceKind) -> NameSet {
+        var ids = NameSet()
+        for scope in scopes { for id in (scope.resources[kind] ?? [:]).keys { ids.insert(id) } }
+        return ids
+    }
+
+    /// Of a whole state of the world: the same for the same resources, also after a restart.
+    private func wholeVersion(_ kind: ResourceKind, _ state: KindState) -> String {
+        var fingerprint: UInt64 = 0
+        if state.isWildcard {
+            for scope in scopes { fingerprint ^= scope.fingerprints[kind] ?? 0 }
+        } else {
+            for id in state.names {
+                guard let resource = resource(kind, id) else { continue }
+                fingerprint ^= ServedResource.hash(resource.name.utf8, from: resource.fingerprint)
+            }
+        }
+        return ServedResource.version(fingerprint)
+    }
+
+    private static func text(_ nonce: UInt64) -> String { nonce == 0 ? "" : String(nonce) }
+}
+
+/// The names of all kinds, of everything that one server has published.
+final class NameTables {
+    private var tables: [ResourceKind: NameTable] = [:]
+
+    subscript(kind: ResourceKind) -> NameTable {
+        get { tables[kind] ?? NameTable() }
+        _modify { yield &tables[kind, default: NameTable()] }
+    }
+}
+
+extension [UInt8] {
+    /// A protobuf field with a length.
+    fileprivate mutating func append(field number: UInt8, _ bytes: some Collection<UInt8>) {
+        append(number << 3 | 2)
+        var length = bytes.count
+        while length >= 0x80 {
+            append(UInt8(truncatingIfNeeded: length) | 0x80)
+            length >>= 7
+        }
+        append(UInt8(length))
+        append(contentsOf: bytes)
+    }
+
+    fileprivate mutating func append(field number: UInt8, _ text: String) { append(field: number, text.utf8) }
+}

@@ -1,0 +1,29 @@
+public import XDS
+
+/// How far a proxy is with what it is sent, for people.
+public struct StreamStatus: Sendable {
+    public var node: ProxyNode
+    public var form: DiscoveryForm
+    /// The version of each kind that the proxy has accepted last; empty before the first.
+    public var accepted: [ResourceKind: String] = [:]
+    /// The kinds of which something is on its way, or waits for that.
+    public var behind: [ResourceKind] = []
+    /// Why the last response of a kind was refused, in the proxy's words.
+    public var refusals: [ResourceKind: String] = [:]
+
+    init?(_ session: DiscoverySession) {
+        guard let node = session.node else { return nil }
+        self.node = node
+        form = session.form
+        for (kind, state) in session.kinds {
+            accepted[kind] = state.acceptedVersion
+            if !state.isSettled { behind.append(kind) }
+            refusals[kind] = state.refusal
+        }
+    }
+}
+
+extension DiscoveryServer {
+    /// Of each stream whose proxy has said who it is.
+    public func status() -> [StreamStatus] { streams.values.compactMap { StreamStatus($0.session) } }
+}
