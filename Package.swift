@@ -134,7 +134,7 @@ let targets: [Target] = [
     program(
         "weft",
         [
-            "CLinux", "ServiceProxy", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "Bytes",
+            "CLinux", "ServiceProxy", "Policy", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "Bytes",
             "ArgumentParser", "YAML",
         ]),
     program(

@@ -212,6 +212,34 @@ kill_control_plane() {
 }
 nodes_ready() { [ "$(k get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = 3 ]; }
 
+# A pod of an application asks for the cart, from its own node, which may always speak with its pods.
+asks_cart() {
+    local node address
+    read -r node address <<<"$(k -n shop get pods -l "app=$1" -o jsonpath='{.items[0].spec.nodeName} {.items[0].status.podIP}')"
+    ip netns exec "$(netns_of "$node")" curl -sS --max-time 2 \
+        "http://$address:8080/fetch?url=http://cart.shop.svc.cluster.local/" | grep -q '"service": *"cart"'
+}
+may_not_ask() { ! asks_cart "$1"; }
+
+# Who may speak with whom: told beforehand, in force at once, and gone with the policies.
+network_policies() {
+    asks_cart catalog || { say "catalog does not reach cart without policies"; return 1; }
+    "$weft" policy diff -f configs/samples/policies/shop.yaml --dir "$cluster" | tee "$work/diff" | head -40
+    grep -q '^  - shop/catalog.* -> shop/cart.* TCP 8080' "$work/diff" || { say "the difference is not told"; return 1; }
+    k apply -f configs/samples/policies/ || return 1
+    until_true 5 may_not_ask catalog || { say "catalog still reaches cart"; return 1; }
+    asks_cart front || { say "front does not reach cart"; return 1; }
+    curl -sS --max-time 3 "http://$(node_ip "$first"):30080/" | grep -q '"service": *"front"' || { say "front is shut"; return 1; }
+    local cart
+    cart=$(k -n shop get pods -l app=cart -o jsonpath='{.items[0].metadata.name}')
+    "$weft" policy check --dir "$cluster" "shop/$(k -n shop get pods -l app=catalog -o jsonpath='{.items[0].metadata.name}')" "shop/$cart:http"
+    [ $? = 1 ] || { say "weft policy check says otherwise"; return 1; }
+    "$weft" policy log --dir "$cluster" | tee /dev/stderr | grep -q 'shop/catalog.* -> shop/cart' || { say "the refusal is not remembered"; return 1; }
+    k delete -f configs/samples/policies/ || return 1
+    until_true 5 asks_cart catalog || { say "catalog does not reach cart after the policies went"; return 1; }
+    say "$(head -1 "$work/diff"); front passes, catalog is refused"
+}
+
 delete_shop() {
     k delete namespace shop ledger --timeout=90s || return 1
     local name left=0
@@ -243,7 +271,8 @@ if step "1. weft up --nodes 3" cluster_up; then
     step "5. kill -9 of a pod's process" kill_container
     step "6. kill -9 of a node's daemon during a long transfer" kill_node_daemon
     step "   kill -9 of the control plane during writes" kill_control_plane
-    step "7. kubectl delete namespace shop" delete_shop
+    step "7. NetworkPolicies: default-deny, and two that allow" network_policies
+    step "8. kubectl delete namespace shop" delete_shop
     [ "${KEEP:-}" = 1 ] || step "   weft down" cluster_down
 fi
 if [ $failures -eq 0 ]; then echo "all steps held"; else echo "$failures steps did not hold"; exit 1; fi

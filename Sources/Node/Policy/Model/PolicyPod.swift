@@ -51,21 +51,26 @@ extension PolicyPod {
         }
         var texts = (status["podIPs"]?.array ?? []).compactMap { $0["ip"]?.string }
         if texts.isEmpty, let one = status["podIP"]?.string { texts = [one] }
+        self.init(
+            object.key, labels: object.labels, ports: Self.containerPorts(object).filter { !$0.name.isEmpty },
+            node: spec["nodeName"]?.string ?? "", addresses: texts.compactMap { IPAddress($0) })
+    }
+
+    /// Ports that containers tell of; those without a name have "".
+    static func containerPorts(_ object: KubeObject) -> [NamedPort] {
         // Init containers that go on (sidecars) serve, too; the others are gone before anybody asks.
+        let spec = object.spec
         let sidecars = (spec["initContainers"]?.array ?? []).filter { $0["restartPolicy"]?.string == "Always" }
         let ports = ((spec["containers"]?.array ?? []) + sidecars).flatMap { $0["ports"]?.array ?? [] }
-        self.init(
-            object.key, labels: object.labels, ports: ports.compactMap(NamedPort.init(json:)),
-            node: spec["nodeName"]?.string ?? "", addresses: texts.compactMap { IPAddress($0) })
+        return ports.compactMap(NamedPort.init(json:))
     }
 }
 
 extension PolicyPod.NamedPort {
     fileprivate init?(json: JSONValue) {
-        guard let name = json["name"]?.string, !name.isEmpty,
-            let port = json["containerPort"]?.int.flatMap({ UInt16(exactly: $0) }),
+        guard let port = json["containerPort"]?.int.flatMap({ UInt16(exactly: $0) }),
             let transport = Transport(json["protocol"]?.string ?? "TCP")
         else { return nil }
-        self.init(name, transport, Port(port))
+        self.init(json["name"]?.string ?? "", transport, Port(port))
     }
 }

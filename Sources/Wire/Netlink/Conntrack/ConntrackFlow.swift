@@ -34,14 +34,24 @@ public struct ConntrackFlow: Hashable, Sendable {
     public var mark: UInt32 = 0
     public var id: UInt32 = 0
     public var zone: UInt16 = 0
+    /// `TCP_CONNTRACK_*`; 0 for other protocols.
+    public var tcpState: UInt8 = 0
 
     /// The destination was rewritten.
     public var isDestinationNAT: Bool { status & 0x20 != 0 }
+
+    /// Both ends have spoken, and neither has said that it ends.
+    public var isOpen: Bool {
+        // `IPS_SEEN_REPLY`; `TCP_CONNTRACK_ESTABLISHED`.
+        status & 0x2 != 0 && (original.transport != Transport.tcp.rawValue || tcpState == 3)
+    }
 }
 
 /// `CTA_*`.
 enum CTA {
     static let original: UInt16 = 1, reply: UInt16 = 2, status: UInt16 = 3, timeout: UInt16 = 7, mark: UInt16 = 8
+    /// Nested twice: `CTA_PROTOINFO_TCP`, `CTA_PROTOINFO_TCP_STATE`.
+    static let protocolInfo: UInt16 = 4
     static let id: UInt16 = 12, zone: UInt16 = 18, markMask: UInt16 = 21, filter: UInt16 = 25
     enum Tuple { static let ip: UInt16 = 1, transport: UInt16 = 2 }
     enum IP {
@@ -84,6 +94,7 @@ extension ConntrackFlow {
         guard message.type & 0xFF00 == NFNL.conntrack else { return nil }
         var (original, reply): (ConntrackTuple?, ConntrackTuple?)
         var (status, timeout, mark, id, zone): (UInt32, UInt32, UInt32, UInt32, UInt16) = (0, 0, 0, 0, 0)
+        var tcpState: UInt8 = 0
         for attribute in message.attributes(after: NFNL.headerSize) {
             switch attribute.type {
             case CTA.original: original = ConntrackTuple(attribute.nested)
@@ -93,10 +104,13 @@ extension ConntrackFlow {
             case CTA.mark: mark = attribute.u32BigEndian ?? 0
             case CTA.id: id = attribute.u32BigEndian ?? 0
             case CTA.zone: zone = attribute.u16BigEndian ?? 0
+            case CTA.protocolInfo: tcpState = attribute.nested.first(1)?.nested.first(1)?.u8 ?? 0
             default: break
             }
         }
         guard let original, let reply else { return nil }
-        self.init(original: original, reply: reply, status: status, timeout: timeout, mark: mark, id: id, zone: zone)
+        self.init(
+            original: original, reply: reply, status: status, timeout: timeout, mark: mark, id: id, zone: zone,
+            tcpState: tcpState)
     }
 }
