@@ -38,7 +38,9 @@ struct ProxyOptions: Sendable {
                                              accepted; there is no hot restart
           --cpuset-threads, --skip-deprecated-logs
                                              accepted; that is what is done anyway
+          --explain-requests N               requests of each worker that /explain knows (default 512; 0 for none)
           --version, -h, --help
+        usage: weft-proxy explain REQUEST-ID | --failed ...    see weft-proxy explain --help
 
         """
 
@@ -92,6 +94,8 @@ struct ProxyOptions: Sendable {
         case "--reject-unknown-dynamic-fields": server.rejectsUnknownDynamicFields = true
         case "--ignore-unknown-dynamic-fields": server.ignoresUnknownDynamicFields = true
         case "--parent-shutdown-time-s": server.parentShutdownTime = .seconds(try rest.number(0...86_400))
+        case "--explain-requests":
+            server.explainedRequests = try rest.number(0...ServerOptions.mostExplainedRequests)
         case "--base-id": server.baseID = try rest.number(0...Int(UInt32.max))
         case "--restart-epoch":
             server.restartEpoch = try rest.number(0...Int(UInt32.max))

@@ -3,6 +3,22 @@
 import Glibc
 import Reactor
 
+if CommandLine.arguments.dropFirst().first == "explain" {
+    do {
+        let command = try ExplainCommand(CommandLine.arguments.dropFirst(2))
+        if command.wantsHelp {
+            ProxyOptions.say(ExplainCommand.usage)
+            exit(0)
+        }
+        let found = Promise<CInt>()
+        let status = runOnLoops(threads: 1) { group in found.succeed(try await command.run(on: group.all[0])) }
+        if case .success(let code)? = found.result { exit(code) }
+        exit(status)
+    } catch {
+        ProxyOptions.say("weft-proxy: \(error)\n\(ExplainCommand.usage)", to: STDERR_FILENO)
+        exit(2)
+    }
+}
 let options: ProxyOptions
 do {
     options = try ProxyOptions(CommandLine.arguments.dropFirst())

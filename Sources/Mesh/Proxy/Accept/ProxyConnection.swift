@@ -40,6 +40,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     var listener: ProxyListener?
     var listenerIndex = 0
     var chainFingerprint = 0
+    var chainName = ""
     /// The listener's own logs, written when the connection closes.
     var listenerLogs: [AccessLog] = []
     var logFlags = ResponseFlags()

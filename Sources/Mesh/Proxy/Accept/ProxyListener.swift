@@ -133,6 +133,7 @@ package final class ProxyListener {
             connection.terminal = chain.terminal.terminal(of: connection)
             connection.attach(socket)
             connection.chainFingerprint = chain.fingerprint
+            connection.chainName = chain.name
             connection.listenerLogs = snapshot.logs
             add(connection)
             if !chain.filters.isEmpty {

@@ -35,6 +35,13 @@ struct AdminCommand: Sendable {
                 ("inboundonly", "Only listeners whose traffic_direction is INBOUND"),
             ]
         ) { request, admin in await admin.drainListeners(request) },
+        AdminCommand(
+            path: "/explain", help: "say what happened to a request",
+            parameters: [
+                ("id", "Its x-request-id"), ("failed", "The last that failed, instead of those that went well"),
+                ("count", "So many of them"),
+            ]
+        ) { request, admin in await admin.explain(request) },
         AdminCommand(path: "/healthcheck/fail", help: "cause the server to fail health checks", mutates: true) {
             _, admin in
             await admin.server.setHealthChecksFail(true)

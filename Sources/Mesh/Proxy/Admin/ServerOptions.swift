@@ -21,6 +21,9 @@ package struct ServerOptions: Sendable {
     package var parentShutdownTime = Duration.seconds(900)
     package var restartEpoch = 0
     package var baseID = 0
+    /// Requests of each worker that `/explain` knows; 0 for none.
+    package var explainedRequests = RequestMemory.standardSize
+    package static let mostExplainedRequests = RequestMemory.largestSize
     package var disablesHotRestart = true
     package var listensOnIPv6 = false
     package init() {}

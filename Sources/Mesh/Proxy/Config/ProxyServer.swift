@@ -41,7 +41,9 @@ package actor ProxyServer {
         self.options = options
         logs = try LogFiles(interval: options.logInterval)
         context = BuildContext(logs: logs)
-        workers = group.all.enumerated().map { ProxyWorker($0.element, index: $0.offset) }
+        workers = group.all.enumerated().map {
+            ProxyWorker($0.element, index: $0.offset, explains: options.explainedRequests)
+        }
         var drain = DrainSettings()
         drain.time = UInt64(max(options.drainTime.saturatedNanoseconds, 0))
         drain.isGradual = !options.drainsAtOnce

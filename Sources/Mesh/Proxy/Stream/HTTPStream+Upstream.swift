@@ -159,6 +159,7 @@ extension HTTPStream {
         upstream.remote = pool.address
         upstream.hostname = pool.host.hostname
         self.attempt = attempt
+        trail.begin(pool.address, at: worker.now)
         trace?.attemptBegins(self)
         pool.acquire(attempt)
     }
@@ -173,6 +174,7 @@ extension HTTPStream {
         upstream.tls = codec.connection.tlsSession
         upstream.connectionID = codec.connection.id
         upstreamSendBeganAt = worker.now
+        trail.ready(at: worker.now, isReused: attempt.isReused)
         if flags.contains(.requestEnded) { upstreamSendEndedAt = worker.now }
         let hasBody = !requestBody.isEmpty
         let isWhole = flags.contains(.requestEnded)
@@ -232,6 +234,7 @@ extension HTTPStream {
         guard attempt === self.attempt else { return }
         attempt.hasHead = true
         responseBeganAt = worker.now
+        trail.ended(.answered, status: response.status, at: worker.now)
         details = "via_upstream"
         tryDeadline = LazyTimer.never
         cluster?.stats.count(response, isInternal: isInternal)
@@ -271,6 +274,8 @@ extension HTTPStream {
         }
         if routing.isMirror { return finishMirror() }
         trace?.attemptFailed(reason)
+        trail.ended(.failed, failure: reason, at: worker.now)
+        if !attempt.failureText.isEmpty { trail.failure = attempt.failureText }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }
         upstream.failure = attempt.failureText
         dropAttempt()
@@ -294,6 +299,7 @@ extension HTTPStream {
         cluster?.stats.perTryTimeouts &+= 1
         attempt.pool?.record(.timedOut)
         guard !hasSentHead else { return }
+        trail.ended(.timedOut, at: worker.now)
         response.clear()
         if shouldRetry(status: 504), retry() {
             if route?.host.marksTimeoutRetries == true { request.set(Self.isTimeoutRetry, StaticString("true").bytes) }

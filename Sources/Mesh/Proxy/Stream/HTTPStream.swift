@@ -66,6 +66,8 @@ package final class HTTPStream {
     /// Response bytes that wait for a filter.
     var responseBody = GrowingBytes()
 
+    /// What came of each attempt, for those who ask afterwards.
+    var trail = AttemptTrail()
     /// What is known of the present, or last, attempt's connection.
     var upstream = UpstreamFacts()
     /// The body of the proxy's own answer, for formats that repeat it.
@@ -217,6 +219,7 @@ package final class HTTPStream {
         for slot in owner.endFilters where slot < requestSlot { owner.filters[slot].filter.ended(self, slot) }
         worker.logAccess(self)
         trace?.end(self)
+        if owner !== ConnectionManager.calls { worker.requests.take(self) }
         if !flags.contains(.downstreamGone) { codec.finished(self) }
         worker.giveBack(self)
     }
@@ -269,6 +272,7 @@ package final class HTTPStream {
         upstreamSendBeganAt = 0
         upstreamSendEndedAt = 0
         upstream = UpstreamFacts()
+        trail.clear()
         if !localReplyBody.isEmpty { localReplyBody = [] }
         routeDeadline = LazyTimer.never
         tryDeadline = LazyTimer.never

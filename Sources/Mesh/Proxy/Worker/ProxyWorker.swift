@@ -24,6 +24,8 @@ package final class ProxyWorker: @unchecked Sendable {
     /// `/healthcheck/fail` was asked for: the health-check filter says so to who asks.
     package var failsHealthChecks = false
     private var counters = CounterValues()
+    /// The last requests, for `/explain`.
+    var requests: RequestMemory
     package var drain = DrainSettings()
     /// By address, for connections that one listener hands to another.
     private var listeners: [SocketAddress: ProxyListener] = [:]
@@ -65,9 +67,11 @@ package final class ProxyWorker: @unchecked Sendable {
     private static let connectionIDs = Atomic<UInt64>(0)
     private var streamIDs: UInt64
 
-    package init(_ loop: EventLoop, index: Int, bufferLimit: Int = 1 << 20) {
+    package init(_ loop: EventLoop, index: Int, bufferLimit: Int = 1 << 20, explains: Int = RequestMemory.standardSize)
+    {
         self.loop = loop
         self.index = index
+        requests = RequestMemory(size: explains)
         random = SplitMix64(seed: MonotonicTime.now().nanoseconds ^ UInt64(index) << 56)
         streamIDs = UInt64(index) << 48
         var options = StreamOptions()
