@@ -74,7 +74,7 @@ final class GRPCStream: ConnectionTerminal, HTTP2SessionDelegate {
     ) throws -> GRPCStream {
         let settings = cluster.settings
         let tls = try settings.security(for: host).map { security throws(TLSError) in
-            try TLSSession(security.context, serverName: security.serverName(of: host))
+            try security.context.session(serverName: security.serverName(of: host))
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
         let stream = GRPCStream(connection, target, cluster, host, tell)
