@@ -175,7 +175,7 @@ private final class HTTP2Connection: UpstreamConnection {
         for (number, stream) in receiver.streams.sorted(by: { $0.key < $1.key }) where !answered.contains(number) {
             guard stream.isOver else { continue }
             answered.insert(number)
-            upstream.record(stream.lines, isRequest: true)
+            upstream.record(stream.readableLines, isRequest: true)
             let reply = upstream.nextReply()
             wire.send(reply.http2(stream: number))
             end(reply.fate)

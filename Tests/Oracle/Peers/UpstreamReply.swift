@@ -1,3 +1,4 @@
+import Bytes
 import JSON
 
 /// What a scripted upstream does with one request; the words are those of a row's `upstream` list.
@@ -42,6 +43,8 @@ struct UpstreamReply {
             case "status": status = Int(value.int ?? 0)
             case "headers": headers = try fields(value)
             case "body": body = Array((value.string ?? "").utf8)
+            // What YAML's text cannot say.
+            case "hex": body = Hex.decode(value.string ?? "") ?? []
             case "size": body = [UInt8](repeating: UInt8(ascii: "x"), count: Int(value.int ?? 0))
             case "trailers":
                 trailers = try fields(value)

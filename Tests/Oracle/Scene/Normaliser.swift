@@ -71,5 +71,5 @@ struct Normaliser {
     nonisolated(unsafe) private static let expectedTimeout = /(x-envoy-expected-rq-timeout-ms: )(\d+)/
     /// `ms=12` in a log line that a scene writes, and the headers that carry a duration.
     nonisolated(unsafe) private static let milliseconds =
-        /(\bms=|"ms":|(?i)x-envoy-upstream-service-time: )\d+/
+        /(\bms=|"ms":|"ext_authz_duration":|(?i)x-envoy-upstream-service-time: )\d+/
 }

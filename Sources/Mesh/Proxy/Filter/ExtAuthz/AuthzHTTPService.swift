@@ -7,9 +7,6 @@ final class AuthzHTTPService: Sendable {
     let target: CallTarget
     let pathPrefix: [UInt8]
     let pathOverride: [UInt8]
-    /// Fields of the client's request that the service sees.
-    let asked: HeaderNameMatcher
-    let withheld: HeaderNameMatcher
     let added: [(key: HeaderKey, value: [UInt8])]
     let answers: Answers
 
@@ -27,19 +24,20 @@ final class AuthzHTTPService: Sendable {
     static let headersToRemove = HeaderKey("x-envoy-auth-headers-to-remove")
 
     init(
-        _ target: CallTarget, pathPrefix: String, pathOverride: String, asked: HeaderNameMatcher,
-        withheld: HeaderNameMatcher, added: [(key: HeaderKey, value: [UInt8])], answers: Answers
+        _ target: CallTarget, pathPrefix: String, pathOverride: String,
+        added: [(key: HeaderKey, value: [UInt8])], answers: Answers
     ) {
         self.target = target
         self.pathPrefix = Array(pathPrefix.utf8)
         self.pathOverride = Array(pathOverride.utf8)
-        self.asked = asked
-        self.withheld = withheld
         self.added = added
         self.answers = answers
     }
 
-    func check(_ stream: HTTPStream, _ body: AuthzBody?, _ completion: @escaping (AuthzVerdict) -> Void) -> Call {
+    func check(
+        _ stream: HTTPStream, _ attributes: AuthzAttributes, _ body: AuthzBody?,
+        _ completion: @escaping (AuthzVerdict) -> Void
+    ) -> Call {
         let call = Call(stream.worker, target) { [unowned self] call in completion(verdict(call)) }
         let (request, original) = (call.request, stream.request)
         request.setMethod(original.method, original.methodText)
@@ -52,7 +50,7 @@ final class AuthzHTTPService: Sendable {
         for index in 0..<original.count {
             let field = original.fields[index]
             let name = original.name(field)
-            guard field.name != .contentLength, asked.matches(name), !withheld.matches(name) else { continue }
+            guard field.name != .contentLength, attributes.shows(name) else { continue }
             request.add(field.name, name: name, value: original.value(field))
         }
         for field in added { field.value.withUnsafeBytes { request.set(field.key, $0) } }

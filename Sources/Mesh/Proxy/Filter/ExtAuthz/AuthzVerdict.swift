@@ -14,8 +14,8 @@ struct AuthzVerdict {
     }
 
     var kind: Kind
-    /// Of a denial.
-    var status = 403
+    /// Of a denial or a failure; nil for what is usual.
+    var status: Int?
     var body: [UInt8] = []
     /// Of the request that goes on, or of the denial.
     var headers: [Change] = []
@@ -31,27 +31,35 @@ struct AuthzVerdict {
 
     /// Changes the request; false when there was nothing to change.
     func apply(to request: HeaderBlock) -> Bool {
-        for change in headers { change.apply(to: request) }
+        for var change in headers {
+            if change.key.name == .host { change.key = Self.authority }
+            change.apply(to: request)
+        }
         for key in removed where !key.isPseudo && key.name != .host { request.remove(key) }
         if !setParameters.isEmpty || !removedParameters.isEmpty { changeQuery(of: request) }
         return !headers.isEmpty || !removed.isEmpty || !setParameters.isEmpty || !removedParameters.isEmpty
     }
 
+    private static let authority = HeaderKey(":authority")
+
+    /// Parameters come out in the order of their names, as Envoy has them.
     private func changeQuery(of request: HeaderBlock) {
         let path = request.path
         let mark = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
-        var pieces: [[UInt8]] = []
+        var pieces: [(name: [UInt8], value: [UInt8])] = []
         for piece in path[min(mark + 1, path.count)...].split(separator: UInt8(ascii: "&")) {
             let name = piece.prefix { $0 != UInt8(ascii: "=") }
             if removedParameters.contains(where: { name.elementsEqual($0) }) { continue }
             if setParameters.contains(where: { name.elementsEqual($0.name) }) { continue }
-            pieces.append(Array(piece))
+            pieces.append((Array(name), Array(piece.dropFirst(name.count + 1))))
         }
-        for parameter in setParameters { pieces.append(parameter.name + [UInt8(ascii: "=")] + parameter.value) }
+        pieces += setParameters
+        // Stable, so that those of one name stay in their order.
+        pieces.sort { $0.name.lexicographicallyPrecedes($1.name) }
         var changed = Array(path[..<mark])
         for (index, piece) in pieces.enumerated() {
             changed.append(UInt8(ascii: index == 0 ? "?" : "&"))
-            changed += piece
+            changed += piece.name + [UInt8(ascii: "=")] + piece.value
         }
         changed.withUnsafeBytes { request.setPath($0) }
     }

@@ -7,37 +7,40 @@ import XDS
 
 /// An `envoy.service.auth.v3.CheckRequest` about a stream. Field numbers are those of `attribute_context.proto`.
 struct CheckRequest {
-    let service: AuthzGRPCService
+    let attributes: AuthzAttributes
     let stream: HTTPStream
     let body: AuthzBody?
     let extensions: [(key: String, value: String)]
 
     func encoded() -> [UInt8] {
         var buffer = ReverseBuffer()
-        buffer.prepend(field: 1) { attributes in
-            if service.includesSession, let name = stream.tls?.serverName {
-                attributes.prepend(field: 12) { $0.prepend(field: 1, text: name) }
+        buffer.prepend(field: 1) { message in
+            if attributes.includesSession, let name = stream.tls?.serverName {
+                message.prepend(field: 12) { $0.prepend(field: 1, text: name) }
             }
-            attributes.prepend(field: 11, bytes: metadataContext())
+            message.prepend(
+                field: 13, bytes: Self.metadata(attributes.routeNamespaces, of: stream.route?.metadata ?? [:]))
+            message.prepend(
+                field: 11, bytes: Self.metadata(attributes.metadataNamespaces, of: stream.metadata?.values ?? [:]))
             for entry in extensions.reversed() {
-                attributes.prepend(field: 10) { pair in
+                message.prepend(field: 10) { pair in
                     pair.prepend(field: 2, text: entry.value)
                     pair.prepend(field: 1, text: entry.key)
                 }
             }
-            attributes.prepend(field: 4) { request in
+            message.prepend(field: 4) { request in
                 request.prepend(field: 2) { http(&$0) }
                 request.prepend(field: 1) { time(&$0) }
             }
-            attributes.prepend(field: 2) { destination(&$0) }
-            attributes.prepend(field: 1) { source(&$0) }
+            message.prepend(field: 2) { destination(&$0) }
+            message.prepend(field: 1) { source(&$0) }
         }
         return buffer.bytes
     }
 
     private func source(_ peer: inout ReverseBuffer) {
         if let certificate = stream.tls?.peerCertificate {
-            if service.includesCertificate { peer.prepend(field: 5, text: certificate.urlEncodedPEM) }
+            if attributes.includesCertificate { peer.prepend(field: 5, text: certificate.urlEncodedPEM) }
             peer.prepend(field: 4, text: Self.principal(certificate))
         }
         if let cluster = stream.request.value(Self.serviceCluster) { peer.prepend(field: 2, bytes: cluster) }
@@ -82,7 +85,8 @@ struct CheckRequest {
         let request = stream.request
         if let body { message.prepend(field: body.packsAsBytes ? 12 : 11, bytes: body.bytes) }
         message.prepend(field: 10, text: (stream.version ?? .http11).description)
-        message.prepend(field: 9, varint: UInt64(bitPattern: size))
+        // So far: before the body nothing.
+        message.prepend(field: 9, varint: stream.requestBytes)
         message.prepend(field: 6, bytes: request.scheme)
         message.prepend(field: 5, bytes: request.authority)
         message.prepend(field: 4, bytes: request.path)
@@ -90,9 +94,6 @@ struct CheckRequest {
         message.prepend(field: 2, bytes: request.methodText)
         message.prepend(field: 1, text: "\(stream.id)")
     }
-
-    /// As the client declares it; −1 where it does not.
-    private var size: Int64 { stream.request.value(.contentLength)?.decimal ?? -1 }
 
     /// Fields of one name are one entry, their values joined by commas.
     private func headers(_ message: inout ReverseBuffer) {
@@ -105,7 +106,7 @@ struct CheckRequest {
         for index in (0..<request.count).reversed() {
             let field = request.fields[index]
             let name = request.name(field)
-            guard shows(name) else { continue }
+            guard attributes.shows(name) else { continue }
             let isFirst = !(0..<index).contains { request.name(request.fields[$0]).elementsEqual(name) }
             guard isFirst else { continue }
             var value = Array(request.value(field))
@@ -120,20 +121,16 @@ struct CheckRequest {
             (":scheme", request.scheme), (":path", request.path), (":method", request.methodText),
             (":authority", request.authority),
         ]
-        for (name, value) in pseudo where !value.isEmpty && shows(name.bytes) {
+        for (name, value) in pseudo where !value.isEmpty && attributes.shows(name.bytes) {
             message.prepend(field: 3, key: name.bytes, value: value)
         }
     }
 
-    private func shows(_ name: UnsafeRawBufferPointer) -> Bool {
-        (service.asked.isEmpty || service.asked.matches(name)) && !service.withheld.matches(name)
-    }
-
     /// A `core.v3.Metadata` of the namespaces that the service is to see.
-    private func metadataContext() -> [UInt8] {
-        guard let values = stream.metadata?.values, !service.metadataNamespaces.isEmpty else { return [] }
+    private static func metadata(_ namespaces: [String], of values: [String: JSONObject]) -> [UInt8] {
+        guard !values.isEmpty, !namespaces.isEmpty else { return [] }
         var shown = JSONObject()
-        for name in service.metadataNamespaces { if let object = values[name] { shown[name] = .object(object) } }
+        for name in namespaces { if let object = values[name] { shown[name] = .object(object) } }
         guard !shown.isEmpty, let type = ProtoSchema.envoy.message("envoy.config.core.v3.Metadata"),
             let message = try? Message(json: ["filter_metadata": .object(shown)], type: type)
         else { return [] }

@@ -9,22 +9,23 @@ extension AuthzVerdict {
     init(checkResponse bytes: UnsafeRawBufferPointer) throws(ConfigError) {
         var code: UInt64 = 0
         self.init(.ok)
-        var failure: UInt64?
+        var isFailure = false
         var fields = Reader(bytes)
         while let field = try fields.next() {
             switch field.number {
             case 1:
                 var status = Reader(field.bytes)
                 while let field = try status.next() { if field.number == 1 { code = field.scalar } }
-            case 2: try readDenied(field.bytes)
+            case 2, 5:
+                if field.number == 5 { isFailure = true }
+                try readDenied(field.bytes)
             case 3: try readOK(field.bytes)
             case 4: metadata = try JSONObject(structure: field.bytes)
-            case 5: failure = 0
             default: break
             }
         }
-        kind = failure != nil ? .failed : code == 0 ? .ok : .denied
-        if kind == .denied {
+        kind = isFailure ? .failed : code == 0 ? .ok : .denied
+        if kind != .ok {
             removed = []
             responseHeaders = []
         }
@@ -39,7 +40,11 @@ extension AuthzVerdict {
                 while let field = try found.next() {
                     if field.number == 1, (200..<600).contains(field.scalar) { status = Int(field.scalar) }
                 }
-            case 2: if let change = try Self.change(field.bytes, isResponse: false) { headers.append(change) }
+            case 2:
+                // What it says of a field is there, as often as it says it, and nothing else.
+                guard var change = try Self.change(field.bytes, isResponse: false) else { continue }
+                if change.action == .set { change.action = .add }
+                headers.append(change)
             case 3: body = Array(field.bytes)
             default: break
             }

@@ -4,6 +4,13 @@ extension ExtAuthzFilter {
     /// An `envoy.extensions.filters.http.ext_authz.v3.ExtAuthz`.
     convenience init(_ node: ConfigNode, _ context: FilterContext) throws(ConfigError) {
         var options = Options()
+        options.enabled = try node.message("filter_enabled", RuntimeFraction.init(_:)) ?? .always
+        options.enabledMetadata = try node.message("filter_enabled_metadata", MetadataMatcher.init)
+        if let flag = node.message("deny_at_disable") {
+            options.deniesDisabled = flag.bool("default_value", default: false)
+            flag.ignore("runtime_key")
+        }
+        options.takesMetadata = node.bool("enable_dynamic_metadata_ingestion", default: true)
         options.allowsFailure = node.bool("failure_mode_allow")
         options.marksAllowedFailure = node.bool("failure_mode_allow_header_add")
         options.clearsRoute = node.bool("clear_route_cache")
@@ -11,14 +18,16 @@ extension ExtAuthzFilter {
         options.maximumDeniedBody = Int(node.uint32("max_denied_response_body_bytes"))
         if let status = node.message("status_on_error") { options.statusOnError = status.enumNumber("code") }
         _ = node.enumName("transport_api_version")
-        node.ignore("charge_cluster_response_stats")
-        guard let service = try Service(node, in: node, context.build) else {
+        // Spans and these statistics of the service's cluster are not there.
+        node.ignore("charge_cluster_response_stats", "emit_client_span")
+        guard let service = try Service(node, context.build) else {
             throw node.error("a service is missing: grpc_service or http_service")
         }
         let prefix = node.string("stat_prefix")
-        let scope = "ext_authz." + (prefix.isEmpty ? "" : prefix + ".")
+        if !prefix.isEmpty { options.scope += prefix + "." }
+        let scope = options.scope
         self.init(
-            service, options,
+            service, try AuthzAttributes(node), options,
             Counters(
                 ok: context.counter(scope + "ok"), denied: context.counter(scope + "denied"),
                 error: context.counter(scope + "error"), disabled: context.counter(scope + "disabled"),
@@ -40,27 +49,21 @@ extension ExtAuthzFilter.Override {
     init(_ node: ConfigNode, _ build: BuildContext) throws(ConfigError) {
         isDisabled = node.bool("disabled")
         guard let settings = node.message("check_settings") else { return }
+        settings.ignore("emit_client_span")
         contextExtensions = settings.stringMap("context_extensions")
         buffersNothing = settings.bool("disable_request_body_buffering")
         buffering = settings.message("with_request_body").map(ExtAuthzFilter.Buffering.init)
-        service = try ExtAuthzFilter.Service(settings, in: nil, build)
+        service = try ExtAuthzFilter.Service(settings, build)
     }
 }
 
 extension ExtAuthzFilter.Service {
-    /// The service that `node` names. What the filter says of all services is read from `filter`.
-    fileprivate init?(_ node: ConfigNode, in filter: ConfigNode?, _ build: BuildContext) throws(ConfigError) {
-        var asked = try filter?.message("allowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
-        let withheld = try filter?.message("disallowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
+    /// The service that `node` names, if it names one.
+    fileprivate init?(_ node: ConfigNode, _ build: BuildContext) throws(ConfigError) {
         if let service = node.message("grpc_service") {
             let (target, metadata) = try CallTarget.grpc(
                 service, timeout: service.nanoseconds("timeout", default: 200_000_000), build)
-            self = .grpc(
-                AuthzGRPCService(
-                    target, metadata: metadata, asked: asked, withheld: withheld,
-                    includesCertificate: filter?.bool("include_peer_certificate") ?? false,
-                    includesSession: filter?.bool("include_tls_session") ?? false,
-                    metadataNamespaces: filter?.strings("metadata_context_namespaces") ?? []))
+            self = .grpc(AuthzGRPCService(target, metadata: metadata))
             return
         }
         guard let service = node.message("http_service") else { return nil }
@@ -74,15 +77,10 @@ extension ExtAuthzFilter.Service {
         }
         var added: [(key: HeaderKey, value: [UInt8])] = []
         if let request = service.message("authorization_request") {
-            if let list = try request.message("allowed_headers", HeaderNameMatcher.init) {
-                guard asked.isEmpty else { throw request.error("allowed_headers", "is said twice") }
-                asked = list
-            }
             for field in request.messages("headers_to_add") {
                 added.append((HeaderKey(field.string("key")), Array(field.string("value").utf8)))
             }
         }
-        asked.names = ["authorization"]
         var answers = AuthzHTTPService.Answers()
         if let response = service.message("authorization_response") {
             func list(_ name: String) throws(ConfigError) -> HeaderNameMatcher {
@@ -100,7 +98,7 @@ extension ExtAuthzFilter.Service {
         }
         self = .http(
             AuthzHTTPService(
-                target, pathPrefix: prefix, pathOverride: service.string("path_override"), asked: asked,
-                withheld: withheld, added: added, answers: answers))
+                target, pathPrefix: prefix, pathOverride: service.string("path_override"),
+                added: added, answers: answers))
     }
 }

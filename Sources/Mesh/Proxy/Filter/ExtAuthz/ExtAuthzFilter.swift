@@ -35,20 +35,30 @@ package final class ExtAuthzFilter: Sendable {
     }
 
     struct Options: Sendable {
+        var enabled = RuntimeFraction.always
+        /// Only requests of which other filters say this are asked about.
+        var enabledMetadata: MetadataMatcher?
+        /// Requests that the two above leave out are refused instead of let through.
+        var deniesDisabled = false
         var allowsFailure = false
         var marksAllowedFailure = false
         var statusOnError = 403
         var clearsRoute = false
         var buffering: Buffering?
         var maximumDeniedBody = 0
+        var takesMetadata = true
+        /// Before the names of counters: `ext_authz.` or `ext_authz.PREFIX.`
+        var scope = "ext_authz."
     }
 
     let service: Service
+    let attributes: AuthzAttributes
     let options: Options
     let counters: Counters
 
-    init(_ service: Service, _ options: Options, _ counters: Counters) {
+    init(_ service: Service, _ attributes: AuthzAttributes, _ options: Options, _ counters: Counters) {
         self.service = service
+        self.attributes = attributes
         self.options = options
         self.counters = counters
     }
@@ -58,6 +68,8 @@ package final class ExtAuthzFilter: Sendable {
     /// What is remembered of one request.
     final class State {
         var call: Call?
+        /// When it was asked, in nanoseconds of the worker's clock.
+        var began: UInt64 = 0
         /// While the body is gathered.
         var buffering: Buffering?
         var responseHeaders: [AuthzVerdict.Change] = []
@@ -66,6 +78,12 @@ package final class ExtAuthzFilter: Sendable {
     func requestHead(_ stream: HTTPStream, _ slot: Int, end: Bool) -> FilterStep {
         let override = self.override(stream, slot)
         if override?.isDisabled == true { return .proceed }
+        guard options.enabled.happens(stream.worker), options.enabledMetadata?.matches(stream.metadata) ?? true else {
+            stream.worker.count(counters.disabled)
+            guard options.deniesDisabled else { return .proceed }
+            fail(stream)
+            return .replied
+        }
         let state = State()
         stream.filterState[slot] = state
         let buffering = override?.buffersNothing == true ? nil : override?.buffering ?? options.buffering
@@ -115,50 +133,60 @@ package final class ExtAuthzFilter: Sendable {
             state.call = nil
             apply(verdict, stream, state)
         }
+        state.began = stream.worker.now
         switch override?.service ?? service {
-        case .http(let service): state.call = service.check(stream, body, completion)
+        case .http(let service): state.call = service.check(stream, attributes, body, completion)
         case .grpc(let service):
-            state.call = service.check(stream, body, override?.contextExtensions ?? [], completion)
+            state.call = service.check(stream, attributes, body, override?.contextExtensions ?? [], completion)
         }
     }
 
     private func apply(_ verdict: AuthzVerdict, _ stream: HTTPStream, _ state: State) {
-        if let metadata = verdict.metadata {
+        if options.takesMetadata, var metadata = verdict.metadata {
+            if verdict.kind == .ok {
+                let took = Int64(clamping: (stream.worker.now &- state.began) / 1_000_000)
+                metadata["ext_authz_duration"] = .int(took)
+            }
             stream.ownMetadata.values["envoy.filters.http.ext_authz"] = metadata
         }
         switch verdict.kind {
         case .ok:
             stream.worker.count(counters.ok)
-            stream.countForCluster("ext_authz.ok")
+            stream.countForCluster(options.scope + "ok")
             state.responseHeaders = verdict.responseHeaders
             if verdict.apply(to: stream.request), options.clearsRoute { stream.findRoute() }
             stream.resumeRequest()
         case .denied:
             stream.worker.count(counters.denied)
-            stream.countForCluster("ext_authz.denied")
-            var body = verdict.body
-            if options.maximumDeniedBody > 0, body.count > options.maximumDeniedBody {
-                body.removeLast(body.count - options.maximumDeniedBody)
-            }
-            body.withUnsafeBytes { bytes in
-                stream.reply(
-                    verdict.status, body: bytes, flag: .unauthorizedExternalService, details: "ext_authz_denied"
-                ) { response in
-                    for change in verdict.headers { response.remove(change.key) }
-                    for change in verdict.headers { change.apply(to: response) }
-                }
-            }
+            stream.countForCluster(options.scope + "denied")
+            refuse(stream, verdict.status ?? 403, verdict, details: "ext_authz_denied")
         case .failed:
             stream.worker.count(counters.error)
-            stream.countForCluster("ext_authz.error")
-            guard options.allowsFailure else {
-                return stream.reply(
-                    options.statusOnError, flag: .unauthorizedExternalService, details: "ext_authz_error")
-            }
+            stream.countForCluster(options.scope + "error")
+            guard options.allowsFailure else { return fail(stream, verdict) }
             stream.worker.count(counters.failureModeAllowed)
-            stream.countForCluster("ext_authz.failure_mode_allowed")
+            stream.countForCluster(options.scope + "failure_mode_allowed")
             if options.marksAllowedFailure { stream.request.add(Self.failureAllowed, StaticString("true").bytes) }
             stream.resumeRequest()
+        }
+    }
+}
+
+extension ExtAuthzFilter {
+    private func fail(_ stream: HTTPStream, _ verdict: AuthzVerdict = AuthzVerdict(.failed)) {
+        refuse(stream, verdict.status ?? options.statusOnError, verdict, details: "ext_authz_error")
+    }
+
+    private func refuse(_ stream: HTTPStream, _ status: Int, _ verdict: AuthzVerdict, details: StaticString) {
+        var body = verdict.body
+        if options.maximumDeniedBody > 0, body.count > options.maximumDeniedBody {
+            body.removeLast(body.count - options.maximumDeniedBody)
+        }
+        body.withUnsafeBytes { bytes in
+            stream.reply(status, body: bytes, flag: .unauthorizedExternalService, details: details) { response in
+                for change in verdict.headers { response.remove(change.key) }
+                for change in verdict.headers { change.apply(to: response) }
+            }
         }
     }
 }
