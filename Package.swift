@@ -221,7 +221,7 @@ let targets: [Target] = [
     tests(
         "ProxyTests", "Mesh/ProxyTests",
         ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"],
-        data: ["ControlPlane"]),
+        data: ["ControlPlane", "Services"]),
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),

@@ -19,7 +19,7 @@ struct AuthzAttributes: Sendable {
 }
 
 extension AuthzAttributes {
-    /// What an `ExtAuthz` says of all services.
+    /// What an `ExtAuthz` says of all services; an HTTP service may say more.
     init(_ node: ConfigNode) throws(ConfigError) {
         asked = try node.message("allowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
         withheld = try node.message("disallowed_headers", HeaderNameMatcher.init) ?? HeaderNameMatcher()
@@ -27,13 +27,5 @@ extension AuthzAttributes {
         includesSession = node.bool("include_tls_session")
         metadataNamespaces = node.strings("metadata_context_namespaces")
         routeNamespaces = node.strings("route_metadata_context_namespaces")
-        guard let service = node.message("http_service") else { return }
-        if let request = service.message("authorization_request"),
-            let list = try request.message("allowed_headers", HeaderNameMatcher.init)
-        {
-            guard asked.isEmpty else { throw request.error("allowed_headers", "is said twice") }
-            asked = list
-        }
-        asked.names = ["authorization"]
     }
 }

@@ -20,14 +20,15 @@ extension ExtAuthzFilter {
         _ = node.enumName("transport_api_version")
         // Spans and these statistics of the service's cluster are not there.
         node.ignore("charge_cluster_response_stats", "emit_client_span")
-        guard let service = try Service(node, context.build) else {
+        var attributes: AuthzAttributes? = try AuthzAttributes(node)
+        guard let service = try Service(node, context.build, &attributes) else {
             throw node.error("a service is missing: grpc_service or http_service")
         }
         let prefix = node.string("stat_prefix")
         if !prefix.isEmpty { options.scope += prefix + "." }
         let scope = options.scope
         self.init(
-            service, try AuthzAttributes(node), options,
+            service, attributes ?? AuthzAttributes(), options,
             Counters(
                 ok: context.counter(scope + "ok"), denied: context.counter(scope + "denied"),
                 error: context.counter(scope + "error"), disabled: context.counter(scope + "disabled"),
@@ -53,13 +54,19 @@ extension ExtAuthzFilter.Override {
         contextExtensions = settings.stringMap("context_extensions")
         buffersNothing = settings.bool("disable_request_body_buffering")
         buffering = settings.message("with_request_body").map(ExtAuthzFilter.Buffering.init)
-        service = try ExtAuthzFilter.Service(settings, build)
+        // What services see is the filter's to say.
+        var none: AuthzAttributes?
+        service = try ExtAuthzFilter.Service(settings, build, &none)
     }
 }
 
 extension ExtAuthzFilter.Service {
     /// The service that `node` names, if it names one.
-    fileprivate init?(_ node: ConfigNode, _ build: BuildContext) throws(ConfigError) {
+    ///
+    /// - Parameter attributes: the filter's; nil where a route names the service.
+    fileprivate init?(
+        _ node: ConfigNode, _ build: BuildContext, _ attributes: inout AuthzAttributes?
+    ) throws(ConfigError) {
         if let service = node.message("grpc_service") {
             let (target, metadata) = try CallTarget.grpc(
                 service, timeout: service.nanoseconds("timeout", default: 200_000_000), build)
@@ -77,10 +84,16 @@ extension ExtAuthzFilter.Service {
         }
         var added: [(key: HeaderKey, value: [UInt8])] = []
         if let request = service.message("authorization_request") {
+            if let asked = attributes?.asked, let list = try request.message("allowed_headers", HeaderNameMatcher.init)
+            {
+                guard asked.isEmpty else { throw request.error("allowed_headers", "is said twice") }
+                attributes?.asked = list
+            }
             for field in request.messages("headers_to_add") {
                 added.append((HeaderKey(field.string("key")), Array(field.string("value").utf8)))
             }
         }
+        attributes?.asked.names = ["authorization"]
         var answers = AuthzHTTPService.Answers()
         if let response = service.message("authorization_response") {
             func list(_ name: String) throws(ConfigError) -> HeaderNameMatcher {
