@@ -25,6 +25,18 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     private var listenerStats: StatBlockID<ListenerStat>?
     private var peerHasEnded = false
     let began: UInt64
+    /// Of whatever terminal there is.
+    private var timer: LazyTimer?
+    /// What `x-forwarded-client-cert` says of this connection; made once.
+    private var certificateElement: String?
+
+    func certificateElement(_ policy: ForwardedClientCertificate, _ chain: [Certificate]) -> String {
+        if let certificateElement { return certificateElement }
+        let element = policy.element(local: tlsSession?.localCertificate, chain: chain)
+        certificateElement = element
+        return element
+    }
+
     /// Of filters that limit each connection by itself; nearly always none.
     private var tokenBuckets: [(owner: AnyObject, bucket: TokenBucket)] = []
 
@@ -103,6 +115,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         if let securityStats, let error = error as? TLSError, let stat = SecurityStat(error) {
             worker.count(securityStats, stat)
         }
+        clearTimer()
         let hadRequests = (terminal as? DownstreamCodec)?.hasRequests ?? false
         let terminal = terminal
         self.terminal = nil
@@ -185,6 +198,17 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         stats.pointee.connectionTime.record((worker.now &- began) / 1_000_000)
     }
 
+    // MARK: Time
+
+    /// Calls the terminal's `timerIsDue` after so long; 0 never does. A later call replaces an earlier one.
+    func setTimer(_ nanoseconds: UInt64) {
+        guard nanoseconds > 0 else { return clearTimer() }
+        if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in terminal?.timerIsDue() } }
+        timer?.set(worker.now &+ nanoseconds)
+    }
+
+    func clearTimer() { timer?.clear() }
+
     /// Another terminal takes over; the old one may still be on the stack.
     func replaceTerminal(_ terminal: ConnectionTerminal) {
         if let old = self.terminal { worker.keepUntilFlush(old) }
@@ -216,6 +240,8 @@ package class ConnectionTerminal {
     func drained() {}
     /// Once, last.
     func closed(_ error: (any Error)?) {}
+    /// What `connection.setTimer` was set to has passed.
+    func timerIsDue() {}
     /// Sends what was gathered since `worker.flushLater`.
     func flush() {}
     /// The proxy is going down, or the listener: finish what runs and take nothing new.

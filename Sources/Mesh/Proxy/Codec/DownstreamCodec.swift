@@ -4,11 +4,36 @@ import HTTP
 /// has let go of it ignores the call.
 package class DownstreamCodec: ConnectionTerminal {
     let manager: ConnectionManager
+    /// `max_connection_duration`, and then the time to leave in.
+    private var lifeTimer: LazyTimer?
+    private var isLeaving = false
 
     init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         self.manager = manager
         super.init(connection)
+        let duration = manager.options.maximumConnectionDuration
+        guard duration > 0 else { return }
+        lifeTimer = LazyTimer(worker.loop) { [unowned self] in hasLivedLong() }
+        lifeTimer?.set(connection.began &+ duration)
     }
+
+    /// First the client is told, then, after `drain_timeout`, the connection ends with what it carries.
+    private func hasLivedLong() {
+        guard !connection.isClosed else { return }
+        if isLeaving {
+            drain()
+        } else {
+            isLeaving = true
+            worker.stats(manager).pointee.connectionDurationsReached &+= 1
+            announceDrain()
+            let isSafe = manager.options.endsHTTP1Safely && version != .http2
+            if !isSafe { lifeTimer?.set(worker.now &+ manager.options.drainTimeout) }
+        }
+        worker.flush()
+    }
+
+    /// The next answer says that the connection ends.
+    func announceDrain() {}
 
     /// Requests are under way.
     var hasRequests: Bool { false }

@@ -12,6 +12,7 @@ final class DownstreamSniffer: ConnectionTerminal {
     init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         self.manager = manager
         super.init(connection)
+        connection.setTimer(Self.patience(manager.options))
     }
 
     deinit { pending.deallocate() }
@@ -30,6 +31,24 @@ final class DownstreamSniffer: ConnectionTerminal {
         if begins, count < Self.preface.utf8CodeUnitCount { return }
         replace(begins)
         connection.terminal?.received(all)
+    }
+
+    /// Nanoseconds until a connection without a byte ends, 0 for never.
+    private static func patience(_ options: ConnectionManager.Options) -> UInt64 {
+        let (idle, duration) = (options.idleTimeout, options.maximumConnectionDuration)
+        return duration > 0 && (idle == 0 || duration < idle) ? duration : idle
+    }
+
+    override func timerIsDue() {
+        let stats = worker.stats(manager)
+        let duration = manager.options.maximumConnectionDuration
+        if duration > 0, connection.began &+ duration <= worker.now {
+            stats.pointee.connectionDurationsReached &+= 1
+        } else {
+            stats.pointee.idleTimeouts &+= 1
+        }
+        connection.closeAfterWrite()
+        worker.flush()
     }
 
     private func replace(_ isHTTP2: Bool) {

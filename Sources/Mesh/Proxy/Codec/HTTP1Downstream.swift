@@ -33,7 +33,6 @@ final class HTTP1Downstream: DownstreamCodec {
     private var headHasBegun = false
     private var lingered = 0
     private var requests: UInt32 = 0
-    private var timer: LazyTimer?
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         parser = HTTP1Parser(.request, limits: manager.http1Limits)
@@ -41,7 +40,7 @@ final class HTTP1Downstream: DownstreamCodec {
         writer.isProperCase = manager.http1.writesProperCase
         super.init(connection, manager)
         connection.countOpened(.http11)
-        setTimer(manager.idleTimeout)
+        connection.setTimer(manager.idleTimeout)
     }
 
     deinit {
@@ -148,7 +147,7 @@ final class HTTP1Downstream: DownstreamCodec {
     private func beginHead() {
         guard !headHasBegun else { return }
         headHasBegun = true
-        setTimer(manager.requestHeadersTimeout)
+        connection.setTimer(manager.requestHeadersTimeout)
     }
 
     private func beginRequest(_ head: MessageHead, _ length: Int) {
@@ -158,7 +157,7 @@ final class HTTP1Downstream: DownstreamCodec {
         isHTTP10 = head.version == .http10 && !isTooOld
         keepsAlive = head.keepsAlive && !isDraining
         answersHead = head.method == .head
-        timer?.clear()
+        connection.clearTimer()
         let stream = worker.takeStream(self)
         self.stream = stream
         let hasBody = head.framing != .none
@@ -243,7 +242,6 @@ final class HTTP1Downstream: DownstreamCodec {
     override var hasRequests: Bool { stream != nil }
 
     override func closed(_ error: (any Error)?) {
-        timer?.clear()
         connection.countClosed(.http11)
         guard let stream else { return }
         self.stream = nil
@@ -251,6 +249,10 @@ final class HTTP1Downstream: DownstreamCodec {
     }
 
     override func drained() { stream?.downstreamDrained() }
+
+    override func announceDrain() {
+        isDraining = true
+    }
 
     override func drain() {
         isDraining = true
@@ -364,7 +366,7 @@ final class HTTP1Downstream: DownstreamCodec {
 
     override func becomeTunnel(_ stream: HTTPStream) {
         phase = .tunnel
-        timer?.clear()
+        connection.clearTimer()
     }
 
     /// Envoy's phrases where they are older than RFC 9110's, and where there is no customary one.
@@ -372,6 +374,7 @@ final class HTTP1Downstream: DownstreamCodec {
         switch status {
         case 413: return "Payload Too Large"
         case 422: return "Unprocessable Entity"
+        case 599: return "Last Unassigned Server Error Code"
         default:
             let reason = HTTP1Encoder.reason(status)
             return reason.utf8CodeUnitCount > 0 ? reason : "Unknown"
@@ -411,7 +414,7 @@ final class HTTP1Downstream: DownstreamCodec {
         }
         guard keepsAlive else { return linger() }
         phase = .head
-        setTimer(manager.idleTimeout)
+        connection.setTimer(manager.idleTimeout)
         guard !isProcessing, !pending.isEmpty else { return }
         processPending()
         limitPending()
@@ -426,21 +429,12 @@ final class HTTP1Downstream: DownstreamCodec {
         connection.shutdownWrite()
         isPaused = false
         connection.resumeReading()
-        setTimer(manager.delayedCloseTimeout)
+        connection.setTimer(manager.delayedCloseTimeout)
     }
 
     // MARK: Time
 
-    private func setTimer(_ nanoseconds: UInt64) {
-        guard nanoseconds > 0 else {
-            timer?.clear()
-            return
-        }
-        if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in timedOut() } }
-        timer?.set(worker.now &+ nanoseconds)
-    }
-
-    private func timedOut() {
+    override func timerIsDue() {
         switch phase {
         case .head:
             guard headHasBegun else {
@@ -448,6 +442,7 @@ final class HTTP1Downstream: DownstreamCodec {
                 return connection.closeAfterWrite()
             }
             keepsAlive = false
+            worker.stats(manager).pointee.headerTimeouts &+= 1
             let stream = worker.takeStream(self)
             self.stream = stream
             phase = .answer

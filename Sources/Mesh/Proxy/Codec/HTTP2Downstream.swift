@@ -9,7 +9,6 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     private var isMalformed = false
     /// The client has said GOAWAY.
     private var isClientLeaving = false
-    private var timer: LazyTimer?
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         super.init(connection, manager)
@@ -25,7 +24,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         } catch {
             connection.abort()
         }
-        setIdleTimer()
+        connection.setTimer(manager.idleTimeout)
         worker.flushAtTurnEnd(self)
     }
 
@@ -46,7 +45,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     }
 
     func http2(head: MessageHead, of stream: HTTP2Stream, endsStream: Bool) {
-        timer?.clear()
+        connection.clearTimer()
         active += 1
         let proxied = worker.takeStream(self)
         proxied.codecHandle = stream
@@ -58,6 +57,14 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         if head.protocolSlice.count > 0 {
             proxied.request.adoptProtocol(head)
             if isConnect { proxied.request.becomeHTTP1Upgrade() }
+        }
+        if !manager.proxies100Continue,
+            proxied.request.value(.expect).map({ equalsIgnoringCase($0, "100-continue") }) == true
+        {
+            proxied.request.remove(.expect)
+            proxied.response.status = 100
+            sendHead(proxied, proxied.response, end: false)
+            proxied.response.clear()
         }
         proxied.requestHead(end: endsStream, isUpgrade: isConnect)
     }
@@ -101,7 +108,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         active -= 1
         guard active == 0 else { return }
         if isDraining { return connection.closeAfterWrite() }
-        setIdleTimer()
+        connection.setTimer(manager.idleTimeout)
     }
 
     override func ended() { connection.closeAfterWrite() }
@@ -109,7 +116,6 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     override var hasRequests: Bool { active > 0 }
 
     override func closed(_ error: (any Error)?) {
-        timer?.clear()
         connection.countClosed(.http2)
         guard let session else { return }
         let open = session.streams.compactMap { $0.owner as? HTTPStream }
@@ -119,6 +125,11 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     }
 
     override func drained() { worker.flushAtTurnEnd(self) }
+
+    override func announceDrain() {
+        session?.announceShutdown()
+        worker.flushAtTurnEnd(self)
+    }
 
     override func drain() {
         isDraining = true
@@ -193,16 +204,10 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     // MARK: Time
 
-    private func setIdleTimer() {
-        guard manager.idleTimeout > 0 else { return }
-        if timer == nil {
-            timer = LazyTimer(worker.loop) { [unowned self] in
-                worker.stats(manager).pointee.idleTimeouts &+= 1
-                drain()
-                worker.flush()
-            }
-        }
-        timer?.set(worker.now &+ manager.idleTimeout)
+    override func timerIsDue() {
+        worker.stats(manager).pointee.idleTimeouts &+= 1
+        drain()
+        worker.flush()
     }
 }
 

@@ -37,6 +37,9 @@ extension ConnectionManager {
             }
         options.stripsAnyPort = node.bool("strip_any_host_port")
         options.stripsMatchingPort = node.bool("strip_matching_host_port")
+        if options.stripsAnyPort, options.stripsMatchingPort {
+            throw node.error("Cannot enable both strip_matching_host_port and strip_any_host_port options.")
+        }
         options.stripsTrailingDot = node.bool("strip_trailing_host_dot")
         options.appendsForwardedPort = node.bool("append_x_forwarded_port")
         if let internalAddresses = node.message("internal_address_config") {
@@ -51,6 +54,8 @@ extension ConnectionManager {
             options.serviceCluster = Array(context.serviceCluster.utf8)
             options.nodeName = Array(context.nodeName.utf8)
         }
+        options.clientCertificate = try ForwardedClientCertificate(manager: node)
+        options.endsHTTP1Safely = node.bool("http1_safe_max_connection_duration")
         options.proxies100Continue = node.bool("proxy_100_continue")
         options.maximumHeadKilobytes = Int(node.uint32("max_request_headers_kb", default: 60))
         options.streamIdleTimeout = node.nanoseconds("stream_idle_timeout", default: options.streamIdleTimeout)
@@ -111,6 +116,7 @@ extension ConnectionManager {
         guard hasRouter else { throw node.error("http_filters", "the last filter must be the router") }
         self.init(
             options, filters: filters, routes: routes, logs: logs, tracing: tracing,
+            localReplies: try node.message("local_reply_config", LocalReplyRules.init),
             statsID: context.managerStatsID(options.statPrefix),
             listenerStats: context.listenerStatName.map {
                 context.stats(ListenerHTTPStat.self, .listenerHTTP(listener: $0, prefix: options.statPrefix))

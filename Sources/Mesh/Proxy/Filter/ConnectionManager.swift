@@ -7,9 +7,6 @@ package final class ConnectionManager: Sendable {
     package enum ServerHeader: Sendable { case overwrite, appendIfAbsent, passThrough }
     package enum EscapedSlashes: Sendable { case keep, reject, unescapeAndRedirect, unescapeAndForward }
     package enum Underscores: Sendable { case allow, reject, drop }
-    package enum ClientCertificate: Sendable {
-        case sanitize, forwardOnly, appendForward, sanitizeSet, alwaysForwardOnly
-    }
 
     package struct HTTP1Options: Sendable {
         package var acceptsHTTP10 = false
@@ -104,7 +101,9 @@ package final class ConnectionManager: Sendable {
         package var stripsAnyPort = false
         package var stripsMatchingPort = false
         package var stripsTrailingDot = false
-        package var clientCertificate = ClientCertificate.sanitize
+        package var clientCertificate = ForwardedClientCertificate()
+        /// Connections over HTTP/1 that have lived long enough end with an answer only.
+        package var endsHTTP1Safely = false
         package var proxies100Continue = false
         package var maximumHeadKilobytes = 60
         package var maximumHeaders = 100
@@ -132,6 +131,8 @@ package final class ConnectionManager: Sendable {
     package let logs: [AccessLog]
     /// nil where requests are not traced.
     let tracing: Tracing?
+    /// nil where the proxy's own answers stay as they are.
+    let localReplies: LocalReplyRules?
     let http1Limits: HTTPLimits
     let http2Limits: HTTPLimits
     /// Where its counters stand in each worker.
@@ -141,8 +142,7 @@ package final class ConnectionManager: Sendable {
 
     init(
         _ options: Options, filters: [InstalledFilter], routes: RouteSource, logs: [AccessLog] = [],
-        tracing: Tracing? = nil,
-        statsID: Int,
+        tracing: Tracing? = nil, localReplies: LocalReplyRules? = nil, statsID: Int,
         listenerStats: StatBlockID<ListenerHTTPStat>? = nil
     ) {
         self.options = options
@@ -150,6 +150,7 @@ package final class ConnectionManager: Sendable {
         self.routes = routes
         self.logs = logs
         self.tracing = tracing
+        self.localReplies = localReplies
         self.statsID = statsID
         self.listenerStats = listenerStats
         var limits = HTTPLimits()

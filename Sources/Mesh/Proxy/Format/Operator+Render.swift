@@ -8,7 +8,12 @@ extension Operator {
     func render(_ stream: HTTPStream, into output: inout GrowingBytes) -> Bool {
         switch self {
         case .request(let key, let other): return field(stream.request, key, other, &output)
-        case .response(let key, let other): return field(stream.response, key, other, &output)
+        case .response(let key, let other):
+            guard !key.isStatus else {
+                output.append(decimal: stream.response.status)
+                return true
+            }
+            return field(stream.response, key, other, &output)
         case .trailer(let key, let other):
             guard let trailers = stream.trailers else { return false }
             return field(trailers, key, other, &output)
@@ -109,7 +114,10 @@ extension Operator {
             context.withTraceText { output.append($0) }
         case .hostname: output.append(utf8: Self.machineName)
         case .environment(let value):
-            guard let value else { return false }
+            guard let value else {
+                output.append("-")
+                return true
+            }
             value.withUnsafeBytes { output.append($0) }
         case .localReplyBody:
             stream.localReplyBody.withUnsafeBytes { output.append($0) }
@@ -177,10 +185,14 @@ extension Operator {
             return true
         }
         var isFirst = true
-        for (bit, names) in ResponseFlags.names.enumerated() where flags.rawValue & 1 << UInt64(bit) != 0 {
-            if !isFirst { output.append(",") }
-            isFirst = false
-            output.append(names[keyPath: form])
+        // In the order in which they come up: that nothing more is tried is known before what the last try failed by.
+        let exhausted = ResponseFlags.upstreamRetryLimitExceeded
+        for flags in [flags.intersection(exhausted), flags.subtracting(exhausted)] {
+            for (bit, names) in ResponseFlags.names.enumerated() where flags.rawValue & 1 << UInt64(bit) != 0 {
+                if !isFirst { output.append(",") }
+                isFirst = false
+                output.append(names[keyPath: form])
+            }
         }
         return true
     }

@@ -44,7 +44,7 @@ extension AccessLog.Format {
     }
 
     /// An `envoy.config.core.v3.SubstitutionFormatString`.
-    private static func substitution(_ node: ConfigNode) throws(OperatorParser.Invalid) -> AccessLog.Format {
+    static func substitution(_ node: ConfigNode) throws(OperatorParser.Invalid) -> AccessLog.Format {
         let omitsEmpty = node.bool("omit_empty_values")
         let absent = omitsEmpty ? "" : "-"
         node.ignore("content_type")

@@ -19,6 +19,8 @@ package struct HeaderKey: Hashable, Sendable, CustomStringConvertible {
     /// One of `:method`, `:path`, `:authority`, `:scheme`, `:status`.
     package var isPseudo: Bool { text.first == UInt8(ascii: ":") }
 
+    package var isStatus: Bool { isPseudo && text.elementsEqual(":status".utf8) }
+
     /// `other` is in lower case.
     @inline(__always)
     func matches(_ otherName: HeaderName, _ other: UnsafeRawBufferPointer) -> Bool {

@@ -19,6 +19,8 @@ package struct HeaderMutations: Sendable {
     var removals: [HeaderKey] = []
     var additions: [Addition] = []
 
+    init(additions: [Addition] = []) { self.additions = additions }
+
     var isEmpty: Bool { removals.isEmpty && additions.isEmpty }
 
     func apply(to block: HeaderBlock, _ stream: HTTPStream) {

@@ -25,6 +25,7 @@ package struct ManagerStats {
     package var headerTimeouts: UInt64 = 0
     package var durationsReached: UInt64 = 0
     package var requestLimitsReached: UInt64 = 0
+    package var connectionDurationsReached: UInt64 = 0
     package var remoteResets: UInt64 = 0
     package var localResets: UInt64 = 0
     package var protocolErrors: UInt64 = 0
@@ -51,7 +52,8 @@ package struct ManagerStats {
             ("downstream_cx_destroy_active_rq", \.closedWithRequest),
             ("downstream_cx_rx_bytes_total", \.bytes.received), ("downstream_cx_tx_bytes_total", \.bytes.sent),
             ("downstream_cx_idle_timeout", \.idleTimeouts), ("downstream_cx_protocol_error", \.protocolErrors),
-            ("downstream_cx_max_duration_reached", \.durationsReached),
+            ("downstream_cx_max_duration_reached", \.connectionDurationsReached),
+            ("downstream_rq_max_duration_reached", \.durationsReached),
             ("downstream_cx_max_requests_reached", \.requestLimitsReached),
             ("downstream_rq_total", \.requests), ("downstream_rq_http1_total", \.http1Requests),
             ("downstream_rq_http2_total", \.http2Requests), ("downstream_rq_completed", \.completed),

@@ -25,13 +25,15 @@ enum GRPCStatus {
         ("DataLoss", "DATA_LOSS"), ("Unauthenticated", "UNAUTHENTICATED"),
     ]
 
-    /// A response that is complete with its head: status 200, the failure in `grpc-status` and `grpc-message`.
+    /// A response that is complete with its head: status 200, the failure in `grpc-status`, unless it is there already, and in
+    /// `grpc-message`.
     static func reply(
         _ status: Int, _ message: UnsafeRawBufferPointer, on response: HeaderBlock, code: Int? = nil
     ) {
         response.status = 200
         response.set(.contentType, "application/grpc")
-        response.set(.grpcStatus, decimal: code ?? self.code(for: status))
+        if !response.has(.grpcStatus) { response.set(.grpcStatus, decimal: code ?? self.code(for: status)) }
+        response.remove(.contentLength)
         if !message.isEmpty { setMessage(message, on: response) }
     }
 

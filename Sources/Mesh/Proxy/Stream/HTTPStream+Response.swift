@@ -19,7 +19,7 @@ extension HTTPStream {
             response.set(.xEnvoyUpstreamServiceTime, decimal: took)
         }
         if end { flags.insert(.responseEnded) }
-        if flags.contains(.isRouted) { mutateResponse() }
+        if flags.contains(.isRouted), !flags.contains(.isLocalReply) { mutateResponse() }
         runResponseFilters(end: end)
     }
 
@@ -187,16 +187,26 @@ extension HTTPStream {
         flags.remove(.requestPaused)
         response.clear()
         response.status = status
+        headers(response)
+        if flags.contains(.isRouted) { mutateResponse() }
+        guard let rules = manager.localReplies else {
+            return sendReply(body, StaticString("text/plain").bytes, grpcStatus)
+        }
+        rules.rewrite(self, body) { sendReply($0, $1, grpcStatus) }
+    }
+
+    /// `response` has the head of the proxy's own answer but for what the body says of itself.
+    private func sendReply(
+        _ body: UnsafeRawBufferPointer, _ contentType: UnsafeRawBufferPointer, _ grpcStatus: Int?
+    ) {
         if isGRPC {
-            GRPCStatus.reply(status, body, on: response, code: grpcStatus)
-            headers(response)
+            GRPCStatus.reply(response.status, body, on: response, code: grpcStatus)
             return responseHead(end: true)
         }
         if !body.isEmpty {
             response.set(.contentLength, decimal: body.count)
-            response.set(.contentType, "text/plain")
+            if !response.has(.contentType) { response.set(.contentType, contentType) }
         }
-        headers(response)
         let hasBody = !body.isEmpty && request.method != .head
         responseHead(end: !hasBody)
         if hasBody { responseData(body, end: true) }

@@ -319,6 +319,7 @@ extension HTTPStream {
         dropAttempt()
         guard !hasSentHead else {
             responseFlags.insert(.upstreamRequestTimeout)
+            details = "response_timeout"
             return cut(.localReset)
         }
         if routing.answersTimeoutWithNothing {

@@ -16,7 +16,7 @@ enum RequestHygiene {
         guard checkPath(stream, options) else { return false }
         normalizeHost(stream, options)
         removeHopByHop(request, keepsUpgrade: stream.flags.contains(.isUpgrade))
-        request.remove(.xForwardedClientCert)
+        forwardCertificate(stream, options)
         identify(stream, options)
         return true
     }
@@ -163,6 +163,31 @@ enum RequestHygiene {
 
     // MARK: Who it is
 
+    /// `x-forwarded-client-cert`
+    private static func forwardCertificate(_ stream: HTTPStream, _ options: ConnectionManager.Options) {
+        let request = stream.request
+        guard options.clientCertificate.mode != .sanitize, let connection = stream.connection else {
+            request.remove(.xForwardedClientCert)
+            return
+        }
+        let chain = connection.tlsPeer?.chain ?? []
+        switch options.clientCertificate.action(hasClientCertificate: !chain.isEmpty) {
+        case .keep: break
+        case .remove: request.remove(.xForwardedClientCert)
+        case .set, .append:
+            var element = connection.certificateElement(options.clientCertificate, chain)
+            let appends = options.clientCertificate.mode == .appendForward
+            element.withUTF8 { text in
+                let text = UnsafeRawBufferPointer(text)
+                if appends, let index = request.find(.xForwardedClientCert) {
+                    request.appendValue(at: index, ",", text)
+                } else {
+                    request.set(.xForwardedClientCert, text)
+                }
+            }
+        }
+    }
+
     private static func identify(_ stream: HTTPStream, _ options: ConnectionManager.Options) {
         let request = stream.request
         guard let connection = stream.connection else { return }
@@ -299,16 +324,29 @@ enum RequestHygiene {
         }
     }
 
-    /// RFC 9110 §7.6.1.
+    /// A `TE` that names trailers.
+    private static func acceptsTrailers(_ value: UnsafeRawBufferPointer) -> Bool {
+        value.split(separator: UInt8(ascii: ",")).contains {
+            equalsIgnoringCase($0.trimmed, "trailers")
+        }
+    }
+
+    /// RFC 9110 §7.6.1. Of what `TE` lists trailers alone go on.
     static func removeHopByHop(_ block: HeaderBlock, keepsUpgrade: Bool) {
+        var listsMore = false
         block.removeAll { field in
             switch field.name {
-            case .keepAlive, .proxyConnection, .transferEncoding, .http2Settings: true
-            case .connection, .upgrade: !keepsUpgrade
-            case .te: !equalsIgnoringCase(block.value(field), "trailers")
-            case .host: true
-            default: false
+            case .keepAlive, .proxyConnection, .transferEncoding, .http2Settings: return true
+            case .connection, .upgrade: return !keepsUpgrade
+            case .te:
+                let value = block.value(field)
+                if equalsIgnoringCase(value, "trailers") { return false }
+                listsMore = acceptsTrailers(value)
+                return !listsMore
+            case .host: return true
+            default: return false
             }
         }
+        if listsMore { block.set(.te, StaticString("trailers").bytes) }
     }
 }

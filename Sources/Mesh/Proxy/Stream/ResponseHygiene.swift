@@ -9,7 +9,7 @@ enum ResponseHygiene {
         switch options.serverHeader {
         case .overwrite: setServer(response, options.serverName)
         case .appendIfAbsent: if !response.has(.server) { setServer(response, options.serverName) }
-        case .passThrough: if stream.flags.contains(.isLocalReply) { setServer(response, options.serverName) }
+        case .passThrough: break
         }
         if options.alwaysSetsRequestIDInResponse || stream.request.value(forceTrace) != nil,
             let id = stream.request.value(.xRequestID)

@@ -1,3 +1,5 @@
+import HTTP
+
 /// What the client is told when no upstream could answer: which thing failed, in Envoy's words.
 struct UpstreamFailure {
     var reason: StreamReset
@@ -51,6 +53,8 @@ struct UpstreamFailure {
         return "\(details.description.dropLast())|\(cause)}"
     }
 
+    private static let overloaded = HeaderKey("x-envoy-overloaded")
+
     func reply(on stream: HTTPStream) {
         let start: StaticString =
             isRetry
@@ -62,7 +66,11 @@ struct UpstreamFailure {
             UnsafeMutableRawBufferPointer(rebasing: body[count...]).copyMemory(from: words.bytes)
             stream.reply(
                 reason == .protocolError ? 502 : 503, body: UnsafeRawBufferPointer(body), details: details
-            ) { _ in stream.detailText = text(stream.upstream.failure) }
+            ) { response in
+                stream.detailText = text(stream.upstream.failure)
+                guard reason == .overflow, !stream.manager.options.suppressesEnvoyHeaders else { return }
+                response.set(Self.overloaded, StaticString("true").bytes)
+            }
         }
     }
 }
