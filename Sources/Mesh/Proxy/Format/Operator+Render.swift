@@ -40,8 +40,8 @@ extension Operator {
             guard let version = stream.upstream.version else { return false }
             output.append(version.text)
         case .responseCode: output.append(decimal: stream.response.status)
-        case .responseFlags: return flags(stream.responseFlags, \.short, &output)
-        case .responseFlagsLong: return flags(stream.responseFlags, \.long, &output)
+        case .responseFlags: return flags(stream, \.short, &output)
+        case .responseFlagsLong: return flags(stream, \.long, &output)
         case .responseCodeDetails:
             if let text = stream.detailText {
                 output.append(utf8: text)
@@ -176,17 +176,19 @@ extension Operator {
     }
 
     private func flags(
-        _ flags: ResponseFlags, _ form: KeyPath<(short: StaticString, long: StaticString), StaticString>,
+        _ stream: HTTPStream, _ form: KeyPath<(short: StaticString, long: StaticString), StaticString>,
         _ output: inout GrowingBytes
     ) -> Bool {
+        let flags = stream.responseFlags
         guard !flags.isEmpty else {
             // This, and no null, says in JSON too that there are none.
             output.append("-")
             return true
         }
         var isFirst = true
-        // In the order in which they come up: that nothing more is tried is known before what the last try failed by.
-        let exhausted = ResponseFlags.upstreamRetryLimitExceeded
+        // In the order in which they come up: of a request it is known that nothing more is tried before what the last try
+        // failed by is said; of a connection after it.
+        let exhausted: ResponseFlags = stream.version == nil ? [] : .upstreamRetryLimitExceeded
         for flags in [flags.intersection(exhausted), flags.subtracting(exhausted)] {
             for (bit, names) in ResponseFlags.names.enumerated() where flags.rawValue & 1 << UInt64(bit) != 0 {
                 if !isFirst { output.append(",") }
