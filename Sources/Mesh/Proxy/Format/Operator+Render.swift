@@ -99,7 +99,9 @@ extension Operator {
         case .routeName:
             guard let name = stream.route?.name, !name.isEmpty else { return false }
             output.append(utf8: name)
-        case .virtualClusterName: return false
+        case .virtualClusterName:
+            guard let virtual = stream.routing.virtualCluster else { return false }
+            output.append(utf8: virtual.name)
         case .grpcStatus(let form): return grpcStatus(stream, form, &output)
         case .metadata(let namespace, let path):
             guard let text = stream.metadata?.text(namespace, path) else { return false }

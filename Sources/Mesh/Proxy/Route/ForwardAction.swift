@@ -27,6 +27,8 @@ package final class ForwardAction: Sendable {
         package var retry: RetryPolicy?
         package var hedgesOnPerTryTimeout = false
         package var isHighPriority = false
+        /// nil where redirects go to the client.
+        var internalRedirect: InternalRedirectPolicy?
         package var clusterNotFoundStatus = 503
         var pathRewrite: PathRewrite?
         var hostRewrite: HostRewrite?
@@ -81,7 +83,7 @@ extension ForwardAction {
             found.endsHere = upgrade.message("connect_config") != nil
             return found
         }
-        if node.has("internal_redirect_policy") { throw node.error("internal redirects are not supported") }
+        options.internalRedirect = try node.message("internal_redirect_policy", InternalRedirectPolicy.init)
         // What is said of QUIC's early data does not concern a proxy without it.
         node.ignore("early_data_policy")
         let choice: Choice
@@ -101,10 +103,11 @@ extension ForwardAction {
 
     /// An `envoy.config.route.v3.HedgePolicy`.
     static func hedges(_ node: ConfigNode) throws(ConfigError) -> Bool {
-        guard node.uint32("initial_requests", default: 1) == 1 else { throw node.unsupported("initial_requests") }
-        if node.bool("hedge_on_per_try_timeout") { throw node.unsupported("hedge_on_per_try_timeout") }
+        // Envoy reads how many tries begin at once, and begins one.
+        node.ignore("initial_requests")
+        let hedges = node.bool("hedge_on_per_try_timeout")
         _ = node.message("additional_request_chance").map { $0.ignore("numerator", "denominator") }
-        return false
+        return hedges
     }
 
     fileprivate enum Priority: String, ConfigEnum {

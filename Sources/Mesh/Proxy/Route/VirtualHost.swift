@@ -46,7 +46,12 @@ package final class VirtualHostOptions: Sendable {
         rateLimits = try node.messages("rate_limits") { (node) throws(ConfigError) in
             try RateLimitPolicy(node, ofFilter: false)
         }
-        virtualClusters = try node.messages("virtual_clusters", VirtualCluster.init)
+        let (hostName, build) = (name, context.build)
+        var clusters = try node.messages("virtual_clusters") { (node) throws(ConfigError) in
+            try VirtualCluster(node, host: hostName, build)
+        }
+        if !clusters.isEmpty { clusters.append(VirtualCluster(otherOf: hostName, build)) }
+        virtualClusters = clusters
         metadata = node.message("metadata").map(RouteEntry.metadata) ?? [:]
         let limit =
             node.uint64IfSet("request_body_buffer_limit")
@@ -127,18 +132,4 @@ package final class VirtualHost: Sendable {
         }
         return nil
     }
-}
-
-/// Requests of a virtual host that are counted together (`vhost.NAME.vcluster.NAME.`).
-package struct VirtualCluster: Sendable {
-    package let name: String
-    private let headers: [HeaderMatcher]
-
-    init(_ node: ConfigNode) throws(ConfigError) {
-        name = node.string("name")
-        headers = try node.messages("headers", HeaderMatcher.init)
-        guard !headers.isEmpty else { throw node.error("headers", "must say which requests belong to it") }
-    }
-
-    func matches(_ stream: HTTPStream) -> Bool { headers.allSatisfy { $0.matches(stream.request) } }
 }

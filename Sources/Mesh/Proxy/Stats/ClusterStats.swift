@@ -21,6 +21,8 @@ package final class ClusterStats {
     package var cancelled: UInt64 = 0
     package var timeouts: UInt64 = 0
     package var perTryTimeouts: UInt64 = 0
+    package var redirectsFollowed: UInt64 = 0
+    package var redirectsNotFollowed: UInt64 = 0
     package var retries: UInt64 = 0
     package var retrySuccesses: UInt64 = 0
     package var retryOverflows: UInt64 = 0
@@ -87,6 +89,8 @@ package final class ClusterStats {
     package static let table = StatTable<ClusterStats>(
         counters: [
             ("upstream_rq_total", \.requests), ("upstream_rq_cancelled", \.cancelled),
+            ("upstream_internal_redirect_succeeded_total", \.redirectsFollowed),
+            ("upstream_internal_redirect_failed_total", \.redirectsNotFollowed),
             ("upstream_rq_timeout", \.timeouts), ("upstream_rq_per_try_timeout", \.perTryTimeouts),
             ("upstream_rq_retry", \.retries), ("upstream_rq_retry_success", \.retrySuccesses),
             ("upstream_rq_retry_overflow", \.retryOverflows),

@@ -33,6 +33,12 @@ package struct ManagerStats {
     package var noClusters: UInt64 = 0
     package var directResponses: UInt64 = 0
     package var redirects: UInt64 = 0
+    // Redirects that might have been followed here, and were passed on.
+    package var redirectsToNowhere: UInt64 = 0
+    package var redirectsAcrossSchemes: UInt64 = 0
+    package var redirectsTooMany: UInt64 = 0
+    package var redirectsWithoutRoute: UInt64 = 0
+    package var redirectsForbidden: UInt64 = 0
     package var routed: UInt64 = 0
     /// Milliseconds.
     package var requestTime = LogLinearHistogram()
@@ -63,6 +69,11 @@ package struct ManagerStats {
             ("downstream_rq_tx_reset", \.localResets), ("downstream_rq_idle_timeout", \.requestIdleTimeouts),
             ("downstream_rq_timeout", \.requestTimeouts), ("downstream_rq_header_timeout", \.headerTimeouts),
             ("no_route", \.noRoutes), ("no_cluster", \.noClusters), ("rq_direct_response", \.directResponses),
+            ("passthrough_internal_redirect_bad_location", \.redirectsToNowhere),
+            ("passthrough_internal_redirect_unsafe_scheme", \.redirectsAcrossSchemes),
+            ("passthrough_internal_redirect_too_many_redirects", \.redirectsTooMany),
+            ("passthrough_internal_redirect_no_route", \.redirectsWithoutRoute),
+            ("passthrough_internal_redirect_predicate", \.redirectsForbidden),
             ("rq_redirect", \.redirects), ("rq_total", \.routed),
         ],
         gauges: [

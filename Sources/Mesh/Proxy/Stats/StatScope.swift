@@ -10,6 +10,7 @@ package enum StatScope: Hashable, Sendable {
     case http(String)
     /// A route configuration that comes by name, of a connection manager's prefix.
     case routes(prefix: String, name: String)
+    case virtualCluster(host: String, name: String)
     case listener(String)
     case listenerHTTP(listener: String, prefix: String)
     case listenerWorker(listener: String, worker: Int)
@@ -25,6 +26,7 @@ package enum StatScope: Hashable, Sendable {
         case .cluster(let name): "cluster.\(Self.clean(name))."
         case .http(let prefix): "http.\(Self.clean(prefix))."
         case .routes(let prefix, let name): "http.\(Self.clean(prefix)).rds.\(Self.clean(name))."
+        case .virtualCluster(let host, let name): "vhost.\(Self.clean(host)).vcluster.\(Self.clean(name))."
         case .listener(let name): "listener.\(Self.clean(name))."
         case .listenerHTTP(let name, let prefix): "listener.\(Self.clean(name)).http.\(Self.clean(prefix))."
         case .listenerWorker(let name, let worker): "listener.\(Self.clean(name)).worker_\(worker)."
@@ -41,6 +43,7 @@ package enum StatScope: Hashable, Sendable {
         case .cluster: "cluster."
         case .http: "http."
         case .routes: "http.rds."
+        case .virtualCluster: "vhost.vcluster."
         case .listener: "listener."
         case .listenerHTTP: "listener.http."
         case .listenerWorker: "listener.worker."
@@ -57,6 +60,8 @@ package enum StatScope: Hashable, Sendable {
         case .http(let prefix): [("envoy_http_conn_manager_prefix", Self.clean(prefix))]
         case .routes(let prefix, let name):
             [("envoy_http_conn_manager_prefix", Self.clean(prefix)), ("envoy_rds_route_config", Self.clean(name))]
+        case .virtualCluster(let host, let name):
+            [("envoy_virtual_host", Self.clean(host)), ("envoy_virtual_cluster", Self.clean(name))]
         case .listener(let name): [("envoy_listener_address", Self.clean(name))]
         case .listenerHTTP(let name, let prefix):
             [("envoy_http_conn_manager_prefix", Self.clean(prefix)), ("envoy_listener_address", Self.clean(name))]

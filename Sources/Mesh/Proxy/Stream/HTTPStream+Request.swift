@@ -43,7 +43,7 @@ extension HTTPStream {
     }
 
     /// Shows the head to the filters that have not seen it yet, then to the router.
-    private func runRequestFilters() {
+    func runRequestFilters() {
         guard let owner, !flags.contains(.runsRequest) else { return }
         flags.insert(.runsRequest)
         defer { flags.remove(.runsRequest) }
@@ -107,7 +107,7 @@ extension HTTPStream {
     /// For filters: sends a piece on, past the filter in `slot` and those before it.
     package func sendRequest(_ piece: BodyPiece, after slot: Int) { passRequest(piece, from: slot + 1) }
 
-    private func passRequest(_ piece: BodyPiece, from first: Int) {
+    func passRequest(_ piece: BodyPiece, from first: Int) {
         var piece = piece
         if let owner, !owner.requestDataFilters.isEmpty, !flags.contains(.isTunnel) {
             for slot in owner.requestDataFilters where slot >= first && slot < requestSlot && !skips(slot) {

@@ -10,6 +10,7 @@ extension HTTPStream {
         retries.policy = policy
         retries.conditions = policy?.conditions ?? []
         retries.perTryTimeout = policy?.options.perTryTimeout ?? 0
+        retries.hedges = action.options.hedgesOnPerTryTimeout
         var left = Int(policy?.options.retries ?? 1)
         for index in 0..<request.count where request.fields[index].name == .other {
             let field = request.fields[index]
@@ -28,6 +29,8 @@ extension HTTPStream {
                 retries.headerNames = value.split(separator: UInt8(ascii: ",")).map {
                     HeaderKey(String(decoding: $0.trimmed, as: UTF8.self))
                 }
+            } else if Self.hedge.matches(.other, name) {
+                retries.hedges = value.elementsEqual("true".utf8)
             } else if Self.perTryTimeout.matches(.other, name) {
                 if let milliseconds = value.decimal, milliseconds >= 0 {
                     retries.perTryTimeout = UInt64(milliseconds).multipliedClamped(by: 1_000_000)
@@ -73,13 +76,17 @@ extension HTTPStream {
     /// Counts what becomes of the wish.
     private func permitsRetry(_ wants: Bool) -> Bool {
         guard wants else {
-            if routing.retries.isRetrying { cluster?.stats.retrySuccesses &+= 1 }
+            if routing.retries.isRetrying {
+                cluster?.stats.retrySuccesses &+= 1
+                countForVirtualCluster(.retrySuccesses)
+            }
             routing.retries.isRetrying = false
             return false
         }
         guard flags.contains(.requestEnded) || flags.contains(.keepsBody) else { return false }
         guard retriesLeft > 0 else {
             cluster?.stats.retryLimitsExceeded &+= 1
+            countForVirtualCluster(.retryLimitsExceeded)
             responseFlags.insert(.upstreamRetryLimitExceeded)
             routing.retries.isRetrying = false
             return false
@@ -101,6 +108,7 @@ extension HTTPStream {
         if wasAsked {
             guard cluster.breakers.take(.retries, routingPriority) else {
                 cluster.stats.retryOverflows &+= 1
+                countForVirtualCluster(.retryOverflows)
                 responseFlags.insert(.upstreamOverflow)
                 return false
             }
@@ -119,7 +127,8 @@ extension HTTPStream {
             }
         }
         cluster.stats.retries &+= 1
-        dropAttempt()
+        countForVirtualCluster(.retries)
+        dropPresentAttempt()
         response.clear()
         guard delay > 0 else {
             startAttempt()
@@ -136,6 +145,24 @@ extension HTTPStream {
         return true
     }
 
+    /// `previous_priorities`: before every so many tries load is shared anew among the priorities that were not tried.
+    func sharePriorities(_ cluster: ClusterState) {
+        guard let every = routing.retries.policy?.options.priorityUpdates, every > 0 else { return }
+        let tried = routing.retries.triedPriorities
+        guard !tried.isEmpty, tried.count.isMultiple(of: Int(every)) else { return }
+        let hosts = cluster.snapshot.hosts
+        pick.load = PriorityLoad(
+            hosts.availability, without: Set(tried), panicThreshold: hosts.config.panicThreshold)
+        if pick.load == nil { routing.retries.triedPriorities = [] }
+    }
+
+    func notePriority(of host: Host, _ cluster: ClusterState) {
+        guard routing.retries.policy?.options.priorityUpdates ?? 0 > 0 else { return }
+        let hosts = cluster.snapshot.hosts
+        guard let index = hosts.index(of: host.id) else { return }
+        routing.retries.triedPriorities.append(hosts.places[Int(hosts[index].place)].priority)
+    }
+
     /// Uniform in [0, (2^n − 1) · base), at most the maximum interval: full jitter.
     private var backoff: UInt64 {
         let options = (routing.retries.policy ?? .none).options
@@ -149,5 +176,6 @@ extension HTTPStream {
     private static let maximumRetries = HeaderKey("x-envoy-max-retries")
     private static let retriableCodes = HeaderKey("x-envoy-retriable-status-codes")
     private static let retriableNames = HeaderKey("x-envoy-retriable-header-names")
+    private static let hedge = HeaderKey("x-envoy-hedge-on-per-try-timeout")
     private static let perTryTimeout = HeaderKey("x-envoy-upstream-rq-per-try-timeout-ms")
 }

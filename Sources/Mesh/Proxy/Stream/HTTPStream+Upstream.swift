@@ -60,6 +60,9 @@ extension HTTPStream {
         if !action.options.hashPolicies.isEmpty { pick.hash = HashPolicy.hash(action.options.hashPolicies, self) }
         if let criteria = matchCriteria { pick.subset = cluster.subsets(criteria) }
         prepareRetries(action)
+        // What may be asked for elsewhere is kept.
+        if action.options.internalRedirect != nil { flags.insert(.keepsBody) }
+        findVirtualCluster()
         announceTimeout()
         mutateRequest(action, route)
         removeRouterHeaders()
@@ -130,6 +133,7 @@ extension HTTPStream {
     func startAttempt() {
         guard let cluster else { return }
         attempts &+= 1
+        sharePriorities(cluster)
         guard let pool = cluster.choose(self) else {
             cluster.stats.noneHealthy &+= 1
             if routing.isMirror { return finishMirror() }
@@ -155,6 +159,7 @@ extension HTTPStream {
         }
         if attempts == 1 { worker.stats(manager).pointee.routed &+= 1 }
         if let policy = routing.retries.policy { policy.avoid(pool.host, in: &pick) }
+        notePriority(of: pool.host, cluster)
         let attempt = worker.takeAttempt(self)
         upstream.remote = pool.address
         upstream.hostname = pool.host.hostname
@@ -176,15 +181,16 @@ extension HTTPStream {
         upstreamSendBeganAt = worker.now
         trail.ready(at: worker.now, isReused: attempt.isReused)
         if flags.contains(.requestEnded) { upstreamSendEndedAt = worker.now }
+        countForVirtualCluster(.total)
         let hasBody = !requestBody.isEmpty
         let isWhole = flags.contains(.requestEnded)
         codec.start(attempt, request, end: isWhole && !hasBody)
-        guard attempt === self.attempt else { return }
-        if hasBody { forwardBufferedBody() }
+        guard attempt === self.attempt || isRival(attempt) else { return }
+        if hasBody { forwardBufferedBody(attempt) }
     }
 
-    func forwardBufferedBody() {
-        guard let attempt, let codec = attempt.codec, !attempt.hasSentBody else { return }
+    private func forwardBufferedBody(_ attempt: UpstreamAttempt) {
+        guard let codec = attempt.codec, !attempt.hasSentBody else { return }
         guard !requestBody.isEmpty else { return }
         attempt.hasSentBody = true
         codec.sendData(attempt, requestBody.bytes, end: flags.contains(.requestEnded))
@@ -231,19 +237,22 @@ extension HTTPStream {
 
     /// `response` holds the final head.
     func attemptHead(_ attempt: UpstreamAttempt, end: Bool) {
-        guard attempt === self.attempt else { return }
+        guard attempt === self.attempt || adopt(attempt, failed: false) else { return }
         attempt.hasHead = true
         responseBeganAt = worker.now
         trail.ended(.answered, status: response.status, at: worker.now)
         details = "via_upstream"
         tryDeadline = LazyTimer.never
         cluster?.stats.count(response, isInternal: isInternal)
+        countForVirtualCluster(status: response.status)
         attempt.pool?.record(.status(UInt16(clamping: response.status)))
         if routing.isMirror {
             if end { finishMirror() }
             return
         }
         if shouldRetry(status: response.status), retry() { return }
+        if waitsForRivals(afterFailure: false) { return }
+        if followRedirect() { return }
         responseHead(end: end)
     }
 
@@ -264,7 +273,7 @@ extension HTTPStream {
 
     /// The upstream, or the way to it, failed.
     func attemptFailed(_ attempt: UpstreamAttempt, _ reason: StreamReset) {
-        guard attempt === self.attempt else { return }
+        guard attempt === self.attempt || adopt(attempt, failed: true) else { return }
         if attempt.isCounted, reason != .localReset, reason != .overflow {
             switch reason {
             case .protocolError: cluster?.stats.protocolErrors &+= 1
@@ -277,6 +286,7 @@ extension HTTPStream {
         trail.ended(.failed, failure: reason, at: worker.now)
         if !attempt.failureText.isEmpty { trail.failure = attempt.failureText }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }
+        if waitsForRivals(afterFailure: true) { return }
         upstream.failure = attempt.failureText
         dropAttempt()
         switch reason {
@@ -301,8 +311,9 @@ extension HTTPStream {
         guard !hasSentHead else { return }
         trail.ended(.timedOut, at: worker.now)
         response.clear()
+        if routing.retries.hedges, flags.contains(.requestEnded) { return hedge(attempt) }
         if shouldRetry(status: 504), retry() {
-            if route?.host.marksTimeoutRetries == true { request.set(Self.isTimeoutRetry, StaticString("true").bytes) }
+            markTimeoutRetry()
             return
         }
         attempt.giveUp()
@@ -311,9 +322,14 @@ extension HTTPStream {
             504, "upstream request timeout", flag: .upstreamRequestTimeout, details: "upstream_per_try_timeout")
     }
 
+    func markTimeoutRetry() {
+        if route?.host.marksTimeoutRetries == true { request.set(Self.isTimeoutRetry, StaticString("true").bytes) }
+    }
+
     func routeTimedOut() {
         guard flags.contains(.requestEnded) else { return requestTimedOut() }
         cluster?.stats.timeouts &+= 1
+        countForVirtualCluster(.timeouts)
         if attempt?.isCounted ?? false { attempt?.pool?.record(.timedOut) }
         if routing.isMirror { return finishMirror() }
         dropAttempt()
@@ -336,8 +352,13 @@ extension HTTPStream {
         reply(408, "request timeout", details: "request_overall_timeout")
     }
 
-    /// Lets go of the attempt, which may still be running.
+    /// Lets go of all attempts, which may still be running.
     func dropAttempt() {
+        if !rivals.isEmpty { dropRivals() }
+        dropPresentAttempt()
+    }
+
+    func dropPresentAttempt() {
         guard let attempt else { return }
         trace?.attemptEnded(self, attempt)
         self.attempt = nil

@@ -54,6 +54,8 @@ package final class HTTPStream {
 
     // The router.
     var attempt: UpstreamAttempt?
+    /// Earlier tries that still run beside the present one (`hedge_on_per_try_timeout`).
+    var rivals: [UpstreamAttempt] = []
     var cluster: ClusterState?
     var attempts = 0
     var retriesLeft = 0

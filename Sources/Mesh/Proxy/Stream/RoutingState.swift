@@ -18,6 +18,11 @@ struct RoutingState {
     var mirrors: [MirrorReference] = []
     /// This stream is such a copy: nobody hears its answer.
     var isMirror = false
+    /// How often the proxy has followed a redirect by itself, and from which routes to which.
+    var redirects = 0
+    var redirectTargets: [String: Set<String>] = [:]
+    /// That the request is counted in.
+    var virtualCluster: VirtualCluster?
     /// No codec holds a copy: it holds itself until it is over.
     var holds: HTTPStream?
 }
@@ -30,6 +35,10 @@ struct RetryState {
     var statusCodes: [Int] = []
     var headerNames: [HeaderKey] = []
     var perTryTimeout: UInt64 = 0
+    /// Of the hosts that were tried, for policies that want others.
+    var triedPriorities: [Int] = []
+    /// A try that takes too long goes on beside the next.
+    var hedges = false
     /// The last attempt was a retry, whose success is counted.
     var isRetrying = false
 }

@@ -16,6 +16,8 @@ final class ScriptedUpstream: Sendable {
         case reset
         /// Says nothing and keeps the connection.
         case silence
+        /// Says nothing here, and this on every connection that was met with silence.
+        case answerOthers(String)
     }
 
     let port: UInt16
@@ -25,16 +27,18 @@ final class ScriptedUpstream: Sendable {
 
     final class Counter: Sendable { let value = Mutex(0) }
     final class Log: Sendable { let requests = Mutex<[String]>([]) }
+    /// Connections that were met with silence; on the loop only.
+    private final class Silent: @unchecked Sendable { var streams: [StreamSocket] = [] }
     private let log: Log
 
     init(on loop: EventLoop, _ script: @escaping Script) async throws {
-        let (log, counter) = (Log(), Counter())
+        let (log, counter, silent) = (Log(), Counter(), Silent())
         var options = ListenerOptions()
         options.stream.inputLimit = 64 << 20
         let listener = try await loop.perform { [options] in
             try Listener(.ip(.loopbackV4, 0), on: loop, options: options) { socket in
                 counter.value.withLock { $0 += 1 }
-                socket.handler = Conversation(log, script)
+                socket.handler = Conversation(log, silent, script)
             }
         }
         self.listener = listener
@@ -63,11 +67,13 @@ final class ScriptedUpstream: Sendable {
 
     private final class Conversation: StreamHandler, @unchecked Sendable {
         private let log: Log
+        private let silent: Silent
         private let script: Script
         private var tunnel: (@Sendable (String) -> String)?
 
-        init(_ log: Log, _ script: @escaping Script) {
+        init(_ log: Log, _ silent: Silent, _ script: @escaping Script) {
             self.log = log
+            self.silent = silent
             self.script = script
         }
 
@@ -93,7 +99,10 @@ final class ScriptedUpstream: Sendable {
                 tunnel = reply
             case .close: stream.close()
             case .reset: stream.reset()
-            case .silence: break
+            case .silence: silent.streams.append(stream)
+            case .answerOthers(let answer):
+                for other in silent.streams where !other.isClosed { other.write(Array(answer.utf8)) }
+                silent.streams = []
             }
             return length
         }
