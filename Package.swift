@@ -241,6 +241,7 @@ let targets: [Target] = [
     benchmark(
         "bench-service-proxy",
         ["ServiceProxy", "ClusterAPI", "Netlink", "HTTP", "Reactor", "JSON", "Bytes", "CLinux"]),
+    benchmark("bench-policy", ["Policy", "ClusterAPI", "Netlink", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-proxy", ["HTTP", "TLS", "Reactor", "Bytes"]),
     benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-json", ["ClusterAPI", "JSON"]),

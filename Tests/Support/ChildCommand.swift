@@ -55,6 +55,19 @@ package final class ChildCommand {
         return end()
     }
 
+    /// Gives it a line and waits for the line that it answers with.
+    package func ask(_ line: String) throws -> String {
+        let bytes = Array((line + "\n").utf8)
+        guard bytes.withUnsafeBytes({ send(input, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }) == bytes.count
+        else {
+            throw Failure(description: "it takes no line: \(errno)")
+        }
+        var answer: [UInt8] = []
+        var byte: UInt8 = 0
+        while read(output, &byte, 1) == 1, byte != 10 { answer.append(byte) }
+        return String(decoding: answer, as: UTF8.self)
+    }
+
     /// Ends its input and waits for its end: what a program that reads it does then.
     @discardableResult
     package func end() -> (output: String, status: Int32) {

@@ -50,9 +50,11 @@ final class NodeNamespace {
     }
 
     /// A daemon whose threads live here.
-    func daemon(_ name: String, backend: Backend = .vxlan, socket: Bool = false) throws -> PodNetworkDaemon {
+    func daemon(_ name: String, backend: Backend = .vxlan, socket: Bool = false, gate: (any PodGate)? = nil) throws
+        -> PodNetworkDaemon
+    {
         let configuration = try configuration(name, backend: backend, socket: socket)
-        return try namespace.inside { try PodNetworkDaemon(configuration) }
+        return try namespace.inside { try PodNetworkDaemon(configuration, gate: gate) }
     }
 }
 

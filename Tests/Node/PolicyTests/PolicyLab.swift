@@ -198,6 +198,25 @@ final class PolicyLab: @unchecked Sendable {
         return child.finish(lines.joined(separator: "\n") + "\n").output.split(separator: "\n").map(String.init)
     }
 
+    /// A program in a place that answers each line with a line.
+    final class Talk {
+        private let child: ChildCommand
+        init(_ child: ChildCommand) { self.child = child }
+        deinit { child.end() }
+
+        func answer() throws -> String { try child.ask("go") }
+
+        /// Asks until it answers so, for half a minute.
+        func eventually(_ wanted: String) throws -> Bool {
+            for _ in 0..<40 where try answer() == wanted { return true }
+            return false
+        }
+    }
+
+    func talk(_ place: String, _ program: String, _ arguments: String...) throws -> Talk {
+        Talk(try ChildCommand(inside(place) + ["python3", "-c", program] + arguments))
+    }
+
     /// "tcp 80" of another place, over both families: whether both say yes. Throws when they differ.
     func passes(_ from: String, _ to: String, _ what: String = "tcp 80") throws -> Bool {
         let words = what.split(separator: " ").map(String.init)

@@ -98,7 +98,12 @@ public struct PolicyEvaluator: Sendable {
         }
         let allowing = isolating.filter { policy in
             (policy.rules(direction) ?? []).contains { rule in
-                matches(rule.ports, traffic, named) && matches(rule.peers, peer, of: policy)
+                guard let peers = rule.peers else { return matches(rule.ports, traffic, named) }
+                return peers.contains { one in
+                    // What goes out to addresses goes to ports by number: addresses have no names for them.
+                    let isUnnamed = direction == .egress && one.isBlock
+                    return matches(one, peer, of: policy) && matches(rule.ports, traffic, isUnnamed ? [] : named)
+                }
             }
         }
         return allowing.isEmpty ? .denied(by: isolating.map(\.key)) : .allowed(by: allowing.map(\.key))
@@ -118,22 +123,23 @@ public struct PolicyEvaluator: Sendable {
         }
     }
 
-    private func matches(_ peers: [NetworkPolicySpec.Peer]?, _ party: Party, of policy: NetworkPolicySpec) -> Bool {
-        guard let peers else { return true }
-        return peers.contains { peer in
-            switch peer {
-            case .block(let block): return block.contains(party.address)
-            case .pods(let peer):
-                guard case .pod(let pod, _) = party else { return false }
-                let namespace = pod.key.namespace
-                if let selector = peer.namespaces {
-                    let labels = namespaces[namespace] ?? ["kubernetes.io/metadata.name": namespace]
-                    guard selector.matches(labels) else { return false }
-                } else if namespace != policy.key.namespace {
-                    return false
-                }
-                return peer.pods.matches(pod.labels)
+    private func matches(_ peer: NetworkPolicySpec.Peer, _ party: Party, of policy: NetworkPolicySpec) -> Bool {
+        switch peer {
+        case .block(let block): return block.contains(party.address)
+        case .pods(let peer):
+            guard case .pod(let pod, _) = party else { return false }
+            let namespace = pod.key.namespace
+            if let selector = peer.namespaces {
+                let labels = namespaces[namespace] ?? ["kubernetes.io/metadata.name": namespace]
+                guard selector.matches(labels) else { return false }
+            } else if namespace != policy.key.namespace {
+                return false
             }
+            return peer.pods.matches(pod.labels)
         }
     }
+}
+
+extension NetworkPolicySpec.Peer {
+    fileprivate var isBlock: Bool { if case .block = self { true } else { false } }
 }
