@@ -123,7 +123,12 @@ let targets: [Target] = [
         ],
         hot: true),
 
-    room("MeshControl", "Mesh/MeshControl", ["XDS", "GRPC", "Protobuf", "HTTP", "TLS", "Reactor", "Bytes"]),
+    room(
+        "MeshControl", "Mesh/MeshControl",
+        [
+            "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor", "Telemetry",
+            "Bytes",
+        ]),
 
     // DNS: zones, plugins, server.
     room(
@@ -140,8 +145,8 @@ let targets: [Target] = [
     program(
         "weft-control",
         [
-            "APIServer", "Store", "Controllers", "Scheduler", "ClusterAPI", "ClusterClient", "JSON", "Reactor", "TLS",
-            "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
+            "APIServer", "Store", "Controllers", "Scheduler", "MeshControl", "ClusterAPI", "ClusterClient", "JSON",
+            "Reactor", "TLS", "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
         ]),
     program(
         "weft-node",
@@ -217,7 +222,10 @@ let targets: [Target] = [
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes", "Reactor", "TestSupport"], data: ["Oracle"]),
     tests(
         "MeshControlTests", "Mesh/MeshControlTests",
-        ["MeshControl", "XDS", "GRPC", "HTTP", "TLS", "Reactor", "Bytes", "TestSupport"]),
+        [
+            "MeshControl", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON",
+            "Telemetry", "Reactor", "Bytes", "TestSupport",
+        ], data: ["grpc_peer.py"]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",
         ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"],

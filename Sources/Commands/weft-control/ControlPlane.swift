@@ -4,6 +4,7 @@ import ClusterClient
 import Controllers
 import Glibc
 import HTTP
+import MeshControl
 import Reactor
 import Scheduler
 import Store
@@ -57,13 +58,36 @@ struct ControlPlane: Sendable {
         try writeKubeconfigs(credentials, advertised: advertised)
         log.info("serving", ["address": "\(bound)", "advertised": "\(advertised)", "data": settings.dataDirectory])
 
+        let discovery = try await startDiscovery(api)
         let work = startWork(api, credentials)
         try await waitForStop()
         log.info("stopping")
         work.cancel()
         await work.value
+        if let discovery {
+            discovery.work.cancel()
+            await discovery.server.drain(deadline: .zero)
+            await discovery.group.shutdown()
+        }
         api.beginStopping()
         await server.drain(deadline: Self.drainTime)
+    }
+
+    /// What proxies are served, where somebody wants it. All streams are on one loop, which shares what is encoded.
+    private func startDiscovery(_ api: APIServer) async throws -> (
+        group: EventLoopGroup, server: HTTPServer, work: Task<Void, Never>
+    )? {
+        guard let address = settings.xdsAddress else { return nil }
+        let own = try EventLoopGroup(count: 1, name: "discovery")
+        let loop = own.all[0]
+        let plane = try await loop.perform { [settings, log] in
+            MeshControlPlane(
+                KubeClient(api.transport(as: .controllerManager)), domain: settings.clusterDomain, loop: loop, log: log)
+        }
+        let server = HTTPServer(group: own, address: address, limits: DiscoveryServer.limits) { _ in plane.server }
+        let bound = try await server.start()
+        log.info("serving proxies", ["address": "\(bound)"])
+        return (own, server, Task(executorPreference: loop) { await plane.run() })
     }
 
     /// Controllers and scheduler, beside each other, on loops of the group.

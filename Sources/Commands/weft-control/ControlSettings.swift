@@ -18,6 +18,8 @@ struct ControlSettings: Sendable {
     var nodeMaskV4: UInt8 = 24
     var nodeMaskV6: UInt8 = 64
     var tokenFile: String?
+    /// Where proxies and gRPC's clients are served their configuration, in plain text; nil serves none.
+    var xdsAddress: SocketAddress?
     /// Where the administrator's kubeconfig is written besides the data directory.
     var kubeconfigOut: String?
     /// Further names and addresses for the serving certificate.
@@ -60,6 +62,11 @@ struct ControlSettings: Sendable {
         case "node-cidr-mask-size": nodeMaskV4 = try number(name, value, 1...32)
         case "node-cidr-mask-size-ipv6": nodeMaskV6 = try number(name, value, 1...128)
         case "token-auth-file": tokenFile = value
+        case "xds-address":
+            guard let address = SocketAddress(value), address.endpoint != nil else {
+                throw ConfigurationError("\(name): expected ADDRESS:PORT, found \"\(value)\"")
+            }
+            xdsAddress = address
         case "kubeconfig-out": kubeconfigOut = value
         case "tls-san": extraNames += value.split(separator: ",").map(String.init)
         case "threads": threads = Int(try number(name, value, 0...1024) as UInt16)

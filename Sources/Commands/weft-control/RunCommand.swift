@@ -47,6 +47,12 @@ struct Run: ParsableCommand {
     @Option(help: "File of static bearer tokens: token,user,uid,\"group1,group2\" a line.")
     var tokenAuthFile: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "ADDRESS:PORT to serve proxies and gRPC clients their configuration on (xDS), in plain text and to anybody: choose one that only they reach. Default: not served."
+        ))
+    var xdsAddress: String?
+
     @Option(help: "Where to write the administrator's kubeconfig besides the data directory.")
     var kubeconfigOut: String?
 
@@ -79,6 +85,7 @@ struct Run: ParsableCommand {
             ("cluster-cidr", clusterCidr), ("service-node-port-range", serviceNodePortRange),
             ("cluster-domain", clusterDomain), ("node-cidr-mask-size", nodeCidrMaskSize),
             ("node-cidr-mask-size-ipv6", nodeCidrMaskSizeIPv6), ("token-auth-file", tokenAuthFile),
+            ("xds-address", xdsAddress),
             ("kubeconfig-out", kubeconfigOut), ("tls-san", tlsSan), ("threads", threads), ("controllers", controllers),
             ("scheduler", scheduler),
         ]

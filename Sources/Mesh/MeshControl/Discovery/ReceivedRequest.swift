@@ -61,16 +61,19 @@ struct ReceivedRequest: Hashable {
 public struct ProxyNode: Hashable, Sendable {
     public private(set) var id = ""
     public private(set) var cluster = ""
+    /// What kind of client it is, as it calls itself: `envoy`, `gRPC C-core`.
+    public private(set) var userAgent = ""
     /// The whole `envoy.config.core.v3.Node`, for those who want more of it.
     public let bytes: [UInt8]
 
     init(_ bytes: [UInt8]) throws(GRPCEnding) {
         self.bytes = bytes
-        var (id, cluster) = ("", "")
+        var (id, cluster, userAgent) = ("", "", "")
         try bytes.forEachField { field throws(GRPCEnding) in
             if field.number == 1 { id = field.text }
             if field.number == 2 { cluster = field.text }
+            if field.number == 6 { userAgent = field.text }
         }
-        (self.id, self.cluster) = (id, cluster)
+        (self.id, self.cluster, self.userAgent) = (id, cluster, userAgent)
     }
 }

@@ -1,0 +1,250 @@
+import ClusterAPI
+import JSON
+import Testing
+
+@testable import MeshControl
+@testable import XDS
+
+/// A cluster as objects, and what is said to proxies of it, as JSON by kind and name.
+private struct World {
+    var model = MeshModel(domain: "cluster.local")
+    var said: [ResourceKind: [String: JSONValue]] = [:]
+
+    mutating func service(_ name: String, in namespace: String = "shop", ports: [Int] = [80], exists: Bool = true) {
+        var object = KubeObject(apiVersion: "v1", kind: "Service", namespace: namespace, name: name)
+        object.json["spec"] = [
+            "clusterIPs": ["10.96.0.9"],
+            "ports": .array(ports.map { ["name": .string("p\($0)"), "port": .int(Int64($0))] }),
+        ]
+        model.set(exists ? MeshService(object) : nil, object.key)
+    }
+
+    mutating func slice(_ name: String, _ service: String, _ endpoints: [JSONValue], old: MeshSlice? = nil) -> MeshSlice
+    {
+        var object = KubeObject(
+            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "shop", name: name)
+        object.json["metadata"]?["labels"] = ["kubernetes.io/service-name": .string(service)]
+        object.json["ports"] = [["name": "p80", "port": 8080]]
+        object.json["endpoints"] = .array(endpoints)
+        let slice = MeshSlice(object)
+        model.set(slice, object.key, old: old)
+        return slice
+    }
+
+    mutating func route(
+        _ name: String, in namespace: String = "shop", to service: String = "cart",
+        created: String = "2026-01-01T00:00:00Z",
+        _ rules: JSONValue...
+    ) {
+        var object = KubeObject(
+            apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", namespace: namespace, name: name)
+        object.json["metadata"]?["creationTimestamp"] = .string(created)
+        object.json["spec"] = [
+            "parentRefs": [["group": "", "kind": "Service", "name": .string(service)]], "rules": .array(rules),
+        ]
+        var json = object.json
+        Defaulting.apply(
+            to: &json, of: GroupVersionKind(group: "gateway.networking.k8s.io", version: "v1", kind: "HTTPRoute"))
+        model.set(MeshRoute(KubeObject(json: json)), object.key)
+    }
+
+    /// - Returns: The names that were spoken of.
+    @discardableResult
+    mutating func publish() throws -> Set<String> {
+        let changes = model.changes()
+        #expect(changes.problems.isEmpty)
+        for change in changes.shared + changes.listeners {
+            guard let bytes = change.message else {
+                said[change.kind]?[change.name] = nil
+                continue
+            }
+            let type = try #require(Message(change.kind.rawValue)?.type)
+            let message = try Message(binary: bytes, type: type)
+            // The API's own rules hold.
+            _ = try ConfigNode(message, from: ConfigText(name: change.name))
+            said[change.kind, default: [:]][change.name] = message.json()
+        }
+        return Set((changes.shared + changes.listeners).map { "\($0.kind.service) \($0.name)" })
+    }
+
+    func routes(_ service: String = "cart") -> [JSONValue] {
+        let table = said[.routeConfiguration]?["\(service).shop.svc.cluster.local:80"]
+        return table?.list("virtual_hosts").first?.list("routes") ?? []
+    }
+}
+
+private func backend(_ name: String, _ weight: Int64 = 1, in namespace: String? = nil) -> JSONValue {
+    var reference: JSONValue = ["name": .string(name), "port": 80, "weight": .int(weight)]
+    if let namespace { reference["namespace"] = .string(namespace) }
+    return reference
+}
+
+@Suite("What Services and HTTPRoutes mean to proxies")
+struct MeshModelTests {
+    @Test("a change speaks of what it touches, and of nothing else")
+    func proportion() throws {
+        var world = World()
+        for name in ["cart", "web", "api"] { world.service(name) }
+        let slice = world.slice("cart-1", "cart", [["addresses": ["10.244.1.2"]]])
+        try world.publish()
+        let nothing = try world.publish()
+        #expect(nothing.isEmpty)
+        _ = world.slice("cart-1", "cart", [["addresses": ["10.244.1.3"]]], old: slice)
+        let moved = try world.publish()
+        #expect(moved == ["eds outbound|80||cart.shop.svc.cluster.local"])
+        world.route("r", ["backendRefs": [backend("web")]])
+        let names = try world.publish()
+        let foreign = names.filter { !$0.contains("cart.shop") }
+        #expect(foreign.isEmpty && !names.isEmpty)
+        // Routes that lead to a Service answer otherwise when it goes.
+        world.service("web", exists: false)
+        let without = try world.publish()
+        #expect(without.contains("rds cart.shop.svc.cluster.local:80"))
+        #expect(world.routes().first?[path: "direct_response", "status"] == 500)
+    }
+
+    @Test("a Service that goes takes all that was said of it along")
+    func gone() throws {
+        var world = World()
+        world.service("cart", ports: [80, 81])
+        try world.publish()
+        #expect(world.said[.cluster]?.count == 2 && world.said[.listener]?.count == 2)
+        world.service("cart", ports: [81])
+        try world.publish()
+        #expect(Set(world.said[.cluster, default: [:]].keys) == ["outbound|81||cart.shop.svc.cluster.local"])
+        world.service("cart", exists: false)
+        try world.publish()
+        let left = world.said.values.filter { !$0.isEmpty }
+        #expect(left.isEmpty)
+    }
+
+    @Test("endpoints that are not ready are left out, those that finish are marked, none stands twice")
+    func endpoints() throws {
+        var world = World()
+        world.service("cart")
+        _ = world.slice(
+            "a", "cart",
+            [
+                ["addresses": ["10.244.1.1"], "conditions": ["ready": true], "zone": "z1"],
+                ["addresses": ["10.244.1.2"], "conditions": ["ready": false]],
+                ["addresses": ["10.244.1.3"], "conditions": ["ready": false, "serving": true, "terminating": true]],
+            ])
+        _ = world.slice("b", "cart", [["addresses": ["10.244.1.1"], "zone": "z1"]])
+        try world.publish()
+        let text = world.said[.clusterLoadAssignment]?.values.first?.encodedString() ?? ""
+        #expect(text.contains("10.244.1.1") && text.contains("10.244.1.3") && !text.contains("10.244.1.2"))
+        #expect(text.contains("DRAINING") && text.components(of: "10.244.1.1") == 1)
+    }
+
+    @Test("precedence over all routes: exact, longest prefix, method, headers, age")
+    func precedence() throws {
+        var world = World()
+        world.service("cart")
+        func rule(_ match: JSONValue) -> JSONValue { ["matches": [match], "backendRefs": [backend("cart")]] }
+        world.route(
+            "young", created: "2026-02-01T00:00:00Z", rule(["path": ["value": "/a/b"]]), rule(["path": ["value": "/"]]))
+        world.route(
+            "old", rule(["path": ["value": "/"], "headers": [["name": "x", "value": "1"]]]),
+            rule(["path": ["value": "/"], "method": "GET"]),
+            rule(["path": ["type": "Exact", "value": "/a"]]), rule(["path": ["value": "/"]]))
+        try world.publish()
+        let order = world.routes().map { route -> String in
+            let match = route["match"] ?? .null
+            let path = match.text("path") + match.text("prefix")
+            return path + " \(match.list("headers").map { $0.text("name") }.joined())"
+        }
+        #expect(order == ["/a ", "/a/b ", "/a/b/ ", "/ :method", "/ x", "/ ", "/ "])
+    }
+
+    @Test("a backend in another namespace needs a grant")
+    func grants() throws {
+        var world = World()
+        world.service("cart")
+        world.service("pay", in: "bank")
+        world.route("r", ["backendRefs": [backend("pay", in: "bank")]])
+        try world.publish()
+        #expect(world.routes().first?.encodedString().contains("500") == true)
+        var grant = KubeObject(
+            apiVersion: "gateway.networking.k8s.io/v1", kind: "ReferenceGrant", namespace: "bank", name: "g")
+        grant.json["spec"] = [
+            "from": [["group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"]],
+            "to": [["group": "", "kind": "Service", "name": "pay"]],
+        ]
+        world.model.set(MeshGrant(grant), grant.key)
+        try world.publish()
+        #expect(world.routes().first?.encodedString().contains("outbound|80||pay.bank.svc.cluster.local") == true)
+        world.model.set(nil as MeshGrant?, grant.key)
+        try world.publish()
+        #expect(world.routes().first?.encodedString().contains("500") == true)
+    }
+
+    @Test("every filter, time and try is said in Envoy's words")
+    func everything() throws {
+        var world = World()
+        for name in ["cart", "v2", "copy"] { world.service(name) }
+        world.route(
+            "r",
+            [
+                "matches": [
+                    [
+                        "path": ["value": "/old/"], "method": "POST",
+                        "queryParams": [["name": "q", "value": "1+", "type": "RegularExpression"]],
+                    ]
+                ],
+                "filters": [
+                    [
+                        "type": "RequestHeaderModifier",
+                        "requestHeaderModifier": ["set": [["name": "a", "value": "100%"]], "remove": ["b"]],
+                    ],
+                    [
+                        "type": "ResponseHeaderModifier",
+                        "responseHeaderModifier": ["add": [["name": "c", "value": "d"]]],
+                    ],
+                    [
+                        "type": "RequestMirror",
+                        "requestMirror": ["backendRef": ["name": "copy", "port": 80], "percent": 5],
+                    ],
+                    [
+                        "type": "URLRewrite",
+                        "urlRewrite": [
+                            "hostname": "new.test", "path": ["type": "ReplacePrefixMatch", "replacePrefixMatch": "/"],
+                        ],
+                    ],
+                ],
+                "backendRefs": [backend("cart", 90), backend("v2", 10), backend("gone", 0)],
+                "timeouts": ["request": "10s", "backendRequest": "1500ms"],
+                "retry": ["attempts": 3, "codes": [503], "backoff": "100ms"],
+            ],
+            [
+                "matches": [["path": ["value": "/x"]]],
+                "filters": [
+                    [
+                        "type": "RequestRedirect",
+                        "requestRedirect": ["scheme": "https", "port": 8443, "statusCode": 308, "hostname": "b.test"],
+                    ]
+                ],
+            ])
+        try world.publish()
+        let routes = world.routes()
+        #expect(routes.count == 4)
+        let text = routes.map { $0.encodedString() }.joined()
+        for part in [
+            "/old", "/old/", ":method", "1+", "100%%", "new.test", "outbound|80||copy.shop.svc.cluster.local", "10s",
+            "1.500s",
+            "0.100s", "503", "8443", "PERMANENT_REDIRECT", "b.test",
+        ] { #expect(text.contains(part), "\(part)") }
+        #expect(!text.contains("gone"))
+    }
+}
+
+extension String {
+    /// How often a text stands in this one.
+    fileprivate func components(of text: String) -> Int {
+        var (count, rest) = (0, self[...])
+        while let range = rest.firstRange(of: text) {
+            count += 1
+            rest = rest[range.upperBound...]
+        }
+        return count
+    }
+}
