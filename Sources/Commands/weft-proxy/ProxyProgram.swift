@@ -40,15 +40,10 @@ struct ProxyProgram {
 
     func run() async throws {
         try setUpLog()
-        let bootstrap = try Self.bootstrap(options)
-        let adminOptions = try AdminOptions(bootstrap)
         let workers = try EventLoopGroup(count: options.concurrency, name: "worker")
         let server = try ProxyServer(workers, control: group.all[0], options.server)
         let (quits, quit) = AsyncStream.makeStream(of: Void.self)
-        let admin = AdminServer(server) { quit.yield() }
-        let http = try await start(admin, adminOptions)
-        if adminOptions == nil { ProxyLog.warning(.main, "No admin address given, so no admin HTTP server started.") }
-        try await server.load(bootstrap)
+        let http = try await load(server, AdminServer(server) { quit.yield() })
         // What reading the configuration took need not stay in memory.
         Heap.giveBack()
         ResidentCode.releaseStartup()
@@ -75,6 +70,17 @@ struct ProxyProgram {
         await server.close()
         await workers.shutdown()
         ProxyLog.info(.main, "exiting")
+    }
+
+    /// Reads the bootstrap and does what it says. Of its text and its messages, several times the size of what is made of
+    /// them, nothing outlives the call.
+    private func load(_ server: ProxyServer, _ admin: AdminServer) async throws -> HTTPServer? {
+        let bootstrap = try Self.bootstrap(options)
+        let adminOptions = try AdminOptions(bootstrap)
+        let http = try await start(admin, adminOptions)
+        if adminOptions == nil { ProxyLog.warning(.main, "No admin address given, so no admin HTTP server started.") }
+        try await server.load(bootstrap)
+        return http
     }
 
     private func setUpLog() throws {

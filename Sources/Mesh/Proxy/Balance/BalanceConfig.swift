@@ -2,7 +2,7 @@ import Glibc
 import Reactor
 
 /// How a cluster chooses among its hosts: `lb_policy` and what belongs to it, with Envoy's defaults.
-struct BalanceConfig: Sendable {
+struct BalanceConfig: Hashable, Sendable {
     var policy = BalancePolicy.roundRobin(nil)
     /// Below this percentage of available hosts a priority is balanced over all of its hosts, whatever their health. 0 turns
     /// panic off.

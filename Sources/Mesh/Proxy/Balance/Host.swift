@@ -69,4 +69,7 @@ struct HostPlace: Hashable, Sendable {
     var locality: Locality
     var priority: Int
     var weight: UInt32?
+
+    /// Those of the many clusters that say nothing of localities.
+    static let only = [HostPlace(locality: Locality(), priority: 0, weight: nil)]
 }

@@ -4,16 +4,19 @@ import Bytes
 final class HostMemory: @unchecked Sendable {
     // Unchecked because of the pointers; nothing writes to the block after the initialiser.
     let view: HostView
-    private let block: MemoryBlock
+    private let base: UnsafeMutableRawPointer
 
     init(_ builder: HostSetBuilder, slotCount: Int) {
         let subsets = SubsetTable.layOut(builder.subsets)
-        let addresses = HostView.layOutAddresses(builder.hosts)
+        let addresses = builder.hosts.map { HostAddress($0.address) }
+        let table = HostView.layOutTable(builder.hosts)
+        let places = builder.places.count == 1 ? [] : builder.hosts.map(\.place)
         var block = MemoryBlock(
             MemoryBlock.size(builder.facts) + MemoryBlock.size(builder.members) + MemoryBlock.size(builder.groups)
                 + MemoryBlock.size(builder.levels) + MemoryBlock.size(builder.sections)
                 + MemoryBlock.size(builder.shares) + MemoryBlock.size(builder.capacities)
-                + MemoryBlock.size(builder.hashed) + MemoryBlock.size(subsets) + MemoryBlock.size(addresses))
+                + MemoryBlock.size(builder.hashed) + MemoryBlock.size(subsets) + MemoryBlock.size(addresses)
+                + MemoryBlock.size(table) + MemoryBlock.size(places))
         view = HostView(
             hostCount: builder.facts.count, slotCount: slotCount, facts: block.put(builder.facts),
             members: block.put(builder.members), groupCount: builder.groups.count, groups: block.put(builder.groups),
@@ -21,18 +24,19 @@ final class HostMemory: @unchecked Sendable {
             shares: block.put(builder.shares), capacities: block.put(builder.capacities),
             hashed: block.put(builder.hashed),
             subsets: SubsetTable(slots: block.put(subsets), mask: subsets.count - 1),
-            addresses: block.put(addresses), addressMask: addresses.count - 1, anySection: builder.anySection,
+            addresses: block.put(addresses), table: block.put(table), tableMask: table.count - 1,
+            places: block.put(places), anySection: builder.anySection,
             defaultSection: builder.defaultSection)
-        self.block = block
+        base = block.base
     }
 
-    deinit { block.deallocate() }
+    deinit { base.deallocate() }
 }
 
 /// Memory that arrays are put into one after another.
 private struct MemoryBlock {
     private static let alignment = 16
-    private let base: UnsafeMutableRawPointer
+    let base: UnsafeMutableRawPointer
     private var used = 0
     private let capacity: Int
 
@@ -53,8 +57,6 @@ private struct MemoryBlock {
         used += Self.size(elements)
         return UnsafePointer(memory)
     }
-
-    func deallocate() { base.deallocate() }
 }
 
 /// Pointers into a host set's memory; good as long as the set lives. Trivial: copying it costs no reference count.
@@ -73,8 +75,13 @@ struct HostView: Sendable, BitwiseCopyable {
     nonisolated(unsafe) var capacities: UnsafePointer<UInt32>
     nonisolated(unsafe) var hashed: UnsafePointer<HashedLevel>
     var subsets: SubsetTable
-    nonisolated(unsafe) var addresses: UnsafePointer<UInt32>
-    var addressMask: Int
+    nonisolated(unsafe) var addresses: UnsafePointer<HostAddress>
+    /// Hosts by the hash of their addresses; none where they are so few that looking at each is as good.
+    nonisolated(unsafe) var table: UnsafePointer<UInt32>
+    /// -1 without a table.
+    var tableMask: Int
+    /// By host; only where there are several.
+    nonisolated(unsafe) var places: UnsafePointer<UInt32>
     /// Sections for fallbacks of subsets, or `none`.
     var anySection: UInt32
     var defaultSection: UInt32
@@ -87,7 +94,11 @@ struct HostView: Sendable, BitwiseCopyable {
         Int(members[Int(group.start) &+ number])
     }
 
-    static func layOutAddresses(_ hosts: [Host]) -> [UInt32] {
+    /// Hosts that are looked through one by one at most.
+    private static let untabled = 16
+
+    static func layOutTable(_ hosts: [Host]) -> [UInt32] {
+        guard hosts.count > untabled else { return [] }
         var capacity = 2
         while capacity < 2 * hosts.count + 1 { capacity *= 2 }
         var slots = Array(repeating: UInt32.none, count: capacity)
@@ -113,11 +124,15 @@ extension HostSet {
     /// The first host with an address, for a session that returns to it.
     func host(at endpoint: IPEndpoint) -> HostIndex? {
         let view = view
-        var at = Int(truncatingIfNeeded: HostView.addressHash(endpoint)) & view.addressMask
-        while view.addresses[at] != .none {
-            let index = HostIndex(view.addresses[at])
-            if self[index].address.endpoint == endpoint { return index }
-            at = (at + 1) & view.addressMask
+        let wanted = HostAddress(endpoint)
+        guard view.tableMask >= 0 else {
+            return (0..<view.hostCount).first { view.addresses[$0] == wanted }.map { HostIndex(UInt32($0)) }
+        }
+        var at = Int(truncatingIfNeeded: HostView.addressHash(endpoint)) & view.tableMask
+        while view.table[at] != .none {
+            let index = HostIndex(view.table[at])
+            if view.addresses[Int(index.rawValue)] == wanted { return index }
+            at = (at + 1) & view.tableMask
         }
         return nil
     }

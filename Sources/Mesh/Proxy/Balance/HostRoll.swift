@@ -18,7 +18,7 @@ struct HostRoll {
         generations = previous?.generations ?? []
         var used = Array(repeating: false, count: generations.count)
         var seen: [SocketAddress: Int] = [:]
-        for host in previous?.hosts ?? [] {
+        for host in previous.map({ Array($0.hosts) }) ?? [] {
             used[Int(host.id.slot)] = true
             known[Address(address: host.address, occurrence: seen[host.address, default: 0])] = host
             seen[host.address, default: 0] += 1

@@ -7,16 +7,13 @@ import Reactor
 /// An immutable snapshot, made off the loops and shared by all workers; each keeps what moves (rotations, active requests)
 /// in a `Balancer`. Names of hosts (`HostID`) and hash tables that are the same pass from one snapshot to the next.
 final class HostSet: Sendable {
-    let config: BalanceConfig
-    /// By priority, and within one in the order of discovery.
-    let hosts: [Host]
+    // A proxy has thousands of these. What most have alike they share, and what nobody asks for while requests run is worked
+    // out when it is asked for.
+    private let sharedConfig: Shared<BalanceConfig>
+    private let sharedLocal: Shared<LocalCluster>?
     let places: [HostPlace]
     let overprovisioningFactor: UInt32
     let weightedPriorityHealth: Bool
-    /// The proxy's own cluster, as it stood when this was made.
-    let local: LocalCluster?
-    /// What each priority of the whole cluster has.
-    let availability: [PriorityAvailability]
     /// Why zone-aware routing is off although asked for.
     let zoneObstacle: ZoneRouting.Obstacle?
     /// Hosts that could not be in a `single_host_per_subset` because another was (`lb_subsets_single_host_per_subset_duplicate`).
@@ -24,13 +21,37 @@ final class HostSet: Sendable {
     /// How many subsets there are (`lb_subsets_active`).
     let subsetCount: Int
 
-    /// Generations by slot; a host's name is good while its slot's generation is its own.
-    let generations: [UInt32]
+    /// nil while no slot was ever used again.
+    private let laterGenerations: [UInt32]?
     let tables: [HashTable]
+    /// What is no number of the hosts, by their places here; nil when there is no such thing.
+    private let details: [HostDetails]?
     /// The memory behind `view`.
     private let memory: HostMemory
 
     var view: HostView { memory.view }
+
+    var config: BalanceConfig { _read { yield sharedConfig.value } }
+
+    /// The proxy's own cluster, as it stood when this was made.
+    var local: LocalCluster? { sharedLocal?.value }
+
+    /// Generations by slot; a host's name is good while its slot's generation is its own.
+    var generations: [UInt32] { laterGenerations ?? Array(repeating: 1, count: view.slotCount) }
+
+    /// By priority, and within one in the order of discovery.
+    var hosts: HostList { HostList(self) }
+
+    /// What each priority of the whole cluster has.
+    var availability: [PriorityAvailability] {
+        var result = Array(
+            repeating: PriorityAvailability(overprovisioningFactor: overprovisioningFactor),
+            count: (places.map(\.priority).max() ?? 0) + 1)
+        for index in 0..<view.hostCount {
+            result[places[place(index)].priority].count(view.facts[index], byWeight: weightedPriorityHealth)
+        }
+        return result
+    }
 
     /// How load is shared among the whole cluster's priorities.
     var load: PriorityLoad { PriorityLoad(availability, panicThreshold: config.panicThreshold) }
@@ -39,6 +60,15 @@ final class HostSet: Sendable {
     /// detection know of them; others join.
     convenience init(
         _ assignment: EndpointAssignment, _ config: BalanceConfig, membership: Membership = Membership(),
+        previous: HostSet? = nil, local: LocalCluster? = nil, now: MonotonicTime
+    ) {
+        self.init(
+            assignment, Shared(config), membership: membership, previous: previous, local: local, now: now)
+    }
+
+    /// The same with a configuration that other sets have too.
+    convenience init(
+        _ assignment: EndpointAssignment, _ config: Shared<BalanceConfig>, membership: Membership = Membership(),
         previous: HostSet? = nil, local: LocalCluster? = nil, now: MonotonicTime
     ) {
         var roll = HostRoll(previous)
@@ -64,15 +94,15 @@ final class HostSet: Sendable {
         }
         self.init(
             hosts, places, config, overprovisioningFactor: assignment.overprovisioningFactor,
-            weightedPriorityHealth: assignment.weightedPriorityHealth, local: local, previous: previous,
-            generations: roll.generations)
+            weightedPriorityHealth: assignment.weightedPriorityHealth, local: local.map { Shared($0) },
+            previous: previous, generations: roll.generations)
     }
 
     /// The same hosts, of which some have another health. A host whose check succeeds after it failed starts slowly again;
     /// one that discovery dropped goes when its check fails. Unknown names are ignored.
     func changing(_ changes: [HostID: HostHealth], now: MonotonicTime) -> HostSet {
         var changed: [Host] = []
-        changed.reserveCapacity(hosts.count)
+        changed.reserveCapacity(view.hostCount)
         for var host in hosts {
             if let health = changes[host.id] {
                 if host.health.contains(.failedActiveCheck), !health.contains(.failedActiveCheck) {
@@ -83,34 +113,34 @@ final class HostSet: Sendable {
             if host.health.isSuperset(of: [.pendingRemoval, .failedActiveCheck]) { continue }
             changed.append(host)
         }
-        return rebuilt(changed, local: local)
+        return rebuilt(changed, local: sharedLocal)
     }
 
     /// The same hosts beside another local cluster.
-    func beside(_ local: LocalCluster?) -> HostSet { rebuilt(hosts, local: local) }
+    func beside(_ local: LocalCluster?) -> HostSet { rebuilt(Array(hosts), local: local.map { Shared($0) }) }
 
-    private func rebuilt(_ hosts: [Host], local: LocalCluster?) -> HostSet {
+    private func rebuilt(_ hosts: [Host], local: Shared<LocalCluster>?) -> HostSet {
         HostSet(
-            hosts, places, config, overprovisioningFactor: overprovisioningFactor,
+            hosts, places, sharedConfig, overprovisioningFactor: overprovisioningFactor,
             weightedPriorityHealth: weightedPriorityHealth, local: local, previous: self, generations: generations)
     }
 
     private init(
-        _ hosts: [Host], _ places: [HostPlace], _ config: BalanceConfig, overprovisioningFactor: UInt32,
-        weightedPriorityHealth: Bool, local: LocalCluster?, previous: HostSet?, generations: [UInt32]
+        _ hosts: [Host], _ places: [HostPlace], _ config: Shared<BalanceConfig>, overprovisioningFactor: UInt32,
+        weightedPriorityHealth: Bool, local: Shared<LocalCluster>?, previous: HostSet?, generations: [UInt32]
     ) {
-        self.config = config
-        self.hosts = exactly(hosts)
-        self.places = exactly(places)
+        sharedConfig = config
+        sharedLocal = local
+        self.places = places == HostPlace.only ? HostPlace.only : exactly(places)
         self.overprovisioningFactor = overprovisioningFactor
         self.weightedPriorityHealth = weightedPriorityHealth
-        self.local = local
-        self.generations = exactly(generations)
+        laterGenerations = generations.allSatisfy { $0 == 1 } ? nil : exactly(generations)
+        details = HostDetails.of(hosts)
         var builder = HostSetBuilder(
-            hosts: hosts, places: places, config: config, overprovisioningFactor: overprovisioningFactor,
-            weightedPriorityHealth: weightedPriorityHealth, local: local,
-            reusing: previous?.config.policy == config.policy ? previous?.tables ?? [] : [])
-        availability = builder.addCluster()
+            hosts: hosts, places: places, config: config.value, overprovisioningFactor: overprovisioningFactor,
+            weightedPriorityHealth: weightedPriorityHealth, local: local?.value,
+            reusing: previous?.config.policy == config.value.policy ? previous?.tables ?? [] : [])
+        builder.addCluster()
         zoneObstacle = builder.zoneObstacle
         singleHostDuplicates = builder.singleHostDuplicates
         subsetCount = builder.subsets.count
@@ -120,12 +150,25 @@ final class HostSet: Sendable {
 
     /// A host's place here, by its name; nil when it is gone.
     func index(of id: HostID) -> HostIndex? {
-        hosts.firstIndex { $0.id == id }.map { HostIndex(UInt32($0)) }
+        let view = view
+        return (0..<view.hostCount).first { view.facts[$0].id == id }.map { HostIndex(UInt32($0)) }
     }
 
-    subscript(index: HostIndex) -> Host { hosts[Int(index.rawValue)] }
+    subscript(index: HostIndex) -> Host {
+        let number = Int(index.rawValue)
+        precondition(number < view.hostCount, "a place in this set")
+        let facts = view.facts[number]
+        let details = details?[number]
+        return Host(
+            id: facts.id, address: details?.address ?? view.addresses[number].socketAddress,
+            hostname: details?.hostname ?? "", weight: facts.weight, health: facts.health,
+            place: UInt32(place(number)), marks: facts.marks, metadata: details?.metadata,
+            healthySince: MonotonicTime(nanoseconds: facts.healthySince))
+    }
 
-    func level(of index: HostIndex) -> Int { places[Int(self[index].place)].priority }
+    private func place(_ number: Int) -> Int { places.count == 1 ? 0 : Int(view.places[number]) }
+
+    func level(of index: HostIndex) -> Int { places[place(Int(index.rawValue))].priority }
 }
 
 /// What becomes of hosts that join and leave.

@@ -3,10 +3,10 @@ import JSON
 extension HostSetBuilder {
     mutating func addSubsets(_ config: SubsetConfig, _ everyone: [UInt32]) {
         anySection = UInt32(sections.count)
-        _ = addSection(key: 1, everyone, weights: subsetWeights(everyone, config))
+        addSection(key: 1, everyone, weights: subsetWeights(everyone, config))
         defaultSection = UInt32(sections.count)
         let usual = everyone.filter { config.isInDefaultSubset(hosts[Int($0)].metadata?.balancing) }
-        _ = addSection(key: 2, usual, weights: subsetWeights(usual, config))
+        addSection(key: 2, usual, weights: subsetWeights(usual, config))
 
         var order: [SubsetKey] = []
         var found: [SubsetKey: (members: [UInt32], isSingle: Bool)] = [:]
@@ -29,7 +29,7 @@ extension HostSetBuilder {
         for key in order {
             let subset = found[key]!
             subsets.append((key, UInt32(sections.count)))
-            _ = addSection(
+            addSection(
                 key: key.low ^ key.high, subset.members, weights: subsetWeights(subset.members, config),
                 single: subset.isSingle ? subset.members[0] : .none)
         }

@@ -66,17 +66,16 @@ struct HostSetBuilder {
         }
     }
 
-    /// Lays out everything; answers with what each priority of the whole cluster has.
-    mutating func addCluster() -> [PriorityAvailability] {
+    /// Lays out everything.
+    mutating func addCluster() {
         let everyone = facts.indices.map(UInt32.init)
-        let main = addSection(key: 0, everyone, weights: (0..<priorityCount).map(weights))
+        addSection(key: 0, everyone, weights: (0..<priorityCount).map(weights))
         if let subsets = config.subsets { addSubsets(subsets, everyone) }
-        return main
     }
 
     mutating func addSection(
         key: UInt64, _ chosen: [UInt32], weights: [[UInt32]]?, single: UInt32 = .none
-    ) -> [PriorityAvailability] {
+    ) {
         let first = levels.count
         let byPriority = Dictionary(grouping: chosen) { places[Int(hosts[Int($0)].place)].priority }
         let availability = (0..<priorityCount).map { measure(byPriority[$0] ?? []) }
@@ -94,7 +93,6 @@ struct HostSetBuilder {
             direct: directGroup(levels[first]), single: single,
             newestHealthySince: chosen.map { facts[Int($0)].healthySince }.max() ?? 0)
         sections.append(section)
-        return availability
     }
 
     /// The group that serves everything when the first priority carries all load and nothing else decides.
@@ -105,21 +103,7 @@ struct HostSetBuilder {
 
     private func measure(_ chosen: [UInt32]) -> PriorityAvailability {
         var result = PriorityAvailability(overprovisioningFactor: overprovisioningFactor)
-        for host in chosen {
-            let facts = facts[Int(host)]
-            let part = weightedPriorityHealth ? UInt64(facts.weight) : 1
-            result.hosts += 1
-            if facts.health.isExcluded { result.excluded += 1 } else { result.total += part }
-            switch facts.health.availability {
-            case .healthy:
-                result.healthy += 1
-                result.healthyPart += part
-            case .degraded:
-                result.degraded += 1
-                result.degradedPart += part
-            case .unhealthy: break
-            }
-        }
+        for host in chosen { result.count(facts[Int(host)], byWeight: weightedPriorityHealth) }
         return result
     }
 

@@ -12,6 +12,21 @@ struct PriorityAvailability: Hashable, Sendable {
     var degradedPart: UInt64 = 0
     var overprovisioningFactor: UInt32 = 140
 
+    mutating func count(_ host: HostFacts, byWeight: Bool) {
+        let part = byWeight ? UInt64(host.weight) : 1
+        hosts += 1
+        if host.health.isExcluded { excluded += 1 } else { total += part }
+        switch host.health.availability {
+        case .healthy:
+            healthy += 1
+            healthyPart += part
+        case .degraded:
+            degraded += 1
+            degradedPart += part
+        case .unhealthy: break
+        }
+    }
+
     /// 0…100: how much of all load the healthy hosts may carry.
     var health: UInt32 { percentage(healthyPart) }
     var degradedHealth: UInt32 { percentage(degradedPart) }

@@ -41,12 +41,13 @@ final class ClusterDirectory: @unchecked Sendable {
     }
 
     /// Clusters that are new, or changed. What a changed one carries is finished by the old one.
-    func set(_ settings: [ClusterSettings]) {
+    func set(_ configured: [ConfiguredCluster]) {
         gathered = []
-        for settings in settings {
-            warming.removeValue(forKey: settings.id)?.close()
-            let cluster = LiveCluster(settings, self)
-            warming[settings.id] = cluster
+        for configured in configured {
+            let id = configured.settings.id
+            warming.removeValue(forKey: id)?.close()
+            let cluster = LiveCluster(configured, self)
+            warming[id] = cluster
             cluster.start()
         }
         let snapshots = gathered ?? []

@@ -76,7 +76,8 @@ extension ClusterSettings {
         options.metadata = node.message("metadata").map(RouteEntry.metadata) ?? [:]
         node.ignore("wait_for_warm_on_init", "cleanup_interval")
         self.init(
-            name: node.string("name"), options: options, balance: balance, membership: membership, discovery: discovery,
+            name: node.string("name"), options: context.clusterOptions.share(options),
+            balance: context.balances.share(balance), membership: membership, discovery: discovery,
             breakers: try node.message("circuit_breakers") { (node) throws(ConfigError) in
                 try CircuitBreakers(node)
             } ?? CircuitBreakers(),
@@ -109,11 +110,7 @@ extension ClusterDiscovery {
             return
         }
         switch try node.enumeration("type", as: Kind.self) {
-        case .fixed:
-            self = .fixed(
-                try node.message("load_assignment") { (node) throws(ConfigError) in
-                    try EndpointAssignment(node)
-                } ?? EndpointAssignment([]))
+        case .fixed: self = .fixed
         case .strictDNS: self = .names(try NamedEndpoints.read(cluster: node, isLogical: false))
         case .logicalDNS: self = .names(try NamedEndpoints.read(cluster: node, isLogical: true))
         case .endpoints:

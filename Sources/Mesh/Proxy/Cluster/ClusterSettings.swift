@@ -7,7 +7,7 @@ import TLS
 /// A cluster as its configuration has it: all but its hosts. Immutable, one object for all workers; a changed configuration is
 /// another one, whose connections and limits are its own.
 package final class ClusterSettings: Sendable {
-    package struct Options: Sendable {
+    package struct Options: Sendable, Equatable {
         package var connectTimeout: UInt64 = 5_000_000_000
         /// Of idle pooled connections; 0 for none.
         package var idleTimeout: UInt64 = 3_600_000_000_000
@@ -38,7 +38,7 @@ package final class ClusterSettings: Sendable {
     }
 
     /// How HTTP/1 is spoken to hosts.
-    package struct HTTP1Options: Sendable {
+    package struct HTTP1Options: Sendable, Equatable {
         /// Trailers go either way; else they are dropped.
         package var enablesTrailers = false
         package var writesProperCase = false
@@ -53,37 +53,40 @@ package final class ClusterSettings: Sendable {
 
     package let name: String
     package let id: ClusterID
-    package let options: Options
-    let balance: BalanceConfig
+    private let sharedOptions: Shared<Options>
+    let balance: Shared<BalanceConfig>
     let membership: Membership
     let discovery: ClusterDiscovery
     let breakers: CircuitBreakers
-    let outliers: OutlierConfig?
-    let healthCheck: HealthCheck?
+    private let sharedOutliers: Shared<OutlierConfig>?
+    private let sharedHealthCheck: Shared<HealthCheck>?
     /// Some worker had a connection: until then health checks are few.
     let hasTraffic = Atomic<Bool>(false)
     private let security: UpstreamSecurity?
     private let socketMatches: [SocketMatch]
 
     init(
-        name: String, options: Options = Options(), balance: BalanceConfig = BalanceConfig(),
+        name: String, options: Shared<Options>, balance: Shared<BalanceConfig>,
         membership: Membership = Membership(), discovery: ClusterDiscovery,
         breakers: CircuitBreakers = CircuitBreakers(), outliers: OutlierConfig? = nil, healthCheck: HealthCheck? = nil,
         security: UpstreamSecurity? = nil, socketMatches: [SocketMatch] = []
     ) {
         self.name = name
         id = ClusterID(name)
-        self.options = options
+        sharedOptions = options
         self.balance = balance
         self.membership = membership
         self.discovery = discovery
         self.breakers = breakers
-        self.outliers = outliers
-        self.healthCheck = healthCheck
+        sharedOutliers = outliers.map { Shared($0) }
+        sharedHealthCheck = healthCheck.map { Shared($0) }
         self.security = security
         self.socketMatches = socketMatches
     }
 
+    package var options: Options { _read { yield sharedOptions.value } }
+    var outliers: OutlierConfig? { sharedOutliers?.value }
+    var healthCheck: HealthCheck? { sharedHealthCheck?.value }
     var securityStats: StatBlockID<SecurityStat>? { options.securityStats }
 
     /// The TLS contexts that change with their secrets and files.
@@ -110,8 +113,9 @@ package struct TCPKeepAlive: Hashable, Sendable {
 }
 
 /// Where a cluster's hosts come from.
-enum ClusterDiscovery: Sendable {
-    case fixed(EndpointAssignment)
+indirect enum ClusterDiscovery: Sendable {
+    /// The configuration names them: see `ConfiguredCluster`.
+    case fixed
     case names(NamedEndpoints)
     /// The name is that of the endpoints in the file.
     case file(ConfigFile, String)

@@ -30,7 +30,7 @@ package final class ClusterState {
             members = nil
         case .aggregate(let ids):
             destinations = nil
-            members = AggregateMembers(ids, panicThreshold: settings.balance.panicThreshold, worker)
+            members = AggregateMembers(ids, panicThreshold: settings.balance.value.panicThreshold, worker)
         case .fixed, .names, .file, .discovered: (destinations, members) = (nil, nil)
         }
     }
@@ -150,7 +150,7 @@ package final class ClusterState {
 
     /// What a route's criteria ask of the cluster's subsets; made once for each route.
     func subsets(_ criteria: HostMetadata?) -> SubsetQuery.View? {
-        guard let config = settings.balance.subsets, let criteria else { return nil }
+        guard let config = settings.balance.value.subsets, let criteria else { return nil }
         if let known = queries[ObjectIdentifier(criteria)] { return known.query.view }
         let query = config.query(criteria.balancing)
         queries[ObjectIdentifier(criteria)] = (criteria, query)

@@ -6,10 +6,8 @@ final class LiveCluster {
     let settings: ClusterSettings
     private unowned let directory: ClusterDirectory
     private(set) var hosts: HostSet
-    private var detector: OutlierDetector?
-    private var tallies: [OutlierTally?] = []
-    private var reporting: OutlierReporting?
-    private var outlierTimer = TimerHandle.none
+    /// nil for clusters without outlier detection, which are many.
+    private var outliers: OutlierWatch?
     private var isClosed = false
     private var isWarm = false
     /// Discovery has said something.
@@ -21,13 +19,12 @@ final class LiveCluster {
     private var monitor: HealthMonitor?
     private var fetchTimer = TimerHandle.none
 
-    init(_ settings: ClusterSettings, _ directory: ClusterDirectory) {
-        self.settings = settings
+    init(_ configured: ConfiguredCluster, _ directory: ClusterDirectory) {
+        settings = configured.settings
         self.directory = directory
-        var first = EndpointAssignment([])
-        if case .fixed(let fixed) = settings.discovery { first = fixed }
-        hosts = HostSet(first, settings.balance, membership: settings.membership, now: directory.loop.now)
-        detector = settings.outliers.map { OutlierDetector($0) }
+        hosts = HostSet(
+            configured.endpoints, settings.balance, membership: settings.membership, now: directory.loop.now)
+        outliers = settings.outliers.map { OutlierWatch($0) }
         watch()
     }
 
@@ -76,11 +73,11 @@ final class LiveCluster {
         directory.becameWarm(self)
     }
 
-    var snapshot: ClusterSnapshot { ClusterSnapshot(settings, hosts, outliers: reporting) }
+    var snapshot: ClusterSnapshot { ClusterSnapshot(settings, hosts, outliers: outliers?.reporting) }
 
     func close() {
         isClosed = true
-        directory.loop.cancel(outlierTimer)
+        if let outliers { directory.loop.cancel(outliers.timer) }
         directory.loop.cancel(fetchTimer)
         names?.close()
         monitor?.close()
@@ -103,14 +100,14 @@ final class LiveCluster {
         hosts = HostSet(
             assignment, settings.balance, membership: settings.membership, previous: before, now: directory.loop.now)
         let present = Set(hosts.hosts.map(\.id))
-        for host in before.hosts where !present.contains(host.id) { detector?.leave(host.id) }
+        for host in before.hosts where !present.contains(host.id) { outliers?.detector.leave(host.id) }
         watch()
         monitor?.watch(hosts)
         if isWarm { directory.publish([snapshot]) } else { warm() }
     }
 
     /// Outlier detection's numbers under Envoy's names; empty without it.
-    var outlierCounters: [(name: String, value: UInt64)] { detector?.counters.byName ?? [] }
+    var outlierCounters: [(name: String, value: UInt64)] { outliers?.detector.counters.byName ?? [] }
     /// The same of active health checks.
     var healthCheckCounters: [(name: String, value: UInt64)] { monitor?.counters ?? [] }
 
@@ -122,7 +119,7 @@ final class LiveCluster {
         else { return }
         var health = outcome.health
         if case .success = result, !health.contains(.failedActiveCheck),
-            !(detector?.checkSucceeded(id, now: directory.loop.now) ?? []).isEmpty
+            !(outliers?.detector.checkSucceeded(id, now: directory.loop.now) ?? []).isEmpty
         {
             health.remove(.ejected)
         }
@@ -139,11 +136,11 @@ final class LiveCluster {
 
     /// Gives every host something to count into.
     private func watch() {
-        guard let config = settings.outliers else { return }
-        tallies = Array(repeating: nil, count: hosts.view.slotCount)
-        for host in hosts.hosts { tallies[Int(host.id.slot)] = detector?.join(host.id) }
+        guard let outliers else { return }
+        var tallies: [OutlierTally?] = Array(repeating: nil, count: hosts.view.slotCount)
+        for host in hosts.hosts { tallies[Int(host.id.slot)] = outliers.detector.join(host.id) }
         let id = settings.id
-        reporting = OutlierReporting(config, tallies) { [directory, settings] host, runs in
+        outliers.reporting = OutlierReporting(outliers.detector.config, tallies) { [directory, settings] host, runs in
             directory.loop.submit {
                 guard let cluster = directory[id], cluster.settings === settings else { return }
                 cluster.runsCompleted(host, runs)
@@ -153,17 +150,17 @@ final class LiveCluster {
 
     private func runsCompleted(_ host: HostID, _ runs: OutlierRuns) {
         guard
-            let changes = detector?.runsCompleted(
+            let changes = outliers?.detector.runsCompleted(
                 host, runs, now: directory.loop.now, random: &directory.random)
         else { return }
         apply(changes)
     }
 
     private func scheduleOutliers() {
-        guard let interval = settings.outliers?.interval else { return }
-        outlierTimer = directory.loop.schedule(after: interval) { [weak self] in
+        guard let outliers else { return }
+        outliers.timer = directory.loop.schedule(after: outliers.detector.config.interval) { [weak self, outliers] in
             guard let self, !isClosed else { return }
-            apply(detector?.tick(now: directory.loop.now, random: &directory.random) ?? [])
+            apply(outliers.detector.tick(now: directory.loop.now, random: &directory.random))
             scheduleOutliers()
         }
     }
@@ -182,4 +179,13 @@ final class LiveCluster {
         hosts = hosts.changing(health, now: directory.loop.now)
         directory.publish([snapshot])
     }
+}
+
+/// What a cluster with outlier detection has beside the others.
+private final class OutlierWatch {
+    var detector: OutlierDetector
+    var reporting: OutlierReporting?
+    var timer = TimerHandle.none
+
+    init(_ config: OutlierConfig) { detector = OutlierDetector(config) }
 }

@@ -15,6 +15,9 @@ package final class BuildContext {
     static let callPrefix = "async-client"
     static let callStatsID = 0
     let logs: LogFiles
+    // Most clusters say the same of these.
+    var clusterOptions = Sharing<ClusterSettings.Options>()
+    var balances = Sharing<BalanceConfig>()
     /// The cluster of services that this proxy is of, as the bootstrap's node says.
     var serviceCluster = ""
     /// Counters of filters.

@@ -68,10 +68,7 @@ extension ProxyServer {
 
     /// The bootstrap as JSON; empty before there is one.
     var bootstrapJSON: JSONValue {
-        guard let type = Message(Bootstrap.typeName)?.type, !bootstrap.isEmpty,
-            let message = try? Message(binary: bootstrap, type: type)
-        else { return [:] }
-        return message.json()
+        (try? bootstrap?.message(resources))?.json() ?? [:]
     }
 
     /// The node as the bootstrap says it and the command line overrides it.

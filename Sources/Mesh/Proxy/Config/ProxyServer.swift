@@ -14,8 +14,8 @@ package actor ProxyServer {
     private(set) var resources = ResourceSet()
     var listeners: [String: [ProxyListenerReference]] = [:]
     var record = ResourceRecord()
-    /// The bootstrap as protobuf, for `/config_dump`.
-    private(set) var bootstrap: [UInt8] = []
+    /// For `/config_dump`.
+    private(set) var bootstrap: BootstrapAtRest?
     var state = ServerState.initializing
     /// What counters stood at when they were reset.
     var baseline: [String: Int64] = [:]
@@ -56,8 +56,8 @@ package actor ProxyServer {
 
     /// Takes what the bootstrap says of itself.
     package func load(_ bootstrap: ConfigNode) async throws {
-        self.bootstrap = bootstrap.message.binary()
         let found = try bootstrap.staticResources()
+        self.bootstrap = BootstrapAtRest(bootstrap.message)
         try context.know(bootstrap, found, options)
         context.runtime.publish()
         try await applyStatic(resources.replace(.secret, with: found[.secret] ?? []))
@@ -197,9 +197,11 @@ package actor ProxyServer {
         for worker in workers { await worker.perform { _ in } }
     }
 
-    private static func cluster(_ resource: Resource, _ context: BuildContext) throws(ConfigError) -> ClusterSettings {
+    private static func cluster(
+        _ resource: Resource, _ context: BuildContext
+    ) throws(ConfigError) -> ConfiguredCluster {
         let node = try resource.node()
-        let cluster = try ClusterSettings(node, context)
+        let cluster = try ConfiguredCluster(node, context)
         try node.finish()
         return cluster
     }
@@ -216,9 +218,9 @@ package actor ProxyServer {
     package func apply(_ update: ResourceUpdate) async throws {
         if update.kind == .secret { try await applySecrets(update) }
         if update.kind == .cluster {
-            var settings: [ClusterSettings] = []
-            for resource in update.added + update.updated { settings.append(try Self.cluster(resource, context)) }
-            await onDirectory { [settings] in $0.set(settings) }
+            var clusters: [ConfiguredCluster] = []
+            for resource in update.added + update.updated { clusters.append(try Self.cluster(resource, context)) }
+            await onDirectory { [clusters] in $0.set(clusters) }
         }
         for resource in update.added + update.updated {
             switch resource.kind {

@@ -193,6 +193,16 @@ package final class HeaderBlock {
         return body(nil)
     }
 
+    /// Whether there is a field `x-envoy-…`: what few requests have, and what a router looks through its list of such names for.
+    var hasEnvoyFields: Bool {
+        let prefix = UInt64(bigEndian: 0x782d_656e_766f_792d)
+        for index in 0..<count where fields[index].nameLength > 8 {
+            let start = text.loadUnaligned(fromByteOffset: Int(fields[index].nameOffset), as: UInt64.self)
+            if start == prefix { return true }
+        }
+        return false
+    }
+
     /// The index of the first field under a known name.
     @inline(__always)
     package func find(_ name: HeaderName) -> Int? {

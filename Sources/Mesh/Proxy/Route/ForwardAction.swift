@@ -45,16 +45,29 @@ package final class ForwardAction: Sendable {
     }
 
     package let choice: Choice
-    package let options: Options
+    private let shared: Shared<Options>
+    package var options: Options { _read { yield shared.value } }
 
     package init(_ choice: Choice, _ options: Options = Options()) {
         self.choice = choice
-        self.options = options
+        shared = Shared(options)
     }
+
+    private init(only choice: Choice) {
+        self.choice = choice
+        shared = Self.usual
+    }
+
+    /// Of the many routes that say no more than where requests go.
+    private static let usual = Shared(Options())
 }
 
 extension ForwardAction {
     convenience init(_ node: ConfigNode, _ context: RouteContext) throws(ConfigError) {
+        if node.saysOnly("cluster"), context.host?.saysNothingOfForwarding ?? true {
+            self.init(only: .cluster(try context.cluster(node.string("cluster"), node, "cluster")))
+            return
+        }
         var options = Options()
         try options.readTimes(node)
         try options.readRewrites(node)

@@ -106,8 +106,8 @@ package final class RouteTable: Sendable {
     /// The route of a request; nil when there is none.
     package func find(_ stream: HTTPStream) -> RouteEntry? {
         guard let host = host(stream) else { return nil }
-        if host.options.tls != .none, !stream.request.isForwardedAsHTTPS {
-            if host.options.tls == .all || !stream.isInternal { return host.toTLS }
+        if let toTLS = host.toTLS, !stream.request.isForwardedAsHTTPS {
+            if host.options.tls == .all || !stream.isInternal { return toTLS }
         }
         return host.find(stream)
     }

@@ -81,6 +81,9 @@ package final class VirtualHostOptions: Sendable {
 
     static let none = VirtualHostOptions()
 
+    /// Nothing here is a default for its routes' actions.
+    var saysNothingOfForwarding: Bool { retry == nil && hedges == nil && mirrors.isEmpty }
+
     private enum Requirement: String, ConfigEnum {
         case none = "NONE"
         case external = "EXTERNAL_ONLY"
@@ -96,8 +99,8 @@ package final class VirtualHost: Sendable {
     private let index: RouteIndex?
     /// In place of `routes`: which of them a request comes to.
     private let tree: MatchTree<[RouteEntry]>?
-    /// For requests that came without the TLS that is required.
-    let toTLS: RouteEntry
+    /// For requests that came without the TLS that is required; nil where none is.
+    let toTLS: RouteEntry?
 
     init(_ node: ConfigNode, _ table: RouteTableOptions, _ context: RouteContext) throws(ConfigError) {
         let options = try VirtualHostOptions(node, table, context)
@@ -120,7 +123,7 @@ package final class VirtualHost: Sendable {
         if tree != nil, !routes.isEmpty { throw node.error("a virtual host has either routes or a matcher") }
         index = routes.count > RouteIndex.threshold ? RouteIndex(routes) : nil
         self.options = options
-        toTLS = RouteEntry(.redirect(.https), host: options)
+        toTLS = options.tls == .none ? nil : RouteEntry(.redirect(.https), host: options)
     }
 
     /// The first route that matches.

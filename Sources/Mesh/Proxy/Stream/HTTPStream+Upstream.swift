@@ -90,6 +90,7 @@ extension HTTPStream {
 
     /// What was said to this router and not to the next.
     private func removeRouterHeaders() {
+        guard request.hasEnvoyFields else { return }
         request.removeAll { field in
             guard field.name == .other else { return false }
             let name = request.name(field)

@@ -279,6 +279,12 @@ enum RequestHygiene {
     /// What only one of our own proxies may say.
     private static func removeReserved(_ stream: HTTPStream, _ identity: ClientIdentity) {
         let request = stream.request
+        if request.hasEnvoyFields { removeReserved(request, identity) }
+        guard !identity.isInternal, let table = stream.worker.routes(stream.manager.routes) else { return }
+        for key in table.options.internalOnlyHeaders { request.remove(key) }
+    }
+
+    private static func removeReserved(_ request: HeaderBlock, _ identity: ClientIdentity) {
         let prefix: StaticString = "x-envoy-"
         request.removeAll { field in
             guard field.name == .other || field.name == .xEnvoyDecoratorOperation else { return false }
@@ -292,8 +298,6 @@ enum RequestHygiene {
             for reserved in Self.reservedAtEdge where rest.elementsEqual(reserved.bytes) { return true }
             return false
         }
-        guard !identity.isInternal, let table = stream.worker.routes(stream.manager.routes) else { return }
-        for key in table.options.internalOnlyHeaders { request.remove(key) }
     }
 
     private static let reserved: [StaticString] = [

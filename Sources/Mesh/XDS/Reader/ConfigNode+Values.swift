@@ -6,6 +6,9 @@ extension ConfigNode {
     /// Whether a field with presence is set, or a list or map is not empty. Does not count as reading it.
     public func has(_ name: String) -> Bool { message.value(name) != nil }
 
+    /// Whether this field is set and no other. Does not count as reading it.
+    public func saysOnly(_ name: String) -> Bool { message.entries.count == 1 && has(name) }
+
     /// The name of the member of a oneof that is set; nil for none. The member itself is still to be read.
     public func choice(_ oneof: String) -> String? {
         guard let position = message.type.position(ofOneof: oneof) else {

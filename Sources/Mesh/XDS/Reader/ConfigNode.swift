@@ -29,6 +29,11 @@ public final class ConfigNode {
         self.init(message, Place(.root(text, path)))
     }
 
+    /// The root of what was checked already.
+    convenience init(checked message: Message, from text: ConfigText, at path: ConfigPath) {
+        self.init(message, Place(.root(text, path)))
+    }
+
     init(_ message: Message, _ place: Place) {
         self.message = message
         self.place = place

@@ -4,22 +4,34 @@
 /// along until the resource is put at rest.
 public struct Resource: Sendable {
     public let kind: ResourceKind
+    /// It stood in a message whose rules were checked when it was read.
+    private var isChecked = false
+    /// In the list at `origin`; -1 for what is no element.
+    private let index: Int32
     public let name: String
     /// What its source calls its version; empty for static ones.
-    public let version: String
+    public private(set) var version: String
     /// Protobuf, as it came or as we write it.
     public let bytes: [UInt8]
     private let read: Message?
     private let text: ConfigText
-    private let path: ConfigPath
+    /// Its place, or that of the list whose element it is: many resources have one path in common.
+    private let origin: ConfigPath
+    private var path: ConfigPath { index < 0 ? origin : origin.appending(.element(Int(index))) }
 
     /// A resource whose message was read already.
+    ///
+    /// - Parameters:
+    ///   - element: Its place in the list at `path`; nil when it is what is at `path`.
+    ///   - isChecked: The API's rules were checked of it, as part of a larger message.
     public init(
-        _ kind: ResourceKind, _ message: Message, version: String = "", from text: ConfigText, at path: ConfigPath
+        _ kind: ResourceKind, _ message: Message, version: String = "", from text: ConfigText, at path: ConfigPath,
+        element: Int? = nil, isChecked: Bool = false
     )
         throws(ConfigError)
     {
-        try self.init(kind, message, message.binary(), version: version, from: text, at: path)
+        try self.init(kind, message, message.binary(), version: version, from: text, at: path, element: element)
+        self.isChecked = isChecked
     }
 
     /// A resource in an `Any`.
@@ -38,9 +50,10 @@ public struct Resource: Sendable {
 
     private init(
         _ kind: ResourceKind, _ message: Message, _ bytes: [UInt8], version: String, from text: ConfigText,
-        at path: ConfigPath
+        at path: ConfigPath, element: Int? = nil
     ) throws(ConfigError) {
         guard case .string(let name)? = message.value(kind.nameField) else {
+            let path = element.map { path.appending(.element($0)) } ?? path
             throw text.locating(ConfigError(path, "has no \(kind.nameField)"))
         }
         self.kind = kind
@@ -49,7 +62,8 @@ public struct Resource: Sendable {
         self.bytes = bytes
         self.read = message
         self.text = text
-        self.path = path
+        origin = path
+        index = element.map { Int32($0) } ?? -1
     }
 
     private init(atRest resource: Resource) {
@@ -61,21 +75,16 @@ public struct Resource: Sendable {
         bytes = resource.bytes
         read = nil
         text = ConfigText(name: resource.text.name)
-        path = resource.path
-    }
-
-    private init(_ resource: Resource, version: String) {
-        kind = resource.kind
-        name = resource.name
-        self.version = version
-        bytes = resource.bytes
-        read = resource.read
-        text = resource.text
-        path = resource.path
+        origin = resource.origin
+        index = resource.index
     }
 
     /// The same under another version: a source has sent it again.
-    func versioned(_ version: String) -> Resource { self.version == version ? self : Resource(self, version: version) }
+    func versioned(_ version: String) -> Resource {
+        var resource = self
+        resource.version = version
+        return resource
+    }
 
     /// The same without what can be had again: a tenth of the memory, and no hold on its source's text, so its errors have
     /// no lines.
@@ -91,5 +100,8 @@ public struct Resource: Sendable {
 
     /// The resource for those who build from it. Its places are those of the text that it came from.
     /// - Throws: When it breaks a rule of the API.
-    public func node() throws(ConfigError) -> ConfigNode { try ConfigNode(try message(), from: text, at: path) }
+    public func node() throws(ConfigError) -> ConfigNode {
+        if isChecked, let read { return ConfigNode(checked: read, from: text, at: path) }
+        return try ConfigNode(try message(), from: text, at: path)
+    }
 }

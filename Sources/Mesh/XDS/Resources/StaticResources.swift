@@ -7,16 +7,19 @@ extension ConfigNode {
         for (kind, field) in [(ResourceKind.listener, "listeners"), (.cluster, "clusters"), (.secret, "secrets")] {
             var names: Set<String> = []
             var resources: [Resource] = []
+            let list = ConfigPath(node.path.steps + [.field(field)])
             for (index, message) in node.subtrees(field).enumerated() {
-                let path = ConfigPath(node.path.steps + [.field(field), .element(index)])
                 let resource: Resource
                 if kind == .listener, message.value("name") == nil {
-                    resource = try Resource(kind, message.named("listener-\(index)"), from: text, at: path)
+                    resource = try Resource(
+                        kind, message.named("listener-\(index)"), from: text, at: list, element: index,
+                        isChecked: true)
                 } else {
-                    resource = try Resource(kind, message, from: text, at: path)
+                    resource = try Resource(kind, message, from: text, at: list, element: index, isChecked: true)
                 }
                 guard names.insert(resource.name).inserted else {
-                    throw text.locating(ConfigError(path, "\"\(resource.name)\" is there twice"))
+                    throw text.locating(
+                        ConfigError(list.appending(.element(index)), "\"\(resource.name)\" is there twice"))
                 }
                 resources.append(resource)
             }

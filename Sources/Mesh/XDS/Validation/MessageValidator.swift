@@ -19,6 +19,7 @@ struct MessageValidator {
         let type = message.type
         for entry in message.entries {
             let field = type.fields[entry.position]
+            if field.rules == nil, !field.kind.isMessage { continue }
             path.append(.field(field.name))
             try validate(entry.value, field)
             path.removeLast()

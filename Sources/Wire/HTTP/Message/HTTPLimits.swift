@@ -1,5 +1,5 @@
 /// The bounds of a connection. Each says what happens where it is reached.
-public struct HTTPLimits: Sendable {
+public struct HTTPLimits: Hashable, Sendable {
     /// Bytes of request line (or status line) and header block together. Beyond: 431 and close; HTTP/2: the stream is refused.
     public var headerBytes = 64 << 10
     /// Header fields of one message. Beyond: 431 and close.

@@ -280,6 +280,44 @@ struct BalancerTests {
         #expect(third.index(of: first.hosts[0].id) == HostIndex(2))
     }
 
+    @Test("a host is found by its address, among few and among many", arguments: [1, 3, 16, 17, 200])
+    func byAddress(count: Int) throws {
+        let now = MonotonicTime(nanoseconds: 5)
+        let set = HostSet(assignment((0..<count).map { endpoint($0) }), BalanceConfig(), now: now)
+        for host in set.hosts {
+            let endpoint = try #require(host.address.endpoint)
+            let found = try #require(set.host(at: endpoint))
+            #expect(set[found].id == host.id)
+        }
+        #expect(set.host(at: IPEndpoint(IPAddress(v4: 192, 0, 2, 1), 1)) == nil)
+    }
+
+    @Test("a host is in full what discovery named: sockets of every family, names, metadata, locality")
+    func inFull() throws {
+        let v6 = try #require(IPAddress("fe80::1"))
+        let addresses: [SocketAddress] = [
+            .ip(IPAddress(v4: 10, 0, 0, 1), 80), .ip(v6, 81, scope: 3), .unix(path: "/run/a.sock"),
+            .abstract(name: "b"),
+        ]
+        let metadata = HostMetadata(["canary": true])
+        let endpoints = addresses.map {
+            Endpoint($0, hostname: "h.test", weight: 3, health: .degraded, metadata: metadata, marks: .canary)
+        }
+        let places = [
+            LocalityEndpoints(locality: Locality(region: "r"), priority: 1, endpoints: endpoints),
+            LocalityEndpoints(locality: Locality(zone: "z"), weight: 2, endpoints: [Endpoint(addresses[0])]),
+        ]
+        let now = MonotonicTime(nanoseconds: 5)
+        let set = HostSet(EndpointAssignment(places), BalanceConfig(), now: now)
+        #expect(set.hosts.map(\.address) == [addresses[0]] + addresses)
+        #expect(set.hosts.dropFirst().allSatisfy { $0.hostname == "h.test" && $0.metadata === metadata })
+        #expect(set.hosts.dropFirst().allSatisfy { $0.weight == 3 && $0.health == .degraded && $0.marks == .canary })
+        #expect(set.hosts[0].hostname.isEmpty && set.hosts[0].metadata == nil)
+        #expect(set.hosts.map { set.places[Int($0.place)].priority } == [0, 1, 1, 1, 1])
+        #expect(set.places[Int(set.hosts[0].place)].locality.zone == "z" && set.level(of: HostIndex(4)) == 1)
+        #expect(set.availability.map(\.hosts) == [1, 4] && set.availability[1].degraded == 4)
+    }
+
     @Test("a host that discovery drops stays while its checks succeed")
     func removalWaits() {
         let membership = Membership(keepsRemovedWhileHealthy: true)
