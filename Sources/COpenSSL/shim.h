@@ -1,20 +1,27 @@
 #pragma once
 #include <openssl/bio.h>
 #include <openssl/bn.h>
+#include <openssl/core.h>
+#include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/kdf.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
+#include <openssl/provider.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+#include <string.h>
 
 // Macros and variadics, which Swift cannot call.
 
@@ -110,3 +117,28 @@ static inline int weft_stack_push_extension(STACK_OF(X509_EXTENSION) *stack, X50
 static inline void weft_stack_free_extensions(STACK_OF(X509_EXTENSION) *stack) {
     sk_X509_EXTENSION_pop_free(stack, X509_EXTENSION_free);
 }
+
+// HMAC of one piece over the digests' own functions. EVP's allocate contexts and look the digest up for every call, which
+// costs more than the digest does.
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wdeprecated-declarations"
+#define WEFT_HMAC(name, hash, context, block, size)                                                                  \
+    static inline void name(const void *key, size_t key_count, const void *bytes, size_t count, unsigned char *mac) { \
+        unsigned char pad[block] = {0}, inner[size];                                                                 \
+        context state;                                                                                               \
+        if (key_count > block) {                                                                                     \
+            hash##_Init(&state), hash##_Update(&state, key, key_count), hash##_Final(pad, &state);                   \
+        } else if (key_count > 0) {                                                                                  \
+            memcpy(pad, key, key_count);                                                                             \
+        }                                                                                                            \
+        for (size_t i = 0; i < block; i++) pad[i] ^= 0x36;                                                           \
+        hash##_Init(&state), hash##_Update(&state, pad, block), hash##_Update(&state, bytes, count);                 \
+        hash##_Final(inner, &state);                                                                                 \
+        for (size_t i = 0; i < block; i++) pad[i] ^= 0x36 ^ 0x5c;                                                    \
+        hash##_Init(&state), hash##_Update(&state, pad, block), hash##_Update(&state, inner, size);                  \
+        hash##_Final(mac, &state);                                                                                   \
+        OPENSSL_cleanse(pad, block), OPENSSL_cleanse(inner, size), OPENSSL_cleanse(&state, sizeof state);            \
+    }
+WEFT_HMAC(weft_hmac_sha256, SHA256, SHA256_CTX, SHA256_CBLOCK, SHA256_DIGEST_LENGTH)
+WEFT_HMAC(weft_hmac_sha384, SHA384, SHA512_CTX, SHA512_CBLOCK, SHA384_DIGEST_LENGTH)
+#pragma clang diagnostic pop

@@ -178,8 +178,8 @@ struct EstablishedRecordsTests {
             Hex.decode("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"))
         let suite = try #require(RecordProtection.Suite(0x1301))
         let known = Secret(count: secret.count) { $0.copyBytes(from: secret) }
-        let key = suite.expand(known, "key", 16).withBytes { Hex.encode($0) }
-        let iv = suite.expand(known, "iv", 12).withBytes { Hex.encode($0) }
+        let key = suite.expand(known, "tls13 key", 16).withBytes { Hex.encode($0) }
+        let iv = suite.expand(known, "tls13 iv", 12).withBytes { Hex.encode($0) }
         #expect(key == "9f02283b6c9c07efc26bb9f2ac92e356" && iv == "cf782b88dd83549aadf1e984")
     }
 }

@@ -193,7 +193,9 @@ public final class TLSContext: @unchecked Sendable {
     // MARK: Both sides
 
     private static func makeContext(_ method: OpaquePointer?) throws(TLSError) -> OpaquePointer {
-        guard let raw = SSL_CTX_new(method) else { throw .fromQueue(.library, "cannot start TLS") }
+        guard let raw = SSL_CTX_new_ex(nil, KeySchedule.query, method) else {
+            throw .fromQueue(.library, "cannot start TLS")
+        }
         weft_ctx_set_mode(raw, weft_mode)
         return raw
     }
@@ -201,7 +203,7 @@ public final class TLSContext: @unchecked Sendable {
     /// Lets OpenSSL's callbacks find this object; it outlives every session, which all hold it.
     private func attach() {
         weft_ctx_set_object(raw, Unmanaged.passUnretained(self).toOpaque())
-        if keyLog != nil || role == .server { SSL_CTX_set_keylog_callback(raw, logKey) }
+        if keyLog != nil { SSL_CTX_set_keylog_callback(raw, logKey) }
     }
 
     /// Each kind of key has a place of its own in the context.
@@ -232,12 +234,9 @@ private let selectIdentity:
         return SSL_TLSEXT_ERR_OK
     }
 
-/// Secrets are told here alone: to the session, which goes on with them (see `EstablishedRecords`), and to a key log.
 private let logKey: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?) -> Void = { session, line in
     guard let session, let line, let object = weft_ssl_context_object(session),
-        let ends = weft_ssl_object(session)?.assumingMemoryBound(to: Ends.self)
+        let ends = weft_ssl_object(session)?.assumingMemoryBound(to: Ends.self), ends.pointee.logsKeys
     else { return }
-    let context = Unmanaged<TLSContext>.fromOpaque(object).takeUnretainedValue()
-    if context.role == .server { ends.pointee.secrets.take(line) }
-    if ends.pointee.logsKeys { context.keyLog?(String(cString: line)) }
+    Unmanaged<TLSContext>.fromOpaque(object).takeUnretainedValue().keyLog?(String(cString: line))
 }

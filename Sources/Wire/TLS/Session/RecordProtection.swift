@@ -52,8 +52,8 @@ struct RecordProtection: ~Copyable {
     deinit { EVP_CIPHER_CTX_free(cipher) }
 
     private mutating func useSecret() -> Bool {
-        let key = suite.expand(secret, "key", suite.keySize)
-        return suite.expand(secret, "iv", 12).withBytes { iv in
+        let key = suite.expand(secret, "tls13 key", suite.keySize)
+        return suite.expand(secret, "tls13 iv", 12).withBytes { iv in
             nonce = (
                 UInt64(bigEndian: iv.loadUnaligned(fromByteOffset: 4, as: UInt64.self)),
                 UInt32(bigEndian: iv.loadUnaligned(as: UInt32.self))
@@ -68,7 +68,7 @@ struct RecordProtection: ~Copyable {
 
     /// The next key, for KeyUpdate (RFC 8446 §7.2).
     mutating func update() -> Bool {
-        secret = suite.expand(secret, "traffic upd", suite.secretSize)
+        secret = suite.expand(secret, "tls13 traffic upd", suite.secretSize)
         sequence = 0
         return useSecret()
     }
@@ -146,46 +146,35 @@ extension RecordProtection {
     /// A cipher suite of TLS 1.3 that we have the parts of.
     struct Suite {
         let cipher: OpaquePointer
-        let digest: OpaquePointer
+        let digest: LabelledHKDF
         let keySize: Int
-        let secretSize: Int
+        var secretSize: Int { digest.size }
 
         /// By its number; nil for one that is not known here, which stays OpenSSL's.
         init?(_ number: UInt16) {
             switch number {
-            case 0x1301: self.init(Ciphers.aes128, EVP_sha256(), 16, 32)
-            case 0x1302: self.init(Ciphers.aes256, EVP_sha384(), 32, 48)
-            case 0x1303: self.init(Ciphers.chacha, EVP_sha256(), 32, 32)
+            case 0x1301: self.init(Ciphers.aes128, .sha256, 16)
+            case 0x1302: self.init(Ciphers.aes256, .sha384, 32)
+            case 0x1303: self.init(Ciphers.chacha, .sha256, 32)
             default: return nil
             }
         }
 
-        private init?(_ cipher: OpaquePointer?, _ digest: OpaquePointer?, _ keySize: Int, _ secretSize: Int) {
-            guard let cipher, let digest else { return nil }
+        private init?(_ cipher: OpaquePointer?, _ digest: LabelledHKDF, _ keySize: Int) {
+            guard let cipher else { return nil }
             self.cipher = cipher
             self.digest = digest
             self.keySize = keySize
-            self.secretSize = secretSize
         }
 
-        /// HKDF-Expand-Label with an empty context (RFC 8446 §7.1), of at most one block: that is all that is needed here.
-        func expand(_ secret: Secret, _ label: String, _ count: Int) -> Secret {
-            precondition(count <= secretSize, "one block of HKDF")
-            let label = Array("tls13 \(label)".utf8)
-            let info = [0, UInt8(count), UInt8(label.count)] + label + [0, 1]
-            // HMAC writes a whole block, of which `count` bytes are wanted.
-            let block = Secret(count: secretSize) { block in
-                var length: UInt32 = 0
-                let done = secret.withBytes {
-                    HMAC(
-                        digest, $0.baseAddress, CInt($0.count), info, info.count,
-                        block.assumingMemoryBound(to: UInt8.self).baseAddress, &length)
+        /// HKDF-Expand-Label with an empty context (RFC 8446 §7.1); `label` with its prefix.
+        func expand(_ secret: Secret, _ label: StaticString, _ count: Int) -> Secret {
+            let label = UnsafeRawBufferPointer(start: label.utf8Start, count: label.utf8CodeUnitCount)
+            return Secret(count: count) { output in
+                let isDone = secret.withBytes {
+                    digest.expand($0, label, UnsafeRawBufferPointer(start: nil, count: 0), into: output)
                 }
-                precondition(done != nil && Int(length) == secretSize, "HMAC is always available")
-            }
-            guard count < secretSize else { return block }
-            return block.withBytes { block in
-                Secret(count: count) { $0.copyBytes(from: block.prefix(count)) }
+                precondition(isDone, "a key is not longer than HKDF allows")
             }
         }
     }

@@ -194,7 +194,9 @@ public final class TLSSession {
 
     private func handshake() throws(TLSError) {
         let before = ends.pointee.output.count
-        let result = SSL_do_handshake(raw)
+        let result =
+            context.role == .server
+            ? KeySchedule.observed(by: ends) { SSL_do_handshake(raw) } : SSL_do_handshake(raw)
         if result == 1 {
             isEstablished = true
             if context.role == .server { takeOver(outputBefore: before) }
