@@ -74,9 +74,66 @@ struct KeyScheduleTests {
         }
     }
 
+    /// RFC 8448 §3: the secrets of a handshake as its authors traced it, with the digests of its transcript.
+    @Test("the secrets of RFC 8448's handshake") func traced() throws {
+        let ours = try #require(KeySchedule.query)
+        func hex(_ text: String) throws -> [UInt8] {
+            let digits = try text.utf8.map { try #require(Hex.value($0)) }
+            return stride(from: 0, to: digits.count, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+        }
+        func extract(_ key: [UInt8]?, _ salt: [UInt8]?) throws -> [UInt8] {
+            try derive(
+                ours, mode: EVP_KDF_HKDF_MODE_EXTRACT_ONLY, digest: "SHA2-256", key: key, salt: salt, label: "derived",
+                data: nil, count: 32)
+        }
+        func expand(_ secret: [UInt8], _ label: String, _ data: [UInt8]?, _ count: Int = 32) throws -> [UInt8] {
+            try derive(
+                ours, mode: EVP_KDF_HKDF_MODE_EXPAND_ONLY, digest: "SHA2-256", key: secret, salt: nil, label: label,
+                data: data, count: count)
+        }
+        let early = try extract(nil, nil)
+        #expect(try early == hex("33ad0a1c607ec03b09e6cd9893680ce210adf300aa1f2660e1b22e10f170f92a"))
+        let shared = try hex("8bd4054fb55b9d63fdfbacf9f04b9f0d35e6d63f537563efd46272900f89492d")
+        let handshake = try extract(shared, early)
+        #expect(try handshake == hex("1dc826e93606aa6fdc0aadc12f741b01046aa6b99f691ed221a9f0ca043fbeac"))
+        let hello = try hex("860c06edc07858ee8e78f0e7428c58edd6b43f2ca3e6e95f02ed063cf0e1cad8")
+        let client = try expand(handshake, "c hs traffic", hello)
+        #expect(try client == hex("b3eddb126e067f35a780b3abf45e2d8f3b1a950738f52e9600746a0e27a55a21"))
+        let server = try expand(handshake, "s hs traffic", hello)
+        #expect(try server == hex("b67b7d690cc16c4e75e54213cb2d37b4e9c912bcded9105d42befd59d391ad38"))
+        #expect(try expand(server, "key", [], 16) == hex("3fce516009c21727d0f2e4e86ee403bc"))
+        #expect(try expand(server, "iv", [], 12) == hex("5d313eb2671276ee13000b30"))
+        let main = try extract(nil, handshake)
+        #expect(try main == hex("18df06843d13a08bf2a449844c5f8a478001bc4d4c627984d5a41da8d0402919"))
+        let finished = try hex("9608102a0f1ccc6db6250b7b7e417b1a000eaada3daae4777a7686c9ff83df13")
+        let clientData = try expand(main, "c ap traffic", finished)
+        #expect(try clientData == hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"))
+        let serverData = try expand(main, "s ap traffic", finished)
+        #expect(try serverData == hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"))
+        #expect(try expand(serverData, "key", [], 16) == hex("9f02283b6c9c07efc26bb9f2ac92e356"))
+        #expect(try expand(clientData, "iv", [], 12) == hex("5b78923dee08579033e523d9"))
+    }
+
     @Test("what it does not know is refused")
     func refusals() throws {
         let ours = try #require(KeySchedule.query)
+        for digest in ["SHA3-256", "SHA2-512/256", "SHA512-256", "SM3"] {
+            #expect(throws: Refused.self, "\(digest)") {
+                try derive(
+                    ours, mode: EVP_KDF_HKDF_MODE_EXPAND_ONLY, digest: digest, key: [1], salt: nil, label: "key",
+                    data: nil, count: 16)
+            }
+        }
+        #expect(throws: Refused.self) {
+            try derive(
+                ours, mode: EVP_KDF_HKDF_MODE_EXPAND_ONLY, digest: "SHA256", key: [1], salt: nil,
+                label: String(repeating: "l", count: 250), data: nil, count: 16)
+        }
+        #expect(throws: Refused.self) {
+            try derive(
+                ours, mode: EVP_KDF_HKDF_MODE_EXTRACT_ONLY, digest: "SHA256", key: [1], salt: nil, label: "derived",
+                data: nil, count: 33)
+        }
         #expect(throws: Refused.self) {
             try derive(
                 ours, mode: EVP_KDF_HKDF_MODE_EXPAND_ONLY, digest: "MD5", key: [1], salt: nil, label: "key", data: nil,

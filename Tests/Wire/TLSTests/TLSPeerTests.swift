@@ -38,6 +38,41 @@ struct TLSPeerTests {
     }
 
     @Test(
+        "openssl's client is asked for another key share, and again with its session; its early data is not taken",
+        .enabled(if: access("/usr/bin/openssl", X_OK) == 0),
+        arguments: ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
+    func helloRetry(suite: String) async throws {
+        var configuration = TLSServerConfiguration(identities: [fixture.server])
+        configuration.parameters.groups = ["P-384"]
+        let context = try TLSContext(server: configuration)
+        try await withWorkshop { loop, folder in
+            let listener = try Listener(.ip(.loopbackV4, 0), on: loop) { stream in
+                guard let session = try? TLSSession(context) else { return }
+                stream.handler = TLSStream(session) { session, text in "resumed \(session.isResumed)\n" }
+            }
+            defer { listener.close() }
+            let port = listener.address.port?.rawValue ?? 0
+            func client(_ options: String) async throws -> String {
+                try await Self.run(
+                    "echo hello | openssl s_client -connect 127.0.0.1:\(port) -CAfile ca.pem -verify_return_error -ign_eof"
+                        + " -trace -tls1_3 -ciphersuites \(suite) -groups X25519:P-384 -servername a.test \(options)",
+                    in: folder, on: loop)
+            }
+            let first = try await client("-sess_out session")
+            #expect(first.contains("resumed false"), "\(first.suffix(600))")
+            // Two hellos each way: the first of the server is a HelloRetryRequest.
+            #expect(
+                first.split(separator: "\n").count { $0.contains("ClientHello, Length") } == 2, "\(first.prefix(600))")
+            let again = try await client("-sess_in session")
+            #expect(again.contains("resumed true"), "\(again.suffix(600))")
+            try Files.writeAtomically("\(folder)/early", "early\n")
+            let early = try await client("-sess_in session -early_data early")
+            #expect(
+                early.contains("resumed true") && !early.contains("Early data was accepted"), "\(early.suffix(600))")
+        }
+    }
+
+    @Test(
         "openssl's client sees the certificate for its name, its protocol, and its session again",
         .enabled(if: access("/usr/bin/openssl", X_OK) == 0))
     func opensslClient() async throws {

@@ -96,7 +96,8 @@ enum KeySchedule {
 private struct Request {
     private(set) var label = UnsafeRawBufferPointer(start: nil, count: 0)
     private var digest: LabelledHKDF?
-    private var extracts = false
+    /// Which of HKDF's two steps; there is none without being asked for.
+    private var extracts: Bool?
     private var prefix = UnsafeRawBufferPointer(start: nil, count: 0)
     private var key = UnsafeRawBufferPointer(start: nil, count: 0)
     private var salt = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -125,13 +126,13 @@ private struct Request {
             }
             next += 1
         }
-        guard digest != nil, prefix.count + label.count <= Self.longestLabel else { return nil }
+        guard digest != nil, extracts != nil, prefix.count + label.count <= Self.longestLabel else { return nil }
     }
 
     private static let longestLabel = 255
 
     func answer(into output: UnsafeMutableRawBufferPointer) -> Bool {
-        guard let digest else { return false }
+        guard let digest, let extracts, !output.isEmpty else { return false }
         return withUnsafeTemporaryAllocation(byteCount: Self.longestLabel, alignment: 8) { room in
             room.copyMemory(from: prefix)
             UnsafeMutableRawBufferPointer(rebasing: room[prefix.count...]).copyMemory(from: label)
@@ -142,16 +143,16 @@ private struct Request {
         }
     }
 
-    /// "SHA2-256" and "SHA256", and so on: a name's last digits tell.
+    /// By the names that OpenSSL has for it, fetched or not; nil for digests of no cipher suite of ours.
     private static func digest(_ name: UnsafeRawBufferPointer) -> LabelledHKDF? {
         // The text may come with its terminating zero or without.
-        let end = name.firstIndex(of: 0) ?? name.count
-        guard end >= 6, name[0] | 0x20 == UInt8(ascii: "s") else { return nil }
-        switch (name[end - 3], name[end - 2], name[end - 1]) {
-        case (UInt8(ascii: "2"), UInt8(ascii: "5"), UInt8(ascii: "6")): return .sha256
-        case (UInt8(ascii: "3"), UInt8(ascii: "8"), UInt8(ascii: "4")): return .sha384
-        default: return nil
+        let count = name.firstIndex(of: 0) ?? name.count
+        guard let text = name.baseAddress else { return nil }
+        func isNamed(_ known: StaticString) -> Bool {
+            known.utf8CodeUnitCount == count && memcmp(known.utf8Start, text, count) == 0
         }
+        if isNamed("SHA2-256") || isNamed("SHA256") { return .sha256 }
+        return isNamed("SHA2-384") || isNamed("SHA384") ? .sha384 : nil
     }
 
     private static func equal(_ name: UnsafePointer<CChar>, _ text: String) -> Bool { strcmp(name, text) == 0 }
