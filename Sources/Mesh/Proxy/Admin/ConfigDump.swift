@@ -15,6 +15,8 @@ struct ConfigDump {
         var updated: String
         var isStatic: Bool
         var isWarming = false
+        /// How it stands with the control plane that it comes from; nil for other sources.
+        var status: ResourceStatus?
     }
 
     mutating func addBootstrap(_ bootstrap: JSONValue, updated: String) {
@@ -24,21 +26,35 @@ struct ConfigDump {
         ])
     }
 
-    mutating func addClusters(_ entries: [Entry]) {
-        add(
-            "ClustersConfigDump", "static_clusters", "dynamic_active_clusters", entries, kind: .cluster,
-            field: "cluster")
+    /// - Parameter version: the last one that was accepted as a whole.
+    mutating func addClusters(_ entries: [Entry], version: String = "") {
+        var part: JSONObject = ["@type": .string(Self.type("ClustersConfigDump"))]
+        if !version.isEmpty { part["version_info"] = .string(version) }
+        for (field, isMeant) in [
+            ("static_clusters", { $0.isStatic }), ("dynamic_active_clusters", { !$0.isStatic && !$0.isWarming }),
+            ("dynamic_warming_clusters", { !$0.isStatic && $0.isWarming }),
+        ] as [(String, (Entry) -> Bool)] {
+            let elements = entries.filter(isMeant).map { Self.element($0, .cluster, "cluster") }
+            if !elements.isEmpty { part[field] = .array(elements) }
+        }
+        parts.append(.object(part))
     }
 
-    mutating func addListeners(_ entries: [Entry]) {
+    mutating func addListeners(_ entries: [Entry], version: String = "") {
         var part: JSONObject = ["@type": .string(Self.type("ListenersConfigDump"))]
+        if !version.isEmpty { part["version_info"] = .string(version) }
         let fixed = entries.filter(\.isStatic).map { Self.element($0, .listener, "listener") }
         if !fixed.isEmpty { part["static_listeners"] = .array(fixed) }
         let dynamic = entries.filter { !$0.isStatic }.map { entry -> JSONValue in
-            [
-                "name": .string(entry.name),
-                entry.isWarming ? "warming_state" : "active_state": Self.element(entry, .listener, "listener"),
-            ]
+            var listener: JSONObject = ["name": .string(entry.name)]
+            if entry.resource.object?.isEmpty == false {
+                var state = entry
+                state.status = nil
+                listener[entry.isWarming ? "warming_state" : "active_state"] = Self.element(
+                    state, .listener, "listener")
+            }
+            Self.tell(entry.status, in: &listener)
+            return .object(listener)
         }
         if !dynamic.isEmpty { part["dynamic_listeners"] = .array(dynamic) }
         parts.append(.object(part))
@@ -76,11 +92,33 @@ struct ConfigDump {
         var element: JSONObject = [:]
         if kind == .secret { element["name"] = .string(entry.name) }
         if !entry.version.isEmpty { element["version_info"] = .string(entry.version) }
-        var resource = redacted(entry.resource)
-        resource["@type"] = .string(kind.typeURL)
-        element[field] = resource
-        element["last_updated"] = .string(entry.updated)
+        if entry.resource.object?.isEmpty == false {
+            var resource = redacted(entry.resource)
+            resource["@type"] = .string(kind.typeURL)
+            element[field] = resource
+            element["last_updated"] = .string(entry.updated)
+        } else if kind != .secret {
+            // Nothing is there yet that would say its name.
+            element[field] = [
+                "@type": .string(kind.typeURL),
+                kind == .clusterLoadAssignment ? "cluster_name" : "name": .string(entry.name),
+            ]
+        }
+        tell(entry.status, in: &element)
         return .object(element)
+    }
+
+    /// `error_state` and `client_status`.
+    private static func tell(_ status: ResourceStatus?, in element: inout JSONObject) {
+        guard let status else { return }
+        if let failure = status.failure {
+            var state: JSONObject = [
+                "last_update_attempt": .string(ProxyServer.text(failure.time)), "details": .string(failure.details),
+            ]
+            if !failure.version.isEmpty { state["version_info"] = .string(failure.version) }
+            element["error_state"] = .object(state)
+        }
+        element["client_status"] = .string(status.client.rawValue)
     }
 
     private static func type(_ name: String) -> String { "type.googleapis.com/envoy.admin.v3.\(name)" }
@@ -196,12 +234,15 @@ extension AdminServer {
 }
 
 extension ProxyServer {
-    func configDump(withEndpoints: Bool) -> ConfigDump {
+    func configDump(withEndpoints: Bool) async -> ConfigDump {
+        let facts = await discoveryFacts()
+        let warming = await warmingClusters()
         var dump = ConfigDump()
         dump.addBootstrap(bootstrapJSON, updated: Self.text(startTime))
-        let clusters = entries(.cluster)
-        dump.addClusters(clusters)
-        let listeners = entries(.listener)
+        var clusters = entries(.cluster, facts)
+        for index in clusters.indices { clusters[index].isWarming = warming.contains(clusters[index].name) }
+        dump.addClusters(clusters, version: facts.version(of: .cluster))
+        let listeners = entries(.listener, facts)
         if withEndpoints {
             let fixed = clusters.compactMap { cluster -> ConfigDump.Entry? in
                 guard let assignment = cluster.resource["load_assignment"] else { return nil }
@@ -209,9 +250,9 @@ extension ProxyServer {
                 entry.resource = assignment
                 return entry
             }
-            dump.addEndpoints(fixed + entries(.clusterLoadAssignment))
+            dump.addEndpoints(fixed + entries(.clusterLoadAssignment, facts))
         }
-        dump.addListeners(listeners)
+        dump.addListeners(listeners, version: facts.version(of: .listener))
         var routes: [ConfigDump.Entry] = []
         for listener in listeners { Self.collectRoutes(listener.resource, listener, &routes) }
         routes += dynamicRoutes.map { routes in
@@ -220,21 +261,33 @@ extension ProxyServer {
                 version: routes.resource.version, updated: Self.text(routes.updated), isStatic: false)
         }
         dump.addRoutes(routes)
-        let secrets = entries(.secret)
+        let secrets = entries(.secret, facts)
         if !secrets.isEmpty { dump.addSecrets(secrets) }
         return dump
     }
 
-    private func entries(_ kind: ResourceKind) -> [ConfigDump.Entry] {
+    private func entries(_ kind: ResourceKind, _ facts: [DiscoveryFacts]) -> [ConfigDump.Entry] {
         let fixed = resources.all(kind)
         let names = Set(fixed.map(\.name))
-        return (fixed + dynamic.all(kind).filter { !names.contains($0.name) }).map { resource in
-            let known = record[kind, resource.name]
-            return ConfigDump.Entry(
-                name: resource.name, resource: (try? resource.message())?.json() ?? [:], version: resource.version,
-                updated: Self.text(known?.updated ?? startTime), isStatic: known?.isStatic ?? true,
-                isWarming: kind == .listener && warmingListeners[resource.name] != nil)
+        let statuses = facts.statuses(kind).filter { !names.contains($0.name) }
+        let discovered = Set(statuses.map(\.name))
+        let others = dynamic.all(kind).filter { !names.contains($0.name) && !discovered.contains($0.name) }
+        let told = statuses.map { status -> ConfigDump.Entry in
+            var entry = ConfigDump.Entry(
+                name: status.name, resource: (try? status.resource?.message())?.json() ?? [:],
+                version: status.resource?.version ?? "", updated: Self.text(status.updated ?? startTime),
+                isStatic: false, isWarming: kind == .listener && warmingListeners[status.name] != nil)
+            entry.status = status
+            return entry
         }
+        return told
+            + (fixed + others).map { resource in
+                let known = record[kind, resource.name]
+                return ConfigDump.Entry(
+                    name: resource.name, resource: (try? resource.message())?.json() ?? [:], version: resource.version,
+                    updated: Self.text(known?.updated ?? startTime), isStatic: known?.isStatic ?? true,
+                    isWarming: kind == .listener && warmingListeners[resource.name] != nil)
+            }
     }
 
     /// The route configurations that stand within connection managers.
@@ -259,7 +312,7 @@ extension ProxyServer {
         }
     }
 
-    private static func text(_ time: Timestamp) -> String {
+    static func text(_ time: Timestamp) -> String {
         var out: [UInt8] = []
         time.appendRFC3339(to: &out, fraction: 3)
         return String(decoding: out, as: UTF8.self)

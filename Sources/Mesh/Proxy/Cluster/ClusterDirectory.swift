@@ -38,6 +38,7 @@ final class ClusterDirectory: @unchecked Sendable {
         self.problems = problems
         secrets = SecretDirectory(loop, problems)
         random = SplitMix64(seed: MonotonicTime.now().nanoseconds)
+        secrets.session = { [unowned self] in discovery?.session($0, .secret) }
     }
 
     /// Clusters that are new, or changed. What a changed one carries is finished by the old one.

@@ -16,7 +16,8 @@ struct ConfigSource: Hashable, Sendable {
 
     static let standardFetchTime: UInt64 = 15_000_000_000
 
-    init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
+    /// - Parameter context: where it is known whether there is a stream for all; nil takes it that there is.
+    init(_ node: ConfigNode, _ context: BuildContext? = nil) throws(ConfigError) {
         fetchTime = node.nanoseconds("initial_fetch_timeout", default: Self.standardFetchTime)
         switch node.choice("config_source_specifier") {
         case "ads", "self":
@@ -24,7 +25,9 @@ struct ConfigSource: Hashable, Sendable {
             if let own = node.message("self") { own.ignore("transport_api_version") }
             node.ignore("ads")
             try Self.checkVersion(node, "resource_api_version")
-            guard context.hasAggregatedSource else { throw node.error("ads", "the bootstrap has no ads_config") }
+            guard context?.hasAggregatedSource ?? true else {
+                throw node.error("ads", "the bootstrap has no ads_config")
+            }
             origin = .aggregated
         case "api_config_source":
             guard let api = node.message("api_config_source") else { throw node.error("api_config_source is missing") }

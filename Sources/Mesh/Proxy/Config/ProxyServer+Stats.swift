@@ -37,6 +37,7 @@ extension ProxyServer {
         let clusters = clusters
         let warming = (try? await clusters.loop.perform { clusters.warmingCount }) ?? 0
         addOwn(directory, warming: warming, to: &report)
+        await discoveryFacts().report(to: &report)
         subtractBaseline(from: &report)
         return report
     }

@@ -85,7 +85,7 @@ package actor ProxyServer {
         let found = try bootstrap.staticResources()
         let context = BuildContext(logs: try LogFiles())
         try context.know(bootstrap, found)
-        for resource in found[.secret] ?? [] { try check(secret: resource, context) }
+        for resource in found[.secret] ?? [] { try check(secret: resource) }
         _ = try DynamicSources(bootstrap, context, found[.cluster] ?? [])
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
@@ -164,6 +164,11 @@ package actor ProxyServer {
         update.removed.removeAll { fixed.contains($0) }
         // A listener may take the address of one that goes; a cluster's place is taken before it goes.
         if update.kind == .listener { await remove(update) }
+        if update.kind == .cluster {
+            let refused = await setClusters(update)
+            await remove(update)
+            return refused
+        }
         var refused: [ResourceRefusal] = []
         for (isNew, resource) in update.added.map({ (true, $0) }) + update.updated.map({ (false, $0) }) {
             var one = ResourceUpdate(kind: update.kind)
@@ -177,6 +182,25 @@ package actor ProxyServer {
             }
         }
         if update.kind != .listener { await remove(update) }
+        return refused
+    }
+
+    /// All that can be used in one go: there may be thousands.
+    private func setClusters(_ update: ResourceUpdate) async -> [ResourceRefusal] {
+        var refused: [ResourceRefusal] = []
+        var settings: [ClusterSettings] = []
+        for resource in update.added + update.updated {
+            do throws(ConfigError) { settings.append(try Self.cluster(resource, context)) } catch {
+                record.noteRefused(.cluster)
+                refused.append(ResourceRefusal(resource.name, error.description))
+            }
+        }
+        if !settings.isEmpty { await onDirectory { [settings] in $0.set(settings) } }
+        let names = Set(refused.map(\.name))
+        var used = ResourceUpdate(kind: .cluster)
+        used.added = update.added.filter { !names.contains($0.name) }
+        used.updated = update.updated.filter { !names.contains($0.name) }
+        record.note(used)
         return refused
     }
 

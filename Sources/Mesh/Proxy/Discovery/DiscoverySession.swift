@@ -10,14 +10,21 @@ import XDS
 final class DiscoverySession: @unchecked Sendable {
     // `@unchecked`: confined to the directory's loop; the stream's events and what is applied elsewhere come back by `submit`.
 
-    /// Takes over what changes, and says what is refused. Not on the session's loop.
-    typealias Apply = @Sendable (ResourceUpdate) async -> [ResourceRefusal]
+    /// Those who use what is not the directory's own. Not on the session's loop.
+    struct Users: Sendable {
+        /// Takes over what changes, and says what is refused.
+        var apply: @Sendable (ResourceUpdate, ConfigSource.Origin) async -> [ResourceRefusal]
+        /// Nothing is to be had under these names, for now.
+        var giveUp: @Sendable (ResourceKind, [String], ConfigSource.Origin) async -> Void
+    }
 
+    /// What configuration calls it.
+    private let origin: ConfigSource.Origin
     private let server: DiscoveryServer
     private let path: String
     private let directory: ClusterDirectory
     private let worker: ProxyWorker
-    private let apply: Apply
+    private let users: Users
     private(set) var client: DiscoveryClient
     private let endpoints = EndpointSubscriptions()
     private var stream: StreamReference?
@@ -32,14 +39,15 @@ final class DiscoverySession: @unchecked Sendable {
     private var toApply: [(update: ResourceUpdate, done: ([ResourceRefusal]) -> Void)] = []
 
     init(
-        _ server: DiscoveryServer, path: String, node: Message, _ directory: ClusterDirectory, _ worker: ProxyWorker,
-        apply: @escaping Apply
+        _ origin: ConfigSource.Origin, _ server: DiscoveryServer, path: String, node: Message,
+        _ directory: ClusterDirectory, _ worker: ProxyWorker, _ users: Users
     ) {
+        self.origin = origin
         self.server = server
         self.path = path
         self.directory = directory
         self.worker = worker
-        self.apply = apply
+        self.users = users
         client = DiscoveryClient(server.form, node: node, namesItselfOnce: server.namesNodeOnce)
     }
 
@@ -69,6 +77,7 @@ final class DiscoverySession: @unchecked Sendable {
         _ name: String, _ cluster: LiveCluster, fetchTime: UInt64, _ assign: @escaping EndpointSubscriptions.Assign
     ) {
         let held = client.subscribe(.clusterLoadAssignment, name, fetchTime: fetchTime, now: now)
+        if let held { endpoints.recall(held) }
         endpoints.add(name, cluster, assign)
         // Others have waited in vain before.
         if held == nil, client.isGivenUp(.clusterLoadAssignment, name) { assign(nil) }
@@ -79,6 +88,27 @@ final class DiscoverySession: @unchecked Sendable {
         guard endpoints.remove(name, cluster) else { return }
         client.unsubscribe(.clusterLoadAssignment, name)
         endpoints.forget(name)
+        flushLater()
+    }
+
+    /// A route configuration by its name.
+    func subscribeToRoutes(_ name: String, fetchTime: UInt64) {
+        if let held = client.subscribe(.routeConfiguration, name, fetchTime: fetchTime, now: now) {
+            var update = ResourceUpdate(kind: .routeConfiguration)
+            update.added = [held]
+            enqueue(update) { _ in }
+        }
+        flushLater()
+    }
+
+    /// A secret by its name, which is then looked for in what the client holds.
+    func subscribeToSecret(_ name: String, fetchTime: UInt64) {
+        _ = client.subscribe(.secret, name, fetchTime: fetchTime, now: now)
+        flushLater()
+    }
+
+    func unsubscribe(_ kind: ResourceKind, _ name: String) {
+        client.unsubscribe(kind, name)
         flushLater()
     }
 
@@ -121,14 +151,15 @@ final class DiscoverySession: @unchecked Sendable {
             case .connect: connect()
             case .expired(let update):
                 ProxyLog.info(.config, "\(update.kind.service): expired: \(update.removed.joined(separator: ", "))")
-                if update.kind == .clusterLoadAssignment {
-                    endpoints.expire(update.removed)
-                } else {
-                    enqueue(update) { _ in }
+                switch update.kind {
+                case .clusterLoadAssignment: endpoints.expire(update.removed)
+                // What was made of them goes on.
+                case .secret: break
+                default: enqueue(update) { _ in }
                 }
             case .timedOut(let kind, let names):
                 ProxyLog.warning(.config, "\(kind.service): initial fetch timed out: \(names.joined(separator: ", "))")
-                if kind == .clusterLoadAssignment { endpoints.giveUp(names) }
+                giveUp(kind, names)
             case .timedOutAll(let kind):
                 ProxyLog.warning(.config, "\(kind.service): initial fetch timed out")
                 told(kind)
@@ -214,22 +245,41 @@ final class DiscoverySession: @unchecked Sendable {
             ProxyLog.warning(.config, "\(server.cluster) sent resources of a kind that nobody asked for")
             return proceed()
         }
-        if delivery.kind == .clusterLoadAssignment {
-            settle(delivery, endpoints.apply(delivery.update))
-        } else {
-            enqueue(delivery.update) { [self] in settle(delivery, $0) }
+        switch delivery.kind {
+        case .clusterLoadAssignment: settle(delivery, endpoints.apply(delivery.update))
+        case .secret: settle(delivery, directory.secrets.check(delivery.update))
+        default: enqueue(delivery.update) { [self] in settle(delivery, $0) }
         }
     }
 
     private func settle(_ delivery: DiscoveryDelivery, _ refused: [ResourceRefusal]) {
         guard !isClosed else { return }
         client.settle(delivery, refusing: refused, now: now, at: .now())
+        ProxyLog.debug(
+            .config,
+            "\(delivery.kind.service): \(delivery.update.added.count) added, \(delivery.update.updated.count) updated, \(delivery.update.removed.count) removed, \(refused.count + delivery.refused.count) refused"
+        )
         for refusal in delivery.refused + refused { directory.problems.report(refusal.reason) }
-        if delivery.kind == .clusterLoadAssignment {
-            endpoints.giveUp(delivery.absent + (delivery.refused + refused).map(\.name))
+        if delivery.kind == .secret {
+            var update = delivery.update
+            let names = Set(refused.map(\.name))
+            update.added.removeAll { names.contains($0.name) }
+            update.updated.removeAll { names.contains($0.name) }
+            directory.secrets.discovered(update, origin)
         }
+        giveUp(delivery.kind, delivery.absent + (delivery.refused + refused).map(\.name))
         told(delivery.kind)
         proceed()
+    }
+
+    /// Nothing is to be had under these names, for now: who waits for them goes on without.
+    private func giveUp(_ kind: ResourceKind, _ names: [String]) {
+        guard !names.isEmpty else { return }
+        switch kind {
+        case .clusterLoadAssignment: endpoints.giveUp(names)
+        case .secret: directory.secrets.giveUp(names, origin)
+        default: Task { [users, origin] in await users.giveUp(kind, names, origin) }
+        }
     }
 
     /// The stream may hand over the next response.
@@ -249,6 +299,11 @@ final class DiscoverySession: @unchecked Sendable {
         for body in all.values.joined() { body() }
     }
 
+    /// What there is to tell of it.
+    var facts: DiscoveryFacts {
+        DiscoveryFacts(origin: origin, isConnected: client.isOpen, client: client)
+    }
+
     // MARK: What others use
 
     private func enqueue(_ update: ResourceUpdate, _ done: @escaping ([ResourceRefusal]) -> Void) {
@@ -259,7 +314,7 @@ final class DiscoverySession: @unchecked Sendable {
     private func applyFirst() {
         guard let update = toApply.first?.update else { return }
         Task { [self] in
-            let refused = await apply(update)
+            let refused = await users.apply(update, origin)
             loop.submit { [self] in
                 toApply.removeFirst().done(refused)
                 applyFirst()

@@ -16,21 +16,20 @@ final class DiscoverySessions {
     private let node: Message
     private let aggregated: DiscoveryServer?
     private var sessions: [Key: DiscoverySession] = [:]
-    private let apply: DiscoverySession.Apply
+    private let users: DiscoverySession.Users
 
     /// - Parameters:
     ///   - worker: whose connections streams are.
     ///   - aggregated: the bootstrap's `ads_config`.
-    ///   - apply: takes over what changes of kinds that are not the directory's own.
     init(
         _ directory: ClusterDirectory, _ worker: ProxyWorker, node: Message, aggregated: DiscoveryServer?,
-        apply: @escaping DiscoverySession.Apply
+        _ users: DiscoverySession.Users
     ) {
         self.directory = directory
         self.worker = worker
         self.node = node
         self.aggregated = aggregated
-        self.apply = apply
+        self.users = users
     }
 
     /// The session that resources of a kind come by; made and started when it is asked for first. nil when there is no such
@@ -48,7 +47,7 @@ final class DiscoverySessions {
         guard let path = key.kind.map({ key.server.form.path($0) }) ?? key.server.form.aggregatedPath else {
             return nil
         }
-        let session = DiscoverySession(key.server, path: path, node: node, directory, worker, apply: apply)
+        let session = DiscoverySession(origin, key.server, path: path, node: node, directory, worker, users)
         sessions[key] = session
         session.start()
         return session

@@ -40,6 +40,14 @@ final class EndpointSubscriptions {
         return refused
     }
 
+    /// What its source held all along.
+    func recall(_ resource: Resource) {
+        guard held[resource.name] == nil else { return }
+        var update = ResourceUpdate(kind: .clusterLoadAssignment)
+        update.added = [resource]
+        _ = apply(update)
+    }
+
     /// Nothing is to be had under these names, for now. What was there stays.
     func giveUp(_ names: [String]) {
         for name in names where held[name] == nil { tell(name, nil) }

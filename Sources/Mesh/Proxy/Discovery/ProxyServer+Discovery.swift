@@ -8,11 +8,26 @@ extension ProxyServer {
     func startDiscovery(_ aggregated: DiscoveryServer?) async {
         let node = nodeMessage
         let worker = workers[0]
-        let apply: DiscoverySession.Apply = { [weak self] update in await self?.applyDiscovered(update) ?? [] }
+        let users = DiscoverySession.Users(
+            apply: { [weak self] update, origin in await self?.applyDiscovered(update, origin) ?? [] },
+            giveUp: { [weak self] kind, names, origin in
+                if kind == .routeConfiguration { await self?.giveUpRoutes(names, origin) }
+            })
         await onDirectory { directory in
-            directory.discovery = DiscoverySessions(
-                directory, worker, node: node, aggregated: aggregated, apply: apply)
+            directory.discovery?.close()
+            directory.discovery = DiscoverySessions(directory, worker, node: node, aggregated: aggregated, users)
         }
+    }
+
+    /// How control planes stand, the one for all kinds first.
+    func discoveryFacts() async -> [DiscoveryFacts] {
+        let clusters = clusters
+        return (try? await clusters.loop.perform { clusters.discovery?.all.map(\.facts) ?? [] }) ?? []
+    }
+
+    func warmingClusters() async -> Set<String> {
+        let clusters = clusters
+        return Set((try? await clusters.loop.perform { clusters.warmingNames }) ?? [])
     }
 
     /// Asks for all of a kind; returns when something was said of it, or it has been waited for long enough.
@@ -26,7 +41,8 @@ extension ProxyServer {
         try? await promise.value()
     }
 
-    private func applyDiscovered(_ update: ResourceUpdate) async -> [ResourceRefusal] {
+    private func applyDiscovered(_ update: ResourceUpdate, _ origin: ConfigSource.Origin) async -> [ResourceRefusal] {
+        if update.kind == .routeConfiguration { return await applyRoutes(update, origin) }
         let refused = await applyTolerantly(update)
         let names = Set(refused.map(\.name))
         _ = dynamic.change(

@@ -2,7 +2,7 @@ import Bytes
 import Reactor
 import XDS
 
-// Route configurations by name, from files. A change of one replaces only that table; listeners stay as they are.
+// Route configurations by name, from files and control planes. A change of one replaces only that table; listeners stay as they are.
 extension ProxyServer {
     /// Follows what a listener that was just built asks for, and drops what no listener asks for any more.
     func followRoutes() async throws {
@@ -11,10 +11,28 @@ extension ProxyServer {
             for worker in workers { worker.loop.submit { worker.removeRoutes(place) } }
         }
         for file in gone.files { await unfollow(.routeConfiguration, file) }
+        if !gone.discovered.isEmpty {
+            await onDirectory { directory in
+                for source in gone.discovered {
+                    directory.discovery?.session(source.origin, .routeConfiguration)?.unsubscribe(
+                        .routeConfiguration, source.name)
+                }
+            }
+        }
         for place in context.routes.start() {
             guard let subscription = context.routes[place] else { continue }
             scheduleFetchTimeout(place, subscription)
-            try await follow(.routeConfiguration, subscription.source.file)
+            let source = subscription.source
+            if case .file(let file) = source.origin {
+                try await follow(.routeConfiguration, file)
+                continue
+            }
+            context.routes[place]?.stats.attempts += 1
+            let fetchTime = subscription.fetchTimeout
+            await onDirectory { directory in
+                directory.discovery?.session(source.origin, .routeConfiguration)?.subscribeToRoutes(
+                    source.name, fetchTime: fetchTime)
+            }
         }
     }
 
@@ -38,9 +56,32 @@ extension ProxyServer {
         await openWarmListeners()
     }
 
+    /// What a control plane says. What was refused of those that nobody has yet is not waited for.
+    func applyRoutes(_ update: ResourceUpdate, _ origin: ConfigSource.Origin) async -> [ResourceRefusal] {
+        var refused: [ResourceRefusal] = []
+        for resource in update.added + update.updated {
+            for place in context.routes.places(of: origin, resource.name) {
+                context.routes[place]?.stats.attempts += 1
+                do { try take(resource, place) } catch {
+                    refused.append(ResourceRefusal(resource.name, "\(error)"))
+                }
+            }
+        }
+        await openWarmListeners()
+        return refused
+    }
+
+    /// Nothing is to be had of these, for now.
+    func giveUpRoutes(_ names: [String], _ origin: ConfigSource.Origin) async {
+        for name in names {
+            for place in context.routes.places(of: origin, name) { context.routes[place]?.isReady = true }
+        }
+        await openWarmListeners()
+    }
+
     /// A file may have any number of route configurations: each by itself, one that is refused stays as it was.
     func readRoutes(_ file: ConfigFile) async {
-        let places = context.routes.places(of: file)
+        let places = context.routes.places(of: .file(file))
         for place in places { context.routes[place]?.stats.attempts += 1 }
         let response: ResourceResponse
         do {
@@ -54,7 +95,7 @@ extension ProxyServer {
         for place in places {
             guard let name = context.routes[place]?.source.name else { continue }
             if let resource = response.resources.first(where: { $0.name == name }) {
-                take(resource, place)
+                do { try take(resource, place) } catch { problems.report("\(error)") }
             } else if response.rejected.isEmpty {
                 // Routes are not taken back by being left out.
                 context.routes[place]?.stats.empty += 1
@@ -66,7 +107,7 @@ extension ProxyServer {
         await openWarmListeners()
     }
 
-    private func take(_ resource: Resource, _ place: Int) {
+    private func take(_ resource: Resource, _ place: Int) throws {
         let now = Timestamp.now()
         guard context.routes[place]?.resource?.bytes != resource.bytes else {
             context.routes[place]?.stats.succeeded(resource.version, reloads: false, at: now)
@@ -79,7 +120,7 @@ extension ProxyServer {
             for worker in workers { worker.loop.submit { worker.set(table, at: place) } }
         } catch {
             context.routes[place]?.stats.refused += 1
-            return problems.report("\(error)")
+            throw error
         }
         context.routes[place]?.resource = resource.atRest
         context.routes[place]?.updated = now

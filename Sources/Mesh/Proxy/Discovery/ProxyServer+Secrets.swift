@@ -1,11 +1,11 @@
 import TLS
 import XDS
 
-// Secrets by name: the bootstrap's own, and those of files. A change of one makes the contexts anew that are made of it;
+// Secrets by name: the bootstrap's own, and those of files and control planes. A change of one makes the contexts anew that are made of it;
 // listeners, clusters and connections stay as they are.
 extension ProxyServer {
     func applySecrets(_ update: ResourceUpdate) async throws {
-        for resource in update.added + update.updated { try Self.check(secret: resource, context) }
+        for resource in update.added + update.updated { try Self.check(secret: resource) }
         let all = resources.all(.secret)
         await onDirectory { $0.secrets.setFixed(all) }
     }
@@ -30,7 +30,7 @@ extension ProxyServer {
     }
 
     /// What a secret would be refused for by itself.
-    static func check(secret resource: Resource, _ context: BuildContext) throws(ConfigError) {
+    static func check(secret resource: Resource) throws(ConfigError) {
         let node = try resource.node()
         _ = node.string("name")
         let ingredients = TLSIngredients { _ in nil }

@@ -17,7 +17,7 @@ package final class NamedRoutes: Sendable {
 /// subscription, as in Envoy. On the main loop only.
 final class RouteSubscriptions {
     struct Source: Hashable {
-        var file: ConfigFile
+        var origin: ConfigSource.Origin
         var name: String
     }
 
@@ -64,15 +64,30 @@ final class RouteSubscriptions {
     }
 
     /// Ends those that nobody holds any more.
-    func sweep() -> (places: [Int], files: [ConfigFile]) {
+    ///
+    /// - Returns: their places, the files that nobody needs any more, and what is to be asked of control planes no longer.
+    func sweep() -> (places: [Int], files: [ConfigFile], discovered: [Source]) {
         let gone = all.indices.filter { all[$0] != nil && all[$0]?.holder == nil }
-        let files = gone.compactMap { all[$0]?.source.file }
+        let sources = gone.compactMap { all[$0]?.isStarted == true ? all[$0]?.source : nil }
         for place in gone { all[place] = nil }
-        return (gone, Set(files).filter { file in !all.contains { $0?.source.file == file } })
+        var files: Set<ConfigFile> = []
+        var discovered: [Source] = []
+        for source in sources {
+            if case .file(let file) = source.origin {
+                if !all.contains(where: { $0?.source.origin == source.origin }) { files.insert(file) }
+            } else {
+                discovered.append(source)
+            }
+        }
+        return (gone, Array(files), discovered)
     }
 
-    func places(of file: ConfigFile) -> [Int] {
-        all.indices.filter { all[$0].map { $0.source.file == file && $0.isStarted } ?? false }
+    /// Of a source, or of one of its names.
+    func places(of origin: ConfigSource.Origin, _ name: String? = nil) -> [Int] {
+        all.indices.filter { place in
+            guard let subscription = all[place], subscription.isStarted else { return false }
+            return subscription.source.origin == origin && (name == nil || subscription.source.name == name)
+        }
     }
 
     func areReady(_ routes: [NamedRoutes]) -> Bool { routes.allSatisfy { self[$0.place]?.isReady ?? false } }

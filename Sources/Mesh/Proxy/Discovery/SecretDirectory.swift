@@ -26,6 +26,10 @@ final class SecretDirectory {
     private let problems: ConfigProblems
     /// Told of the secrets that files brought.
     var came: (ResourceUpdate) -> Void = { _ in }
+    /// The control plane that secrets of a source come by.
+    var session: (ConfigSource.Origin) -> DiscoverySession? = { _ in nil }
+    /// What control planes were asked for.
+    private var discovered: Set<SecretReference> = []
     private var fixed: [String: Resource] = [:]
     private var files: [ConfigFile: SecretFile] = [:]
     private var watches: [String: DirectoryWatch] = [:]
@@ -58,7 +62,11 @@ final class SecretDirectory {
         }
         if context.isReady { return ready() }
         follower.waiting.append(ready)
-        if follower.timer == .none {
+        // What control planes do not say in time, they are the ones to tell.
+        let isUnasked = follower.needs.missing.contains {
+            $0.file != nil || $0.source.flatMap { session($0.origin) } == nil
+        }
+        if isUnasked, follower.timer == .none {
             follower.timer = loop.schedule(after: Self.fetchTimeout) { [weak self, weak follower] in
                 guard let self, let follower, let context = follower.context else { return }
                 let names = follower.needs.missing.map(\.name).sorted().joined(separator: ", ")
@@ -124,17 +132,57 @@ final class SecretDirectory {
     // MARK: Secrets
 
     private func find(_ reference: SecretReference) -> Resource? {
-        guard let source = reference.source else { return fixed[reference.name] }
+        guard let config = reference.source else { return fixed[reference.name] }
+        guard let source = reference.file else {
+            guard let session = session(config.origin) else {
+                problems.report("secret \(reference.name): the bootstrap has no ads_config to ask for it")
+                return nil
+            }
+            if discovered.insert(reference).inserted {
+                session.subscribeToSecret(reference.name, fetchTime: config.fetchTime)
+            }
+            return session.client.held[.secret, reference.name]
+        }
         if let file = files[source] { return file[reference.name] }
         let file = SecretFile(source, on: loop, problems) { [unowned self] update in
             came(update)
-            let names = Set((update.added + update.updated).map { SecretReference(source: source, name: $0.name) })
-            remake { !$0.secrets.isDisjoint(with: names) }
+            remake(update, .file(source))
         }
         files[source] = file
         // Who asks is not among those who are told, as it does not need it yet.
         file.read()
         return file[reference.name]
+    }
+
+    private func remake(_ update: ResourceUpdate, _ origin: ConfigSource.Origin) {
+        let names = Set((update.added + update.updated).map(\.name))
+        remake { $0.secrets.contains { $0.source?.origin == origin && names.contains($0.name) } }
+    }
+
+    /// What a control plane says is wrong when one of them cannot be used by itself.
+    func check(_ update: ResourceUpdate) -> [ResourceRefusal] {
+        (update.added + update.updated).compactMap { resource in
+            do throws(ConfigError) {
+                try ProxyServer.check(secret: resource)
+                return nil
+            } catch { return ResourceRefusal(resource.name, error.description) }
+        }
+    }
+
+    /// A control plane has said something, which its session holds by now.
+    func discovered(_ update: ResourceUpdate, _ origin: ConfigSource.Origin) {
+        came(update)
+        remake(update, origin)
+    }
+
+    /// Nothing is to be had under these names, for now: contexts that wait for them refuse connections.
+    func giveUp(_ names: [String], _ origin: ConfigSource.Origin) {
+        for follower in followers.values {
+            let isConcerned = follower.needs.missing.contains { $0.source?.origin == origin && names.contains($0.name) }
+            guard isConcerned, let context = follower.context, !context.isReady else { continue }
+            context.giveUpWaiting()
+            tellReady(follower)
+        }
     }
 
     // MARK: Files
@@ -173,10 +221,20 @@ final class SecretDirectory {
             watch.close()
             watches[directory] = nil
         }
-        let sources = Set(followers.values.flatMap { $0.needs.secrets.map(\.source) })
+        let wanted = followers.values.reduce(into: Set<SecretReference>()) { $0.formUnion($1.needs.secrets) }
+        let sources = Set(wanted.compactMap(\.file))
         for (source, file) in files where !sources.contains(source) {
             file.close()
             files[source] = nil
         }
+        for reference in discovered.subtracting(wanted) {
+            discovered.remove(reference)
+            if let source = reference.source { session(source.origin)?.unsubscribe(.secret, reference.name) }
+        }
     }
+}
+
+extension SecretReference {
+    /// The file that it comes from; nil for the others.
+    fileprivate var file: ConfigFile? { if case .file(let file)? = source?.origin { file } else { nil } }
 }

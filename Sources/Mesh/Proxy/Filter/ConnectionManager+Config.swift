@@ -130,9 +130,10 @@ extension ConnectionManager {
         guard let source = node.message("config_source") else { throw node.error("config_source", "is missing") }
         let name = node.string("route_config_name")
         guard !name.isEmpty else { throw node.error("route_config_name", "is missing") }
-        let timeout = source.nanoseconds("initial_fetch_timeout", default: 15_000_000_000)
+        let config = try ConfigSource(source, context)
         return context.routes.subscribe(
-            RouteSubscriptions.Source(file: try ConfigFile(source), name: name), prefix: prefix, fetchTimeout: timeout)
+            RouteSubscriptions.Source(origin: config.origin, name: name), prefix: prefix, fetchTimeout: config.fetchTime
+        )
     }
 
     private enum Codec: String, ConfigEnum {

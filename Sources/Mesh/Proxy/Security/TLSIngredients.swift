@@ -5,7 +5,7 @@ import XDS
 /// A secret as a TLS context asks for it (`SdsSecretConfig`).
 struct SecretReference: Hashable, Sendable {
     /// Where it comes from; nil for the bootstrap's own.
-    var source: ConfigFile?
+    var source: ConfigSource?
     var name: String
 }
 
@@ -51,7 +51,7 @@ final class TLSIngredients {
     /// The secret that an `SdsSecretConfig` names; nil while there is none.
     func secret(_ node: ConfigNode) throws(ConfigError) -> ConfigNode? {
         let name = node.string("name")
-        let source = try node.message("sds_config") { (node) throws(ConfigError) in try ConfigFile(node) }
+        let source = try node.message("sds_config") { (node) throws(ConfigError) in try ConfigSource(node) }
         let reference = SecretReference(source: source, name: name)
         needs.secrets.insert(reference)
         guard let resource = find(reference) else {

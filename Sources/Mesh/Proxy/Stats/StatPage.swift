@@ -24,6 +24,7 @@ struct StatPage {
 
     func render(_ report: StatReport) -> String {
         let samples = kinds == .histograms || kinds == .textReadouts ? [] : report.samples.filter(wants)
+        let texts = kinds == .all || kinds == .textReadouts ? report.texts.filter(wants) : []
         let histograms = kinds == .all || kinds == .histograms ? report.histograms.filter(wants) : []
         switch format {
         case .prometheus:
@@ -34,11 +35,15 @@ struct StatPage {
         case .text:
             let lines = samples.map { ($0.name, $0.value) }.sorted { $0.0 < $1.0 }
             let more = histograms.map { ($0.name, summary($0.values)) }.sorted { $0.0 < $1.0 }
-            return lines.map { "\($0.0): \($0.1)\n" }.joined() + more.map { "\($0.0): \($0.1)\n" }.joined()
+            let words = texts.map { ($0.name, $0.value) }.sorted { $0.0 < $1.0 }
+            return words.map { "\($0.0): \"\($0.1)\"\n" }.joined() + lines.map { "\($0.0): \($0.1)\n" }.joined()
+                + more.map { "\($0.0): \($0.1)\n" }.joined()
         case .json:
             var list = samples.map { ($0.name, $0.value) }.sorted { $0.0 < $1.0 }.map {
                 JSONValue.object(["name": .string($0.0), "value": .int($0.1)])
             }
+            let words = texts.map { ($0.name, $0.value) }.sorted { $0.0 < $1.0 }
+            list = words.map { JSONValue.object(["name": .string($0.0), "value": .string($0.1)]) } + list
             if !histograms.isEmpty { list.append(["histograms": json(histograms)]) }
             return JSONValue.object(["stats": .array(list)]).encodedString()
         }
@@ -50,6 +55,8 @@ struct StatPage {
         default: return (!usedOnly || sample.isUsed) && matches(sample.name)
         }
     }
+
+    private func wants(_ text: StatText) -> Bool { (!usedOnly || !text.value.isEmpty) && matches(text.name) }
 
     private func wants(_ sample: HistogramSample) -> Bool {
         (!usedOnly || !sample.values.isEmpty) && matches(sample.name)

@@ -40,6 +40,7 @@ package struct HistogramSample: Sendable {
 package struct StatReport: Sendable {
     package var samples: [StatSample] = []
     package var histograms: [HistogramSample] = []
+    package var texts: [StatText] = []
     package init() {}
 
     mutating func counter(_ scope: StatScope, _ leaf: String, _ value: UInt64, isUsed: Bool? = nil) {
@@ -52,5 +53,16 @@ package struct StatReport: Sendable {
 
     mutating func histogram(_ scope: StatScope, _ leaf: String, _ values: HistogramSnapshot) {
         histograms.append(HistogramSample(scope, leaf, values))
+    }
+}
+
+/// A text that statistics tell (`TextReadout`).
+package struct StatText: Sendable {
+    package var name: String
+    package var value: String
+
+    package init(_ name: String, _ value: String) {
+        self.name = name
+        self.value = value
     }
 }

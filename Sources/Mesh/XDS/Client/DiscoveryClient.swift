@@ -50,9 +50,9 @@ public struct DiscoveryClient: Sendable {
     }
 
     public mutating func unsubscribe(_ kind: ResourceKind, _ name: String) {
-        guard subscriptions[kind]?.remove(name) == true, subscriptions[kind]?.isWildcard == false else { return }
-        // The server tells of it no more, so it may be another when somebody asks again.
-        _ = held.change(kind, [], removing: [name])
+        guard subscriptions[kind]?.remove(name) == true, let subscription = subscriptions[kind] else { return }
+        // It is held until the server knows: who asks for it before has it at once.
+        if !subscription.isTold(name), !subscription.isWildcard { forget(kind, [name]) }
     }
 
     /// Wants all of a kind.
@@ -70,7 +70,11 @@ public struct DiscoveryClient: Sendable {
         stream += 1
         hasNamedItself = false
         connectTime = .max
-        for kind in subscriptions.keys { subscriptions[kind]?.begin() }
+        for kind in subscriptions.keys {
+            subscriptions[kind]?.begin()
+            guard let subscription = subscriptions[kind], !subscription.isWildcard else { continue }
+            forget(kind, held.all(kind).map(\.name).filter { !subscription.wants($0) })
+        }
     }
 
     /// The stream has ended, or could not be opened.
@@ -194,11 +198,16 @@ public struct DiscoveryClient: Sendable {
                 let request = subscriptions[kind]?.request(
                     form, held: { held.all(kind).map { ($0.name, $0.version) } })
             else { continue }
+            if let subscription = subscriptions[kind], !subscription.isWildcard { forget(kind, subscription.forgotten) }
             let message = request.message(kind, form, node: hasNamedItself && namesItselfOnce ? nil : node)
             hasNamedItself = true
             return message.binary()
         }
         return nil
+    }
+
+    private mutating func forget(_ kind: ResourceKind, _ names: some Collection<String>) {
+        if !names.isEmpty { _ = held.change(kind, [], removing: Array(names)) }
     }
 
     // MARK: Time

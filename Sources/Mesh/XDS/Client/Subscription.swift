@@ -21,6 +21,8 @@ struct Subscription: Sendable {
     private var hasNamed = false
     private var wantsMore: Set<String> = []
     private var wantsLess: Set<String> = []
+    /// What the last request gave up: the server tells of it no more, so it may be another when somebody asks again.
+    private(set) var forgotten: Set<String> = []
     /// Of the newest response.
     private var nonce = ""
     /// What is to be said of it: nil when all was said, a text when it was refused.
@@ -39,6 +41,9 @@ struct Subscription: Sendable {
     var isActive: Bool { isWildcard || !wanted.isEmpty }
 
     func wants(_ name: String) -> Bool { isWildcard || wanted[name] != nil }
+
+    /// The server of this stream was told that it is wanted.
+    func isTold(_ name: String) -> Bool { told.contains(name) }
 
     // MARK: Interest
 
@@ -128,7 +133,9 @@ struct Subscription: Sendable {
             if isFirst { request.held = held() }
         }
         if !request.names.isEmpty { hasNamed = true }
-        told = Set(wanted.keys)
+        told.formUnion(wantsMore)
+        told.subtract(wantsLess)
+        forgotten = wantsLess
         wantsMore = []
         wantsLess = []
         answer = nil

@@ -233,7 +233,10 @@ struct SecretTests {
         "what cannot be used is refused by name",
         arguments: [
             ("{ tls_certificate_sds_secret_configs: [ { name: nobody } ] }", "", "unknown static secret 'nobody'"),
-            ("{ tls_certificate_sds_secret_configs: [ { name: a, sds_config: { ads: {} } } ] }", "", "ads"),
+            (
+                "{ tls_certificate_sds_secret_configs: [ { name: a, sds_config: { ads: {} } } ] }", "",
+                "resource_api_version"
+            ),
             (
                 "{ tls_certificate_sds_secret_configs: [ { name: a } ] }",
                 "{ name: a, generic_secret: { secret: { inline_string: x } } }", "generic_secret"

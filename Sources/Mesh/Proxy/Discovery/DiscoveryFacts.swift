@@ -1,0 +1,43 @@
+import Bytes
+import XDS
+
+/// What there is to tell of a conversation with a control plane.
+struct DiscoveryFacts: Sendable {
+    var origin: ConfigSource.Origin
+    var isConnected: Bool
+    /// As it stood when it was asked.
+    var client: DiscoveryClient
+
+    /// Under Envoy's names.
+    func report(to report: inout StatReport) {
+        for (kind, prefix) in [(ResourceKind.cluster, "cluster_manager.cds"), (.listener, "listener_manager.lds")] {
+            guard let counters = client.counters(of: kind) else { continue }
+            for (leaf, value) in [
+                ("update_attempt", counters.attempts), ("update_success", counters.successes),
+                ("update_failure", counters.failures), ("update_rejected", counters.rejections),
+                ("init_fetch_timeout", counters.fetchTimeouts),
+            ] { report.counter(.process, "\(prefix).\(leaf)", value) }
+            report.gauge(.process, "\(prefix).update_time", counters.updated)
+            report.texts.append(StatText("\(prefix).version_text", client.version(of: kind)))
+        }
+    }
+}
+
+extension [DiscoveryFacts] {
+    func report(to report: inout StatReport) {
+        guard !isEmpty else { return }
+        report.gauge(.process, "control_plane.connected_state", contains { $0.isConnected } ? 1 : 0, isUsed: true)
+        // What a stream is due is sent at once.
+        report.gauge(.process, "control_plane.pending_requests", 0)
+        let identifiers = map(\.client.server).filter { !$0.isEmpty }
+        report.texts.append(StatText("control_plane.identifier", identifiers.first ?? ""))
+        for facts in self { facts.report(to: &report) }
+    }
+
+    /// How the resources of a kind stand, by name.
+    func statuses(_ kind: ResourceKind) -> [ResourceStatus] { flatMap { $0.client.statuses(kind) } }
+
+    func version(of kind: ResourceKind) -> String {
+        lazy.map { $0.client.version(of: kind) }.first { !$0.isEmpty } ?? ""
+    }
+}
