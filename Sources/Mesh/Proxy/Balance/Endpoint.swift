@@ -49,6 +49,16 @@ final class HostMetadata: Sendable {
         hashKey = balancing["hash_key"]?.string.flatMap { $0.isEmpty ? nil : $0 }
     }
 
+    /// All that `other` says under `envoy.lb`; where this has a list, one of its elements is enough.
+    func has(_ other: HostMetadata) -> Bool {
+        other.balancing.allSatisfy { member in
+            switch balancing[member.key] {
+            case .array(let elements)?: elements.contains(member.value) || .array(elements) == member.value
+            case let value: value == member.value
+            }
+        }
+    }
+
     /// What is said under a filter's name, as far as it is kept.
     func of(_ filter: String) -> JSONObject? {
         switch filter {

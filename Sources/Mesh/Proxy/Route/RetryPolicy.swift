@@ -75,6 +75,8 @@ package final class RetryPolicy: Sendable {
         package var hostAttempts: UInt32 = 1
         package var avoidsPreviousHosts = false
         package var avoidsCanaries = false
+        /// Hosts that have all of this are avoided.
+        var omittedMetadata: HostMetadata?
         /// Priorities that were tried are left out, recomputed every so many attempts; 0 for no such thing.
         package var priorityUpdates: UInt32 = 0
         package init() {}
@@ -94,6 +96,16 @@ package final class RetryPolicy: Sendable {
         var avoided = pick.avoiding ?? HostExclusions(attempts: options.hostAttempts)
         if options.avoidsPreviousHosts { avoided.previous.append(host.id) }
         if options.avoidsCanaries { avoided.marks.insert(.canary) }
+        pick.avoiding = avoided
+    }
+
+    /// As above, of all hosts that no retry may go to (`omit_host_metadata`).
+    func omit(from hosts: HostSet, in pick: inout PickRequest) {
+        guard let omitted = options.omittedMetadata else { return }
+        var avoided = pick.avoiding ?? HostExclusions(attempts: options.hostAttempts)
+        for host in hosts.hosts where host.metadata?.has(omitted) == true && !avoided.previous.contains(host.id) {
+            avoided.previous.append(host.id)
+        }
         pick.avoiding = avoided
     }
 
@@ -150,6 +162,8 @@ extension RetryPolicy.Options {
             switch predicate.typeName {
             case "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate": avoidsPreviousHosts = true
             case "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate": avoidsCanaries = true
+            case "envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig":
+                omittedMetadata = SubsetCriteria.read(predicate)
             default: throw node.error("typed_config", "retry predicate \(predicate.typeName) is not supported")
             }
         }

@@ -8,6 +8,8 @@ package final class WeightedClusters: Sendable {
     final class Entry: Sendable {
         let choice: ForwardAction.Choice
         let weight: UInt64
+        /// Under which a runtime layer may say another weight.
+        let key: RuntimeKey?
         let requestHeaders: HeaderMutations
         let responseHeaders: HeaderMutations
         let overrides: FilterOverrides
@@ -15,18 +17,24 @@ package final class WeightedClusters: Sendable {
         /// Of hosts, over the route's own.
         let metadata: HostMetadata?
 
-        init(_ node: ConfigNode, _ context: RouteContext) throws(ConfigError) {
+        init(_ node: ConfigNode, _ context: RouteContext, keys prefix: String) throws(ConfigError) {
             let (name, header) = (node.string("name"), node.string("cluster_header"))
             guard name.isEmpty != header.isEmpty else {
                 throw node.error("needs either a name or a cluster_header")
             }
             choice = name.isEmpty ? .header(HeaderKey(header)) : .cluster(try context.cluster(name, node, "name"))
             weight = UInt64(node.uint32("weight", default: 0))
+            key = prefix.isEmpty ? nil : RuntimeKey.named("\(prefix).\(name)")
             requestHeaders = try .request(node)
             responseHeaders = try .response(node)
             overrides = try FilterOverrides(node, context.build)
             host = Array(node.string("host_rewrite_literal").utf8)
             metadata = SubsetCriteria.read(node)
+        }
+
+        var presentWeight: UInt64 {
+            guard let value = key?.value else { return weight }
+            return UInt64(max(value, 0))
         }
     }
 
@@ -35,14 +43,17 @@ package final class WeightedClusters: Sendable {
     /// A field of the request whose number decides.
     private let header: HeaderKey?
     private let usesHash: Bool
+    private let hasKeys: Bool
 
     init(_ node: ConfigNode, _ context: RouteContext) throws(ConfigError) {
-        entries = try node.messages("clusters") { (node) throws(ConfigError) in try Entry(node, context) }
+        let prefix = node.string("runtime_key_prefix")
+        entries = try node.messages("clusters") { (node) throws(ConfigError) in
+            try Entry(node, context, keys: prefix)
+        }
+        hasKeys = !prefix.isEmpty
         total = entries.reduce(0) { $0 + $1.weight }
         guard total > 0 else { throw node.error("clusters", "the sum of weights must be greater than 0") }
         guard total <= UInt64(UInt32.max) else { throw node.error("clusters", "the sum of weights is beyond 32 bits") }
-        // Weights under runtime keys are those of the configuration until a runtime layer says otherwise.
-        _ = node.string("runtime_key_prefix")
         header = node.choice("random_value_specifier") == "header_name" ? HeaderKey(node.string("header_name")) : nil
         usesHash = node.bool("use_hash_policy", default: false)
         node.ignore("total_weight")
@@ -52,10 +63,24 @@ package final class WeightedClusters: Sendable {
         var value = stream.random
         if let header, let number = stream.request.value(header)?.decimal, number >= 0 { value = UInt64(number) }
         if usesHash, let hash = HashPolicy.hash(policies, stream) { value = hash }
+        guard !hasKeys else { return choosePresent(value) }
         var rest = value % total
         for entry in entries {
             if rest < entry.weight { return entry }
             rest -= entry.weight
+        }
+        return entries[0]
+    }
+
+    /// By the weights that runtime layers say now.
+    private func choosePresent(_ value: UInt64) -> Entry {
+        let total = entries.reduce(0) { $0 &+ $1.presentWeight }
+        guard total > 0 else { return entries[0] }
+        var rest = value % total
+        for entry in entries {
+            let weight = entry.presentWeight
+            if rest < weight { return entry }
+            rest -= weight
         }
         return entries[0]
     }

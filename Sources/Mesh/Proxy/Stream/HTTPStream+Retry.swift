@@ -115,6 +115,7 @@ extension HTTPStream {
             flags.insert(.holdsRetry)
             retriesLeft &-= 1
             routing.retries.isRetrying = true
+            routing.retries.policy?.omit(from: cluster.snapshot.hosts, in: &pick)
             if let policy = routing.retries.policy,
                 let asked = RetryDecision.requestedDelay(policy, response, now: Timestamp.now().seconds)
             {
