@@ -59,7 +59,7 @@ struct MemoryRows {
             }
             await attempt(base.name) {
                 try await with(peer, path, Job()) { process, _ in
-                    let resident = try process.resident
+                    let resident = try await process.residentAtRest
                     base.values[peer] = Double(resident.all) / 1024
                     own.values[peer] = Double(resident.own) / 1024
                 }
@@ -68,10 +68,10 @@ struct MemoryRows {
                 let few = options.clusters / 5
                 var held = (few: 0, many: 0)
                 try await with(peer, path, Job(clusters: few)) { process, _ in
-                    held.few = try process.resident.own
+                    held.few = try await process.residentAtRest.own
                 }
                 try await with(peer, path, Job(clusters: options.clusters)) { process, _ in
-                    held.many = try process.resident.own
+                    held.many = try await process.residentAtRest.own
                     start.values[peer] =
                         Double(process.startTime.components.attoseconds) / 1e18
                         + Double(process.startTime.components.seconds)

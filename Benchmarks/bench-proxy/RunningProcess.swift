@@ -69,6 +69,23 @@ struct RunningProcess {
     }
 }
 
+extension RunningProcess {
+    /// Resident kilobytes at rest: as soon as they stay the same for half a second, after ten seconds in any case. Servers listen
+    /// before they have given back what reading their configuration took.
+    var residentAtRest: (all: Int, own: Int) {
+        get async throws {
+            var last = try resident
+            for _ in 0..<20 {
+                try await loop.sleep(for: .milliseconds(500))
+                let now = try resident
+                if now == last { break }
+                last = now
+            }
+            return last
+        }
+    }
+}
+
 /// A loopback port that was free a moment ago.
 func freePort(on loop: EventLoop) async throws -> UInt16 {
     try await loop.perform {
