@@ -24,6 +24,8 @@ struct PacketBenchmark {
 
     /// A node with its pods, and what its table is.
     private struct Lab {
+        /// Of the node and of both pods: a namespace lives as long as somebody holds it.
+        var namespaces: [NamespaceHandle]
         var client: NamespaceHandle
         var listener: Listener
         var policy: NodePolicy?
@@ -40,7 +42,8 @@ struct PacketBenchmark {
             )
             try Self.wire(node, a, b)
             labs[table] = Lab(
-                client: a, listener: try Listener(in: b, port: Self.port), policy: try Self.set(table, load, in: node))
+                namespaces: [node, a, b], client: a, listener: try Listener(in: b, port: Self.port),
+                policy: try Self.set(table, load, in: node))
         }
         defer { for lab in labs.values { lab.listener.close() } }
         for round in 0..<rounds {
