@@ -188,14 +188,14 @@ package actor ProxyServer {
     /// All that can be used in one go: there may be thousands.
     private func setClusters(_ update: ResourceUpdate) async -> [ResourceRefusal] {
         var refused: [ResourceRefusal] = []
-        var settings: [ClusterSettings] = []
+        var clusters: [ConfiguredCluster] = []
         for resource in update.added + update.updated {
-            do throws(ConfigError) { settings.append(try Self.cluster(resource, context)) } catch {
+            do throws(ConfigError) { clusters.append(try Self.cluster(resource, context)) } catch {
                 record.noteRefused(.cluster)
                 refused.append(ResourceRefusal(resource.name, error.description))
             }
         }
-        if !settings.isEmpty { await onDirectory { [settings] in $0.set(settings) } }
+        if !clusters.isEmpty { await onDirectory { [clusters] in $0.set(clusters) } }
         let names = Set(refused.map(\.name))
         var used = ResourceUpdate(kind: .cluster)
         used.added = update.added.filter { !names.contains($0.name) }
