@@ -71,7 +71,7 @@ public struct ConnectionFacts {
     /// Pipes, loopback peers, and connections of an address to itself: what Envoy calls local.
     var comesFromThisMachine: Bool {
         guard let source else { return true }
-        return source.address.isLoopback || source.address == destination?.address
+        return source.address.isTheLoopback || source.address == destination?.address
     }
 }
 
@@ -95,4 +95,12 @@ public struct ProtocolNames: Sequence, IteratorProtocol {
         defer { rest = UnsafeRawBufferPointer(rebasing: rest[end...]) }
         return UnsafeRawBufferPointer(rebasing: rest[1..<end])
     }
+}
+
+extension IPAddress {
+    /// What Envoy calls loopback: 127.0.0.1 and ::1, not all of 127.0.0.0/8.
+    var isTheLoopback: Bool { self == Self.loopbackV4 || self == Self.loopbackV6 }
+
+    private static let loopbackV4 = IPAddress("127.0.0.1")
+    private static let loopbackV6 = IPAddress("::1")
 }

@@ -68,10 +68,13 @@ extension ConnectionManager {
         if options.underscores != .allow { options.underscoreCounters = UnderscoreCounters(context) }
         options.http2.malformedEndsStream = node.bool("stream_error_on_invalid_http_message", default: false)
         node.message("http2_protocol_options").map { options.read(http2: $0) }
-        options.upgrades = node.messages("upgrade_configs").map { upgrade in
+        for upgrade in node.messages("upgrade_configs") {
             var found = Upgrade(upgrade.string("upgrade_type").lowercased())
             found.isEnabled = upgrade.bool("enabled", default: true)
-            return found
+            guard !options.upgrades.contains(where: { $0.kind == found.kind }) else {
+                throw upgrade.error("upgrade_type", "\"\(found.kind)\" is there already")
+            }
+            options.upgrades.append(found)
         }
         let routes: RouteSource
         switch node.choice("route_specifier") {

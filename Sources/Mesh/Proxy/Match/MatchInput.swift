@@ -81,7 +81,7 @@ enum MatchInput: Sendable {
 
     static func isLocal(_ origin: ConnectionOrigin) -> Bool {
         guard let remote = origin.remote.address else { return true }
-        return remote.isLoopback || remote == origin.local.address
+        return remote.isTheLoopback || remote == origin.local.address
     }
 
     private static func show<R>(_ text: String, _ body: (UnsafeRawBufferPointer?) -> R) -> R {

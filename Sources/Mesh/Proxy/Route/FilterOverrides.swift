@@ -46,7 +46,9 @@ extension FilterOverrides {
             if config.typeName == "envoy.config.route.v3.FilterConfig" {
                 let isOptional = config.bool("is_optional")
                 entry.isDisabled = config.bool("disabled")
-                if let packed = try config.typed("config") {
+                if isOptional, config.holdsUnknownType("config") {
+                    config.ignore("config")
+                } else if let packed = try config.typed("config") {
                     entry.settings = try FilterSettings.read(packed, isOptional: isOptional, context)
                 }
             } else {

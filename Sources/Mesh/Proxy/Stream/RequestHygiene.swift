@@ -248,7 +248,7 @@ enum RequestHygiene {
                 request.add(.xForwardedFor, text)
             }
         }
-        if address.isLoopback {
+        if address.isTheLoopback {
             ClientIdentity.localAddress.withUnsafeBytes(append)
         } else {
             withText(of: address, append)

@@ -92,6 +92,17 @@ extension ConfigNode {
         return PackedMessage.typeName(ofURL: packed.typeURL) ?? packed.typeURL
     }
 
+    /// Whether an `Any`, or the `TypedStruct` in it, holds a type that is not known: for what may be left out then. False when
+    /// absent, and when what it holds cannot be read.
+    public func holdsUnknownType(_ name: String) -> Bool {
+        let schema = message.type.schema
+        func isKnown(_ url: String) -> Bool { PackedMessage.typeName(ofURL: url).flatMap(schema.message) != nil }
+        guard case .any(let packed)? = message.value(name), !packed.typeURL.isEmpty else { return false }
+        guard isKnown(packed.typeURL) else { return true }
+        let held = try? packed.message(schema: schema, path: place.path)
+        return held?.typedStruct.map { !isKnown($0.url) } ?? false
+    }
+
     private func unpack(_ packed: PackedMessage, _ place: Place) throws(ConfigError) -> ConfigNode {
         let schema = message.type.schema
         do throws(ConfigError) {
