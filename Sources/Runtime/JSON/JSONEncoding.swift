@@ -18,10 +18,10 @@ extension JSONValue {
         return String(decoding: text.bytes, as: UTF8.self)
     }
 
-    /// Text for people: two spaces a level, a line a member.
-    public func pretty() -> String {
+    /// Text for people: two spaces a level unless it is said otherwise, a line a member.
+    public func pretty(indent: Int = 2) -> String {
         var text = TextBuffer()
-        writePretty(to: &text, level: 0)
+        writePretty(to: &text, level: 0, indent: indent)
         return String(decoding: text.bytes, as: UTF8.self)
     }
 
@@ -52,10 +52,10 @@ extension JSONValue {
         }
     }
 
-    private func writePretty(to text: inout TextBuffer, level: Int) {
+    private func writePretty(to text: inout TextBuffer, level: Int, indent: Int) {
         func newLine(_ level: Int, _ text: inout TextBuffer) {
             text.append(UInt8(ascii: "\n"))
-            text.append(UInt8(ascii: " "), repeated: 2 * level)
+            text.append(UInt8(ascii: " "), repeated: indent * level)
         }
         switch self {
         case .array(let elements) where !elements.isEmpty:
@@ -63,7 +63,7 @@ extension JSONValue {
             for (i, element) in elements.enumerated() {
                 if i > 0 { text.append(UInt8(ascii: ",")) }
                 newLine(level + 1, &text)
-                element.writePretty(to: &text, level: level + 1)
+                element.writePretty(to: &text, level: level + 1, indent: indent)
             }
             newLine(level, &text)
             text.append(UInt8(ascii: "]"))
@@ -74,7 +74,7 @@ extension JSONValue {
                 newLine(level + 1, &text)
                 text.append(quoted: member.key)
                 text.append(": ")
-                member.value.writePretty(to: &text, level: level + 1)
+                member.value.writePretty(to: &text, level: level + 1, indent: indent)
             }
             newLine(level, &text)
             text.append(UInt8(ascii: "}"))

@@ -14,12 +14,14 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
     private var hello: ClientHello?
     private var http: HTTPInspector.Version?
     private var timer = TimerHandle.none
+    private var isInspecting = true
 
     init(_ listener: ProxyListener, _ snapshot: ListenerSnapshot, _ socket: StreamSocket, _ origin: ConnectionOrigin) {
         self.listener = listener
         self.snapshot = snapshot
         self.origin = origin
         super.init()
+        listener.count(.inspected)
         // What needs no bytes is done before the client speaks.
         while next < snapshot.filters.count {
             if case .originalDestination = snapshot.filters[next] {
@@ -112,8 +114,15 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         }
     }
 
+    private func endInspection() {
+        guard isInspecting else { return }
+        isInspecting = false
+        listener.count(.inspected, by: -1)
+    }
+
     private func finish(_ socket: StreamSocket) {
         socket.loop.cancel(timer)
+        endInspection()
         if let hello {
             origin.serverName = hello.serverName
             origin.applicationProtocols = hello.applicationProtocols
@@ -131,7 +140,13 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         socket.offerAgain()
     }
 
-    override func streamDidEnd(_ stream: StreamSocket) { stream.close() }
+    override func streamDidEnd(_ stream: StreamSocket) {
+        listener.count(.filterCloses)
+        stream.close()
+    }
 
-    override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) { stream.loop.cancel(timer) }
+    override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) {
+        stream.loop.cancel(timer)
+        endInspection()
+    }
 }

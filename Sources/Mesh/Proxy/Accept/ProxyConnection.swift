@@ -24,6 +24,8 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     private var managerStats: UnsafeMutablePointer<ManagerStats>?
     private var listenerStats: StatBlockID<ListenerStat>?
     private var peerHasEnded = false
+    /// Of a connection that is closed: the peer ended it, or it failed.
+    private(set) var wasClosedByPeer = false
     let began: UInt64
     /// Of whatever terminal there is.
     private var timer: LazyTimer?
@@ -112,6 +114,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     package override func channelClosed(_ error: (any Error)?) {
         guard !isClosed else { return }
         isClosed = true
+        wasClosedByPeer = peerHasEnded || error != nil
         if let securityStats, let error = error as? TLSError, let stat = SecurityStat(error) {
             worker.count(securityStats, stat)
         }
@@ -121,7 +124,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         self.terminal = nil
         filters?.closed(self)
         terminal?.closed(error)
-        countClosed(byPeer: peerHasEnded || error != nil, hadRequests: hadRequests)
+        countClosed(byPeer: wasClosedByPeer, hadRequests: hadRequests)
         listener?.remove(self)
         if !listenerLogs.isEmpty { logAccess() }
         worker.flush()
@@ -193,7 +196,14 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         stats.pointee.activeConnections &-= 1
         stats.pointee.closed &+= 1
         if byPeer { stats.pointee.closedByPeer &+= 1 } else { stats.pointee.closedByUs &+= 1 }
-        if hadRequests { stats.pointee.closedWithRequest &+= 1 }
+        if hadRequests {
+            stats.pointee.closedWithRequest &+= 1
+            if byPeer {
+                stats.pointee.closedByPeerWithRequest &+= 1
+            } else {
+                stats.pointee.closedByUsWithRequest &+= 1
+            }
+        }
         if isSecure { stats.pointee.activeTLS &-= 1 }
         stats.pointee.connectionTime.record((worker.now &- began) / 1_000_000)
     }

@@ -100,8 +100,8 @@ package final class ProxyListener {
 
     func count(_ counter: CounterID) { worker.count(counter) }
 
-    func count(_ stat: ListenerStat) {
-        if let stats = snapshot.stats { worker.count(stats, stat) }
+    func count(_ stat: ListenerStat, by amount: Int64 = 1) {
+        if let stats = snapshot.stats { worker.count(stats, stat, by: amount) }
     }
 
     /// Inspection is over: the connection gets its chain.

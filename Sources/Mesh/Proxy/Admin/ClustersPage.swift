@@ -147,7 +147,7 @@ extension AdminServer {
             return name.withUTF8 { filter.finds(UnsafeRawBufferPointer($0)) }
         }
         guard request["format"] == "json" else { return AdminAnswer(pages.map(\.text).joined()) }
-        return .json(JSONValue.object(["cluster_statuses": .array(pages.map(\.json))]).pretty() + "\n")
+        return .json(JSONValue.object(["cluster_statuses": .array(pages.map(\.json))]).adminText)
     }
 }
 

@@ -229,7 +229,7 @@ extension AdminServer {
             configs = configs.map { ConfigDump.masked($0, mask) }
             if request["resource"] == nil { configs.removeAll { ($0.object?.count ?? 0) <= 1 } }
         }
-        return .json(JSONValue.object(["configs": .array(configs)]).pretty() + "\n")
+        return .json(JSONValue.object(["configs": .array(configs)]).adminText)
     }
 }
 
@@ -238,7 +238,7 @@ extension ProxyServer {
         let facts = await discoveryFacts()
         let warming = await warmingClusters()
         var dump = ConfigDump()
-        dump.addBootstrap(bootstrapJSON, updated: Self.text(startTime))
+        dump.addBootstrap(fullBootstrap, updated: Self.text(startTime))
         var clusters = entries(.cluster, facts)
         for index in clusters.indices { clusters[index].isWarming = warming.contains(clusters[index].name) }
         dump.addClusters(clusters, version: facts.version(of: .cluster))

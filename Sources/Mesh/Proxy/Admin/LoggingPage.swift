@@ -17,6 +17,14 @@ enum LoggingPage {
                 guard let component = ProxyLog.Component(rawValue: name) else { return refusal("unknown logger name") }
                 ProxyLog.shared.set(component, level)
             }
+        case "group":
+            // Envoy's groups are names with wildcards.
+            guard let changes = changes(parameter.value) else { return refusal("unknown logger level") }
+            for (pattern, level) in changes {
+                let members = ProxyLog.Component.allCases.filter { matches($0.rawValue, pattern) }
+                guard !members.isEmpty else { return refusal("unknown logger group") }
+                for component in members { ProxyLog.shared.set(component, level) }
+            }
         default:
             guard let component = ProxyLog.Component(rawValue: parameter.name) else {
                 return refusal("unknown logger name")
@@ -25,6 +33,13 @@ enum LoggingPage {
             ProxyLog.shared.set(component, level)
         }
         return AdminAnswer(levels)
+    }
+
+    /// A star at the end, or the beginning, stands for any letters.
+    private static func matches(_ name: String, _ pattern: String) -> Bool {
+        if pattern.hasSuffix("*") { return name.hasPrefix(pattern.dropLast()) }
+        if pattern.hasPrefix("*") { return name.hasSuffix(pattern.dropFirst()) }
+        return name == pattern
     }
 
     /// `name:level,name:level`, as the command line has it, too; nil when a level is none.
@@ -50,6 +65,7 @@ enum LoggingPage {
             usage: /logging?<name>=<level> (change single level)
             usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)
             usage: /logging?level=<level> (change all levels)
+            usage: /logging?group=<group_name>:<level> (change group of loggers)
             levels: trace debug info warning error critical off \n
             """
         return AdminAnswer(usage + levels, status: 400)

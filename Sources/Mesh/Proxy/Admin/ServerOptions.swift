@@ -44,6 +44,12 @@ package struct ServerOptions: Sendable {
             "reject_unknown_dynamic_fields": .bool(rejectsUnknownDynamicFields),
             "ignore_unknown_dynamic_fields": .bool(ignoresUnknownDynamicFields),
             "drain_strategy": .string(drainsAtOnce ? "Immediate" : "Gradual"),
+            // What there is no flag for here, at its default.
+            "base_id_path": "", "cpuset_threads": false, "disable_extensions": [], "enable_core_dump": false,
+            "enable_fine_grain_logging": false, "enable_mutex_tracing": false, "file_flush_min_size": 64,
+            "log_format_escaped": false, "log_stacktrace_single_entry": false, "skip_deprecated_logs": false,
+            "skip_hot_restart_on_no_parent": false, "skip_hot_restart_parent_stats": false, "socket_mode": 0,
+            "socket_path": "@envoy_domain_socket", "stats_tag": [], "use_dynamic_base_id": false,
         ]
     }
 

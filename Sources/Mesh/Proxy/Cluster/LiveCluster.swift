@@ -93,10 +93,14 @@ final class LiveCluster {
         if let assignment { assign(assignment) } else { warm() }
     }
 
+    /// `membership_change`
+    private(set) var membershipChanges: UInt64 = 1
+
     /// What discovery says now.
     func assign(_ assignment: EndpointAssignment) {
         guard !isClosed else { return }
         let before = hosts
+        membershipChanges &+= 1
         hosts = HostSet(
             assignment, settings.balance, membership: settings.membership, previous: before, now: directory.loop.now)
         let present = Set(hosts.hosts.map(\.id))

@@ -256,6 +256,7 @@ final class HTTP1Downstream: DownstreamCodec {
 
     override func drain() {
         isDraining = true
+        worker.stats(manager).pointee.drainCloses &+= 1
         keepsAlive = false
         if phase == .head, pending.isEmpty { connection.closeAfterWrite() }
     }
@@ -449,7 +450,9 @@ final class HTTP1Downstream: DownstreamCodec {
             stream.requestIsWhole()
             stream.reply(408, "request header timeout", details: "request_header_timeout")
             worker.flush()
-        case .lingering: connection.abort()
+        case .lingering:
+            worker.stats(manager).pointee.lingerTimeouts &+= 1
+            connection.abort()
         default: break
         }
     }

@@ -64,7 +64,7 @@ final class HTTP1Upstream: UpstreamCodec {
         guard before != .connecting else {
             return pool.failed(error)
         }
-        pool.closed(self)
+        pool.closed(self, hadRequest: attempt != nil)
         guard let attempt else { return }
         self.attempt = nil
         // In the middle of a body the end of the connection breaks the framing.
@@ -254,6 +254,7 @@ final class HTTP1Upstream: UpstreamCodec {
 
     private func beginResponse(_ attempt: UpstreamAttempt, _ head: MessageHead, _ length: Int) {
         keepsAlive = head.keepsAlive
+        if !keepsAlive { pool.cluster.stats.closeNotices &+= 1 }
         guard head.status >= 200 || head.status == 101 else { return attempt.inform(head, length) }
         if head.status == 101 || attempt.isConnect && head.status < 300 {
             phase = .tunnel

@@ -123,7 +123,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
         let streams = session?.streams ?? []
         session = nil
         guard isOpen else { return pool.failed(error) }
-        pool.closed(self)
+        pool.closed(self, hadRequest: active > 0)
         for stream in streams {
             guard let attempt = attempt(stream) else { continue }
             stream.owner = nil

@@ -13,7 +13,7 @@ extension ProxyServer {
         for worker in workers { try? await worker.loop.perform { worker.failsHealthChecks = fails } }
     }
 
-    var runtimePage: String { context.runtime.page.pretty() + "\n" }
+    var runtimePage: String { context.runtime.page.adminText }
 
     /// False without an admin layer.
     func modifyRuntime(_ changes: [(name: String, value: String)]) -> Bool { context.runtime.modify(changes) }
@@ -71,6 +71,13 @@ extension ProxyServer {
         (try? bootstrap?.message(resources))?.json() ?? [:]
     }
 
+    /// The bootstrap with the node as it is told to others.
+    var fullBootstrap: JSONValue {
+        var bootstrap = bootstrapJSON.object ?? [:]
+        bootstrap["node"] = node.withoutDefaults
+        return .object(bootstrap)
+    }
+
     /// The node as the bootstrap says it and the command line overrides it.
     var node: JSONValue {
         var node = bootstrapJSON["node"]?.object ?? [:]
@@ -84,7 +91,28 @@ extension ProxyServer {
         if node["id"] == nil { node["id"] = "" }
         if node["cluster"] == nil { node["cluster"] = "" }
         node["user_agent_name"] = "weft-proxy"
-        node["user_agent_version"] = "0.1.0"
+        node["user_agent_build_version"] = ServerInfoPage.buildVersion
+        node["extensions"] = ServerInfoPage.extensions
         return .object(node)
+    }
+}
+
+extension JSONValue {
+    /// As protobuf's JSON has messages: fields at their default are not there.
+    fileprivate var withoutDefaults: JSONValue {
+        switch self {
+        case .array(let elements): return .array(elements.map(\.withoutDefaults))
+        case .object(let object):
+            var kept = JSONObject()
+            for (key, value) in object {
+                switch value {
+                case .string(let text) where text.isEmpty: continue
+                case .bool(false), .int(0): continue
+                default: kept[key] = value.withoutDefaults
+                }
+            }
+            return .object(kept)
+        default: return self
+        }
     }
 }

@@ -357,7 +357,13 @@ final class HostPool {
     /// It takes no more attempts.
     func leaves(_ codec: UpstreamCodec) { ready.removeAll { $0 === codec } }
 
-    func closed(_ codec: UpstreamCodec) {
+    func closed(_ codec: UpstreamCodec, hadRequest: Bool) {
+        let byPeer = codec.connection.wasClosedByPeer
+        if byPeer { stats.closedByPeer &+= 1 } else { stats.closedByUs &+= 1 }
+        if hadRequest {
+            stats.closedWithRequest &+= 1
+            if byPeer { stats.closedByPeerWithRequest &+= 1 } else { stats.closedByUsWithRequest &+= 1 }
+        }
         stats.activeConnections &-= 1
         counts.activeConnections &-= 1
         stats.connectionTime.record((worker.now &- codec.connection.began) / 1_000_000)

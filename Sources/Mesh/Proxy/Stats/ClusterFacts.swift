@@ -4,6 +4,7 @@ struct ClusterFacts: Sendable {
     var hosts: HostSet
     var outliers: [(name: String, value: UInt64)]
     var healthChecks: [(name: String, value: UInt64)]
+    var membershipChanges: UInt64
 
     /// With what only workers know: the hosts of an ORIGINAL_DST cluster.
     func knowing(_ tally: WorkerTally.Cluster?) -> ClusterFacts {
@@ -25,6 +26,7 @@ struct ClusterFacts: Sendable {
                 report.gauge(scope, "circuit_breakers.\(name).\(gauge.name)", Int64(clamping: gauge.value))
             }
         }
+        report.counter(scope, "membership_change", membershipChanges)
         let health = hosts.hosts.map(\.health)
         report.gauge(scope, "membership_total", Int64(health.count), isUsed: true)
         report.gauge(scope, "membership_healthy", Int64(health.count { $0.availability == .healthy }), isUsed: true)
@@ -58,6 +60,7 @@ extension ClusterDirectory {
 extension LiveCluster {
     var facts: ClusterFacts {
         ClusterFacts(
-            settings: settings, hosts: hosts, outliers: outlierCounters, healthChecks: healthCheckCounters)
+            settings: settings, hosts: hosts, outliers: outlierCounters, healthChecks: healthCheckCounters,
+            membershipChanges: membershipChanges)
     }
 }

@@ -36,7 +36,19 @@ package final class ClusterStats {
     /// Requests of an ORIGINAL_DST cluster that named no address.
     package var invalidDestinations: UInt64 = 0
     package var protocolErrors: UInt64 = 0
-    package var exponentialBackoffs: UInt64 = 0
+    package var closedByUs: UInt64 = 0
+    package var closedByPeer: UInt64 = 0
+    package var closedWithRequest: UInt64 = 0
+    package var closedByUsWithRequest: UInt64 = 0
+    package var closedByPeerWithRequest: UInt64 = 0
+    /// Upstreams that said `connection: close`.
+    package var closeNotices: UInt64 = 0
+    /// A body too large to be kept for another attempt.
+    package var retriesAbandoned: UInt64 = 0
+    package var readingPaused: UInt64 = 0
+    package var readingResumed: UInt64 = 0
+    package var backedUp: UInt64 = 0
+    package var drainedUp: UInt64 = 0
     /// Responses by their status: to requests from within the mesh, and from outside.
     package var internalResponses = StatusCounts()
     package var externalResponses = StatusCounts()
@@ -95,7 +107,17 @@ package final class ClusterStats {
             ("upstream_rq_retry", \.retries), ("upstream_rq_retry_success", \.retrySuccesses),
             ("upstream_rq_retry_overflow", \.retryOverflows),
             ("upstream_rq_retry_limit_exceeded", \.retryLimitsExceeded),
-            ("upstream_rq_retry_backoff_exponential", \.exponentialBackoffs),
+            ("upstream_rq_retry_backoff_exponential", \.retryBackoffs),
+            ("upstream_rq_retry_backoff_ratelimited", \.retryBackoffsByLimit),
+            ("retry_or_shadow_abandoned", \.retriesAbandoned), ("upstream_cx_destroy_local", \.closedByUs),
+            ("upstream_cx_destroy_remote", \.closedByPeer), ("upstream_cx_destroy_with_active_rq", \.closedWithRequest),
+            ("upstream_cx_destroy_local_with_active_rq", \.closedByUsWithRequest),
+            ("upstream_cx_destroy_remote_with_active_rq", \.closedByPeerWithRequest),
+            ("upstream_cx_close_notify", \.closeNotices),
+            ("upstream_flow_control_paused_reading_total", \.readingPaused),
+            ("upstream_flow_control_resumed_reading_total", \.readingResumed),
+            ("upstream_flow_control_backed_up_total", \.backedUp),
+            ("upstream_flow_control_drained_total", \.drainedUp),
             ("upstream_rq_tx_reset", \.localResets), ("upstream_rq_rx_reset", \.remoteResets),
             ("upstream_rq_pending_total", \.pending), ("upstream_rq_pending_overflow", \.pendingOverflows),
             ("upstream_rq_pending_failure_eject", \.pendingFailures),

@@ -1,6 +1,6 @@
 /// What is counted of a listener (`listener.ADDRESS.`).
 enum ListenerStat: Int, StatBlock {
-    case connections, activeConnections, closed, noChain, filterTimeouts, filterErrors
+    case connections, activeConnections, closed, noChain, filterTimeouts, filterErrors, inspected, filterCloses
 
     var leaf: String {
         switch self {
@@ -10,10 +10,12 @@ enum ListenerStat: Int, StatBlock {
         case .noChain: "no_filter_chain_match"
         case .filterTimeouts: "downstream_pre_cx_timeout"
         case .filterErrors: "downstream_listener_filter_error"
+        case .inspected: "downstream_pre_cx_active"
+        case .filterCloses: "downstream_listener_filter_remote_close"
         }
     }
 
-    var kind: StatSample.Kind { self == .activeConnections ? .gauge : .counter }
+    var kind: StatSample.Kind { self == .activeConnections || self == .inspected ? .gauge : .counter }
     /// Told once more of each worker.
     var isToldByWorker: Bool { self == .connections || self == .activeConnections }
 }

@@ -24,6 +24,22 @@ package struct ManagerStats {
     package var requestTimeouts: UInt64 = 0
     package var headerTimeouts: UInt64 = 0
     package var durationsReached: UInt64 = 0
+    package var closedByUsWithRequest: UInt64 = 0
+    package var closedByPeerWithRequest: UInt64 = 0
+    package var lingerTimeouts: UInt64 = 0
+    package var drainCloses: UInt64 = 0
+    package var upgrades: UInt64 = 0
+    package var activeUpgrades: Int64 = 0
+    package var upgradesRefused: UInt64 = 0
+    package var readingPaused: UInt64 = 0
+    package var readingResumed: UInt64 = 0
+    package var pathsNotNormalized: UInt64 = 0
+    package var pathsNotRelative: UInt64 = 0
+    package var pathsRedirected: UInt64 = 0
+    package var earlyAnswers: UInt64 = 0
+    package var requestsTooLarge: UInt64 = 0
+    package var responsesTooLarge: UInt64 = 0
+    package var cutAfterHead: UInt64 = 0
     package var requestLimitsReached: UInt64 = 0
     package var connectionDurationsReached: UInt64 = 0
     package var remoteResets: UInt64 = 0
@@ -58,6 +74,19 @@ package struct ManagerStats {
             ("downstream_cx_destroy_active_rq", \.closedWithRequest),
             ("downstream_cx_rx_bytes_total", \.bytes.received), ("downstream_cx_tx_bytes_total", \.bytes.sent),
             ("downstream_cx_idle_timeout", \.idleTimeouts), ("downstream_cx_protocol_error", \.protocolErrors),
+            ("downstream_cx_destroy_local_active_rq", \.closedByUsWithRequest),
+            ("downstream_cx_destroy_remote_active_rq", \.closedByPeerWithRequest),
+            ("downstream_cx_delayed_close_timeout", \.lingerTimeouts),
+            ("downstream_cx_drain_close", \.drainCloses), ("downstream_cx_upgrades_total", \.upgrades),
+            ("downstream_flow_control_paused_reading_total", \.readingPaused),
+            ("downstream_flow_control_resumed_reading_total", \.readingResumed),
+            ("downstream_rq_ws_on_non_ws_route", \.upgradesRefused),
+            ("downstream_rq_failed_path_normalization", \.pathsNotNormalized),
+            ("downstream_rq_non_relative_path", \.pathsNotRelative),
+            ("downstream_rq_redirected_with_normalized_path", \.pathsRedirected),
+            ("downstream_rq_response_before_rq_complete", \.earlyAnswers),
+            ("downstream_rq_too_large", \.requestsTooLarge), ("rs_too_large", \.responsesTooLarge),
+            ("rq_reset_after_downstream_response_started", \.cutAfterHead),
             ("downstream_cx_max_duration_reached", \.connectionDurationsReached),
             ("downstream_rq_max_duration_reached", \.durationsReached),
             ("downstream_cx_max_requests_reached", \.requestLimitsReached),
@@ -82,6 +111,7 @@ package struct ManagerStats {
             ("downstream_cx_http2_active", \.activeHTTP2, \.http2Connections),
             ("downstream_cx_ssl_active", \.activeTLS, \.tlsConnections),
             ("downstream_rq_active", \.activeRequests, \.requests),
+            ("downstream_cx_upgrades_active", \.activeUpgrades, \.upgrades),
         ],
         histograms: [("downstream_rq_time", \.requestTime), ("downstream_cx_length_ms", \.connectionTime)])
 }

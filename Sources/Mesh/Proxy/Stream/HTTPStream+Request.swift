@@ -13,6 +13,7 @@ extension HTTPStream {
         // Where there is no route, that is what the client hears.
         if isUpgrade, route != nil, !isUpgradeAllowed {
             requestIsWhole()
+            worker.stats(manager).pointee.upgradesRefused &+= 1
             return reply(403, details: "upgrade_failed")
         }
         findSkippedFilters()
@@ -129,6 +130,7 @@ extension HTTPStream {
     private func holdRequest(_ data: UnsafeRawBufferPointer) {
         let limit = gatherLimit > 0 ? gatherLimit : manager.options.bufferLimit
         guard requestBody.count + data.count <= limit else {
+            worker.stats(manager).pointee.requestsTooLarge &+= 1
             return reply(413, "Payload Too Large", details: "request_payload_too_large")
         }
         requestBody.append(data)
@@ -138,6 +140,7 @@ extension HTTPStream {
     func pauseDownstream() {
         guard !flags.contains(.downstreamPaused) else { return }
         flags.insert(.downstreamPaused)
+        worker.stats(manager).pointee.readingPaused &+= 1
         codec?.pauseRequest(self)
     }
 

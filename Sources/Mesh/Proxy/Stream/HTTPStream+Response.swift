@@ -11,6 +11,8 @@ extension HTTPStream {
         RequestHygiene.removeHopByHop(response, keepsUpgrade: response.status == 101)
         if isUpgraded {
             flags.insert(.isTunnel)
+            worker.stats(manager).pointee.upgrades &+= 1
+            worker.stats(manager).pointee.activeUpgrades &+= 1
             routeDeadline = LazyTimer.never
             arm()
         }
@@ -114,12 +116,14 @@ extension HTTPStream {
     func pauseUpstream() {
         guard let attempt, !flags.contains(.upstreamPaused) else { return }
         flags.insert(.upstreamPaused)
+        cluster?.stats.readingPaused &+= 1
         attempt.codec?.pauseResponse(attempt)
     }
 
     private func holdResponse(_ data: UnsafeRawBufferPointer) {
         guard responseBody.count + data.count <= manager.options.bufferLimit else {
             dropAttempt()
+            worker.stats(manager).pointee.responsesTooLarge &+= 1
             guard !hasSentHead else { return cut(.localReset) }
             flags.remove(.responsePaused)
             flags.remove(.responseEnded)
@@ -157,6 +161,7 @@ extension HTTPStream {
     private func responseIsWhole() {
         flags.insert(.responseEnded)
         responseEndedAt = worker.now
+        if !flags.contains(.requestEnded) { worker.stats(manager).pointee.earlyAnswers &+= 1 }
         if !flags.contains(.isLocalReply) { countUpstreamTime() }
         if let attempt, attempt.isDone || attempt.codec == nil { dropAttempt() }
         guard flags.contains(.requestEnded) || !flags.contains(.isTunnel) else { return }

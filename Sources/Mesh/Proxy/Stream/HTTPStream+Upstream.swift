@@ -210,6 +210,7 @@ extension HTTPStream {
             } else if attempt?.codec != nil {
                 // Too much to keep: this attempt is the last.
                 flags.remove(.keepsBody)
+                cluster?.stats.retriesAbandoned &+= 1
                 retriesLeft = 0
                 requestBody.deallocate()
             }
@@ -222,7 +223,10 @@ extension HTTPStream {
         }
         attempt.hasSentBody = true
         codec.sendData(attempt, data, end: end)
-        if !end, attempt === self.attempt, !codec.isWritable(attempt) { pauseDownstream() }
+        if !end, attempt === self.attempt, !codec.isWritable(attempt) {
+            cluster?.stats.backedUp &+= 1
+            pauseDownstream()
+        }
     }
 
     // MARK: What the attempt tells
@@ -299,6 +303,7 @@ extension HTTPStream {
         case .localReset: responseFlags.insert(.localReset)
         }
         guard !hasSentHead else {
+            worker.stats(manager).pointee.cutAfterHead &+= 1
             details = UpstreamFailure(reason: reason).detailsAfterHead
             return cut(reason)
         }

@@ -218,6 +218,7 @@ package final class HTTPStream {
         guard let codec, let owner else { return }
         let status = response.status
         countEnd(owner, status: status)
+        if flags.contains(.isTunnel) { worker.stats(owner).pointee.activeUpgrades &-= 1 }
         for slot in owner.endFilters where slot < requestSlot { owner.filters[slot].filter.ended(self, slot) }
         worker.logAccess(self)
         trace?.end(self)
@@ -386,13 +387,16 @@ package final class HTTPStream {
     func downstreamDrained() {
         guard flags.contains(.upstreamPaused) else { return }
         flags.remove(.upstreamPaused)
+        cluster?.stats.readingResumed &+= 1
         if let attempt { attempt.codec?.resumeResponse(attempt) }
     }
 
     /// The upstream takes more again.
     func upstreamDrained() {
         guard flags.contains(.downstreamPaused) else { return }
+        if attempt?.codec != nil { cluster?.stats.drainedUp &+= 1 }
         flags.remove(.downstreamPaused)
+        worker.stats(manager).pointee.readingResumed &+= 1
         codec?.resumeRequest(self)
     }
 

@@ -23,9 +23,14 @@ enum RequestHygiene {
 
     // MARK: What may be refused
 
+    private static let pathFailure: StaticString = "path_normalization_failed"
+
     /// Nothing is read behind a request that means ill.
     private static func reject(_ stream: HTTPStream, _ status: Int, _ details: StaticString) {
         stream.requestIsWhole()
+        if details.bytes.elementsEqual(pathFailure.bytes) {
+            stream.worker.stats(stream.manager).pointee.pathsNotNormalized &+= 1
+        }
         if status == 400 { stream.flags.insert(.endsConnection) }
         stream.reply(
             status, body: UnsafeRawBufferPointer(start: nil, count: 0), details: details
@@ -106,27 +111,29 @@ enum RequestHygiene {
             return false
         }
         guard request.path[0] == UInt8(ascii: "/") else {
+            stream.worker.stats(stream.manager).pointee.pathsNotRelative &+= 1
             reject(stream, 404, "absolute_path_rejected")
             return false
         }
         guard !request.path.contains(UInt8(ascii: "#")) else {
-            reject(stream, 400, "path_normalization_failed")
+            reject(stream, 400, pathFailure)
             return false
         }
         var redirects = false
         if options.escapedSlashes != .keep, PathHygiene.unescapeSlashes(request) {
             guard options.escapedSlashes != .reject else {
-                reject(stream, 400, "path_normalization_failed")
+                reject(stream, 400, pathFailure)
                 return false
             }
             redirects = options.escapedSlashes == .unescapeAndRedirect
         }
         if options.normalizesPath, !PathHygiene.normalize(request) {
-            reject(stream, 400, "path_normalization_failed")
+            reject(stream, 400, pathFailure)
             return false
         }
         if options.mergesSlashes { PathHygiene.mergeSlashes(request) }
         guard redirects else { return true }
+        stream.worker.stats(stream.manager).pointee.pathsRedirected &+= 1
         stream.requestIsWhole()
         stream.reply(
             307, body: UnsafeRawBufferPointer(start: nil, count: 0), details: "path_normalization_failed"
