@@ -40,6 +40,7 @@ struct ProxyProgram {
 
     func run() async throws {
         try setUpLog()
+        if let most = DescriptorLimit.raise() { ProxyLog.info(.main, "at most \(most) open files") }
         let workers = try EventLoopGroup(count: options.concurrency, name: "worker")
         let server = try ProxyServer(workers, control: group.all[0], options.server)
         let (quits, quit) = AsyncStream.makeStream(of: Void.self)

@@ -1,4 +1,5 @@
 import Bytes
+import Reactor
 import XDS
 
 extension ListenerSnapshot {
@@ -44,10 +45,14 @@ extension ListenerSnapshot {
         options.logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
         options.fingerprint = node.message.fingerprint(
             without: ["filter_chains", "default_filter_chain", "filter_chain_matcher"])
-        // What only says where a listener stands in a mesh, and limits that there are none of.
-        node.ignore(
-            "metadata", "reuse_port", "drain_type", "ignore_global_conn_limit",
-            "bypass_overload_manager")
+        options.bypassesOverload = node.bool("bypass_overload_manager")
+        if !node.bool("ignore_global_conn_limit"), !options.bypassesOverload {
+            options.allowances.append((context.globalAllowance, .globalOverflows))
+        }
+        let key = RuntimeKey.named("envoy.resource_limits.listener.\(node.string("name")).connection_limit")
+        options.allowances.append((ConnectionAllowance { key?.value.map { Int(clamping: $0) } }, .overflows))
+        // What only says where a listener stands in a mesh.
+        node.ignore("metadata", "reuse_port", "drain_type")
         var chains: [FilterChain] = []
         for chain in node.messages("filter_chains") {
             chains.append(try FilterChain(chain, index: chains.count, context))

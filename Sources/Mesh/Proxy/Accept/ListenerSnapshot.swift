@@ -1,4 +1,5 @@
 import Bytes
+import Reactor
 
 /// A listener as configuration has it now. Immutable; shared by all workers. A connection keeps the chain it was given.
 package final class ListenerSnapshot: Sendable {
@@ -20,6 +21,10 @@ package final class ListenerSnapshot: Sendable {
     let logs: [AccessLog]
     let sockets: [SocketSettings]
     let fingerprint: Int
+    /// What its connections take of, and what is counted when there is none left.
+    let allowances: [(allowance: ConnectionAllowance, stat: ListenerStat)]
+    /// It serves as ever, however short memory is.
+    let bypassesOverload: Bool
 
     package struct Options {
         package var filters: [ListenerFilter] = []
@@ -39,6 +44,8 @@ package final class ListenerSnapshot: Sendable {
         var sockets: [SocketSettings] = []
         /// Of all but its chains.
         var fingerprint = 0
+        var allowances: [(allowance: ConnectionAllowance, stat: ListenerStat)] = []
+        var bypassesOverload = false
         package init() {}
     }
 
@@ -65,6 +72,8 @@ package final class ListenerSnapshot: Sendable {
         logs = options.logs
         sockets = options.sockets
         fingerprint = options.fingerprint
+        allowances = options.allowances
+        bypassesOverload = options.bypassesOverload
     }
 
     /// The TLS contexts that change with their secrets and files.
@@ -80,6 +89,7 @@ package final class ListenerSnapshot: Sendable {
     func hasSocketsOf(_ other: ListenerSnapshot) -> Bool {
         addresses == other.addresses && sockets == other.sockets && bindsToPort == other.bindsToPort
             && backlog == other.backlog && bufferLimit == other.bufferLimit
+            && allowances.count == other.allowances.count
     }
 
     /// The chain that serves such a connection; nil closes it.

@@ -28,6 +28,16 @@ package final class ProxyListener {
             throw error
         }
         worker.add(self, at: addresses)
+        for listener in listeners {
+            listener.onRefuse = { [unowned self] number in count(self.snapshot.allowances[number].stat) }
+        }
+        overloadChanged()
+    }
+
+    /// Stops to accept, or goes on, as the worker's overload has it.
+    func overloadChanged() {
+        let accepts = snapshot.bypassesOverload || !worker.overload.stopsAccepting
+        for listener in listeners { listener.setAccepting(accepts) }
     }
 
     private func open(_ address: SocketAddress, _ number: Int, _ shared: SharedSocket?) throws -> Listener {
@@ -43,6 +53,7 @@ package final class ProxyListener {
             options.acceptsInTurn = settings.acceptsInTurn
         }
         options.backlog = snapshot.backlog
+        options.allowances = snapshot.allowances.map(\.allowance)
         options.stream = worker.downstreamStreamOptions
         options.stream.highWaterMark = snapshot.bufferLimit
         options.stream.lowWaterMark = snapshot.bufferLimit / 2
@@ -81,10 +92,15 @@ package final class ProxyListener {
         let kept = Set(snapshot.chains.map(\.fingerprint))
         let isOther = snapshot.fingerprint != self.snapshot.fingerprint
         self.snapshot = snapshot
+        overloadChanged()
         drain { isOther || !kept.contains($0.chainFingerprint) }
     }
 
     private func accept(_ socket: StreamSocket) {
+        if worker.happens(worker.overload.refusedConnections), !snapshot.bypassesOverload {
+            count(.overloadRefusals)
+            return socket.close()
+        }
         accept(socket, ConnectionOrigin(remote: socket.peer, local: socket.local))
     }
 

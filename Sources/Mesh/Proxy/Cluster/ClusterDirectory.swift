@@ -20,6 +20,7 @@ final class ClusterDirectory: @unchecked Sendable {
     let secrets: SecretDirectory
     /// The control planes; nil before the bootstrap is known.
     var discovery: DiscoverySessions?
+    var overload: OverloadMonitor?
     lazy var resolution = HostResolution.read()
     var names = NameCounters()
     var random: SplitMix64
@@ -93,6 +94,7 @@ final class ClusterDirectory: @unchecked Sendable {
         secrets.close()
         discovery?.close()
         discovery = nil
+        overload?.close()
         (clusters, warming, files) = ([:], [:], [:])
         toldWarm()
     }

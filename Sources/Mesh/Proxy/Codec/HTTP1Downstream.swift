@@ -391,6 +391,10 @@ final class HTTP1Downstream: DownstreamCodec {
             if keepsAlive { worker.stats(manager).pointee.requestLimitsReached &+= 1 }
             keepsAlive = false
         }
+        if keepsAlive, worker.happens(worker.overload.endedConnections) {
+            worker.stats(manager).pointee.overloadEnds &+= 1
+            keepsAlive = false
+        }
         if let connection = head.value(.connection), equalsIgnoringCase(connection, "close") { keepsAlive = false }
     }
 

@@ -106,6 +106,10 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     private func streamEnded() {
         active -= 1
+        if !isDraining, worker.happens(worker.overload.endedConnections) {
+            worker.stats(manager).pointee.overloadEnds &+= 1
+            drain()
+        }
         guard active == 0 else { return }
         if isDraining { return connection.closeAfterWrite() }
         connection.setTimer(manager.idleTimeout)

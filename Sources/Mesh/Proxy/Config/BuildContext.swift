@@ -1,3 +1,5 @@
+import Reactor
+import Synchronization
 import XDS
 
 /// What those who build snapshots from configuration need to know besides the resource itself. On the main loop only.
@@ -23,6 +25,11 @@ package final class BuildContext {
     /// Counters of filters.
     package var counters = CounterNames()
 
+    /// What connections of all listeners take of: `global_downstream_max_connections`, else the runtime key of old.
+    let globalAllowance: ConnectionAllowance
+    private let globalLimit = GlobalConnectionLimit()
+    var overload: OverloadSettings?
+
     /// The bootstrap's own, by name.
     var staticSecrets: [String: Resource] = [:]
     /// The bootstrap names a control plane for all kinds of resources (`ads_config`).
@@ -39,7 +46,10 @@ package final class BuildContext {
     /// Of managers that name no provider of their own.
     var commonTraceExport: TraceExport?
 
-    package init(logs: LogFiles) { self.logs = logs }
+    package init(logs: LogFiles) {
+        self.logs = logs
+        globalAllowance = ConnectionAllowance { [globalLimit] in globalLimit.value }
+    }
 
     /// Where the counters of connection managers with this prefix stand in each worker: two managers of one prefix share
     /// them, as in Envoy.
@@ -79,6 +89,10 @@ extension BuildContext {
         clusterNames = bootstrap.has("dynamic_resources") ? nil : Set((found[.cluster] ?? []).map(\.name))
         hasAggregatedSource = bootstrap.message("dynamic_resources")?.has("ads_config") ?? false
         runtime = try bootstrap.message("layered_runtime", RuntimeLayers.init) ?? RuntimeLayers()
+        overload = try bootstrap.message("overload_manager") { (node) throws(ConfigError) in
+            try OverloadSettings(node)
+        }
+        globalLimit.set(overload)
         let node = bootstrap.message("node")
         func said(_ option: String, _ configured: String?) -> String { option.isEmpty ? configured ?? "" : option }
         serviceCluster = said(options.serviceCluster, node?.string("cluster"))
@@ -87,5 +101,24 @@ extension BuildContext {
         if let provider = bootstrap.message("tracing")?.message("http") {
             commonTraceExport = try traceExport(of: provider)
         }
+    }
+}
+
+/// How many connections all listeners may hold together. Any thread.
+private final class GlobalConnectionLimit: Sendable {
+    private let configured = Atomic<Int>(-1)
+    private let key = RuntimeKey.named("overload.global_downstream_max_connections")
+
+    func set(_ overload: OverloadSettings?) {
+        var most = -1
+        for monitor in overload?.monitors ?? [] {
+            if case .connections(let limit) = monitor.resource { most = limit }
+        }
+        configured.store(most, ordering: .relaxed)
+    }
+
+    var value: Int? {
+        let most = configured.load(ordering: .relaxed)
+        return most >= 0 ? most : key?.value.map { Int(clamping: $0) }
     }
 }

@@ -38,6 +38,7 @@ extension ProxyServer {
         let warming = (try? await clusters.loop.perform { clusters.warmingCount }) ?? 0
         addOwn(directory, warming: warming, to: &report)
         await discoveryFacts().report(to: &report)
+        await reportOverload(to: &report)
         subtractBaseline(from: &report)
         return report
     }
@@ -151,6 +152,12 @@ struct ProcessMemory {
     /// Freed, and not given back to the kernel.
     var free: Int64
     var resident: Int64
+
+    /// Bytes that are allocated now.
+    static var heapInUse: UInt64 {
+        let info = mallinfo2()
+        return UInt64(info.uordblks + info.hblkhd)
+    }
 
     static func now() -> ProcessMemory {
         let info = mallinfo2()

@@ -60,6 +60,7 @@ package actor ProxyServer {
         self.bootstrap = BootstrapAtRest(bootstrap.message)
         try context.know(bootstrap, found, options)
         context.runtime.publish()
+        await watchOverload()
         try await applyStatic(resources.replace(.secret, with: found[.secret] ?? []))
         let sources = try DynamicSources(bootstrap, context, found[.cluster] ?? [])
         await startDiscovery(sources.aggregated)

@@ -1,6 +1,7 @@
 /// What is counted of a listener (`listener.ADDRESS.`).
 enum ListenerStat: Int, StatBlock {
     case connections, activeConnections, closed, noChain, filterTimeouts, filterErrors, inspected, filterCloses
+    case overflows, globalOverflows, overloadRefusals
 
     var leaf: String {
         switch self {
@@ -12,6 +13,9 @@ enum ListenerStat: Int, StatBlock {
         case .filterErrors: "downstream_listener_filter_error"
         case .inspected: "downstream_pre_cx_active"
         case .filterCloses: "downstream_listener_filter_remote_close"
+        case .overflows: "downstream_cx_overflow"
+        case .globalOverflows: "downstream_global_cx_overflow"
+        case .overloadRefusals: "downstream_cx_overload_reject"
         }
     }
 

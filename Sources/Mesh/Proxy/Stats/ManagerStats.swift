@@ -42,6 +42,8 @@ package struct ManagerStats {
     package var cutAfterHead: UInt64 = 0
     package var requestLimitsReached: UInt64 = 0
     package var connectionDurationsReached: UInt64 = 0
+    package var overloadRefusals: UInt64 = 0
+    package var overloadEnds: UInt64 = 0
     package var remoteResets: UInt64 = 0
     package var localResets: UInt64 = 0
     package var protocolErrors: UInt64 = 0
@@ -97,6 +99,8 @@ package struct ManagerStats {
             ("downstream_rq_5xx", \.responses.serverErrors), ("downstream_rq_rx_reset", \.remoteResets),
             ("downstream_rq_tx_reset", \.localResets), ("downstream_rq_idle_timeout", \.requestIdleTimeouts),
             ("downstream_rq_timeout", \.requestTimeouts), ("downstream_rq_header_timeout", \.headerTimeouts),
+            ("downstream_rq_overload_close", \.overloadRefusals),
+            ("downstream_cx_overload_disable_keepalive", \.overloadEnds),
             ("no_route", \.noRoutes), ("no_cluster", \.noClusters), ("rq_direct_response", \.directResponses),
             ("passthrough_internal_redirect_bad_location", \.redirectsToNowhere),
             ("passthrough_internal_redirect_unsafe_scheme", \.redirectsAcrossSchemes),

@@ -7,6 +7,11 @@ extension HTTPStream {
     func requestHead(end: Bool, isUpgrade: Bool = false) {
         if isUpgrade { flags.insert(.isUpgrade) }
         if end { requestIsWhole() }
+        if worker.happens(worker.overload.refusedRequests) {
+            worker.stats(manager).pointee.overloadRefusals &+= 1
+            requestIsWhole()
+            return reply(503, "envoy overloaded", details: "overload")
+        }
         guard RequestHygiene.apply(to: self) else { return }
         findRoute()
         manager.tracing?.begin(self)

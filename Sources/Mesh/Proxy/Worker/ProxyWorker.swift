@@ -27,6 +27,13 @@ package final class ProxyWorker: @unchecked Sendable {
     /// The last requests, for `/explain`.
     var requests: RequestMemory
     package var drain = DrainSettings()
+    /// What is held back of for want of memory.
+    var overload = OverloadLevels.none {
+        didSet {
+            guard overload.stopsAccepting != oldValue.stopsAccepting else { return }
+            for listener in listeners.values { listener.overloadChanged() }
+        }
+    }
     /// By address, for connections that one listener hands to another.
     private var listeners: [SocketAddress: ProxyListener] = [:]
     var random: SplitMix64

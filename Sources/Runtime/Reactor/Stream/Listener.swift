@@ -22,6 +22,8 @@ public struct ListenerOptions: Sendable {
     public var socketOptions: [SocketOption] = []
     /// Connections accepted in one event before other sockets have their turn.
     public var acceptsInTurn = Listener.maximumAcceptsInTurn
+    /// Each connection takes of all of these; one that cannot is closed at once.
+    public var allowances: [ConnectionAllowance] = []
 
     public init() {}
 }
@@ -51,6 +53,9 @@ public final class Listener: PollHandler, @unchecked Sendable {
     private var reserve: CInt
     private var registration = Registration.none
     private var isWaiting = false
+    private var isAccepting = true
+    /// Told which of `allowances` a connection was closed for. On the loop.
+    public var onRefuse: (Int) -> Void = { _ in }
     private let onAccept: (StreamSocket) -> Void
     private let ownsPath: Bool
 
@@ -186,7 +191,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
     }
 
     public override func ready(_ events: PollEvents) {
-        guard fd >= 0, !isWaiting else { return }
+        guard fd >= 0, !isWaiting, isAccepting else { return }
         var batch = 0
         while connections < options.maximumConnections {
             guard batch < options.acceptsInTurn else { return loop.again(self) }
@@ -210,6 +215,11 @@ public final class Listener: PollHandler, @unchecked Sendable {
     }
 
     private func begin(_ accepted: CInt, _ peer: SocketAddress) {
+        for (number, allowance) in options.allowances.enumerated() where !allowance.take() {
+            for taken in options.allowances[..<number] { taken.release() }
+            Glibc.close(accepted)
+            return onRefuse(number)
+        }
         let stream = StreamSocket(socket: accepted, on: loop, options: options.stream, peer: peer, listener: self)
         connections += 1
         self.accepted += 1
@@ -238,7 +248,15 @@ public final class Listener: PollHandler, @unchecked Sendable {
     /// One of ours has closed: at the limit, room for the next.
     func streamDidClose() {
         connections -= 1
+        for allowance in options.allowances { allowance.release() }
         if connections == options.maximumConnections - 1, fd >= 0 { loop.again(self) }
+    }
+
+    /// While false, connections wait in the kernel's queue. On the loop.
+    public func setAccepting(_ accepts: Bool) {
+        guard accepts != isAccepting else { return }
+        isAccepting = accepts
+        if accepts, fd >= 0 { loop.again(self) }
     }
 
     /// Stops to accept, and removes a Unix socket's file; accepted streams live on. Any thread.
