@@ -13,6 +13,8 @@ struct ProxyOptions: Sendable {
     var componentLevels: [(component: ProxyLog.Component, level: ProxyLog.Level)] = []
     var wantsHelp = false
     var wantsVersion = false
+    var wantsHotRestartVersion = false
+    private var isOver = false
 
     static let usage = """
         usage: weft-proxy -c FILE [--config-yaml YAML] [--mode serve|validate] [--concurrency N] ...
@@ -34,10 +36,16 @@ struct ProxyOptions: Sendable {
           --allow-unknown-static-fields      pass over fields of the bootstrap that are not known
           --reject-unknown-dynamic-fields    refuse such fields in dynamic resources
           --ignore-unknown-dynamic-fields    do not count them
-          --disable-hot-restart, --parent-shutdown-time-s S, --base-id ID, --restart-epoch 0
+          --parent-shutdown-time-s S         how long a drain takes at most, however long --drain-time-s is (default 900)
+          --hot-restart-version              says "disabled"
+          --disable-hot-restart, --base-id ID, --base-id-path FILE, --use-dynamic-base-id, --restart-epoch 0,
+          --socket-path PATH, --socket-mode MODE, --skip-hot-restart-on-no-parent, --skip-hot-restart-parent-stats
                                              accepted; there is no hot restart
-          --cpuset-threads, --skip-deprecated-logs
-                                             accepted; that is what is done anyway
+          --cpuset-threads, --skip-deprecated-logs, --log-format-escaped, --log-stacktrace-single-entry,
+          --file-flush-min-size-kb KB        accepted; that is what is done anyway, or cannot happen
+          --, --ignore_rest                  what follows is not looked at
+          Not supported: --stats-tag, --disable-extensions, --enable-core-dump, --enable-mutex-tracing,
+          --enable-fine-grain-logging
           --explain-requests N               requests of each worker that /explain knows (default 512; 0 for none)
           --version, -h, --help
         usage: weft-proxy explain REQUEST-ID | --failed ...    see weft-proxy explain --help
@@ -46,8 +54,11 @@ struct ProxyOptions: Sendable {
 
     init(_ arguments: some Sequence<String>) throws(OptionError) {
         var rest = CommandLineArguments(arguments)
-        while let name = try rest.nextName() { try take(name, &rest) }
-        guard wantsHelp || wantsVersion || !server.configPath.isEmpty || !server.configYAML.isEmpty else {
+        while !isOver, let name = try rest.nextName() { try take(name, &rest) }
+        guard
+            wantsHotRestartVersion || wantsHelp || wantsVersion || !server.configPath.isEmpty
+                || !server.configYAML.isEmpty
+        else {
             throw OptionError("At least one of --config-path or --config-yaml must be given")
         }
     }
@@ -102,7 +113,17 @@ struct ProxyOptions: Sendable {
             guard server.restartEpoch == 0 else {
                 throw OptionError("--restart-epoch \(server.restartEpoch): there is no hot restart")
             }
-        case "--disable-hot-restart", "--cpuset-threads", "--skip-deprecated-logs": break
+        case "--disable-hot-restart", "--cpuset-threads", "--skip-deprecated-logs", "--use-dynamic-base-id",
+            "--skip-hot-restart-on-no-parent", "--skip-hot-restart-parent-stats", "--log-format-escaped",
+            "--log-stacktrace-single-entry":
+            break
+        case "--socket-path", "--socket-mode", "--base-id-path": _ = try rest.value()
+        case "--file-flush-min-size-kb": _ = try rest.number(1...(1 << 20))
+        case "--hot-restart-version": wantsHotRestartVersion = true
+        case "--", "--ignore_rest": isOver = true
+        case "--stats-tag", "--disable-extensions", "--enable-core-dump", "--enable-mutex-tracing",
+            "--enable-fine-grain-logging":
+            throw OptionError("\(name) is not supported")
         case "-h", "--help": wantsHelp = true
         case "--version": wantsVersion = true
         default: throw OptionError("Couldn't find match for argument: \(name)")

@@ -50,7 +50,9 @@ struct ProxyProgram {
         ResidentCode.releaseStartup()
         ProxyLog.info(.main, "all dependencies initialized. starting workers")
         let signals = try Signals.stream([SIGTERM, SIGINT, SIGUSR1, SIGHUP], on: group.all[0])
+        let drainTime = min(options.server.drainTime, options.server.parentShutdownTime)
         let listening = group.all[0].task {
+            var isDraining = false
             for await signal in signals {
                 switch signal {
                 case SIGUSR1:
@@ -58,8 +60,16 @@ struct ProxyProgram {
                     ProxyLog.shared.reopen()
                 case SIGHUP:
                     ProxyLog.warning(.main, "caught and eating SIGHUP. See documentation for how to hot restart.")
+                case SIGTERM where !isDraining:
+                    isDraining = true
+                    ProxyLog.warning(.main, "caught ENVOY_SIGTERM")
+                    group.all[0].task {
+                        let left = await server.drain(within: drainTime)
+                        if left > 0 { ProxyLog.warning(.main, "\(left) connections are cut: the drain time is over") }
+                        quit.yield()
+                    }
                 default:
-                    ProxyLog.warning(.main, "caught \(signal == SIGTERM ? "ENVOY_SIGTERM" : "SIGINT")")
+                    ProxyLog.warning(.main, "caught \(signal == SIGTERM ? "ENVOY_SIGTERM again" : "SIGINT")")
                     quit.yield()
                 }
             }

@@ -34,6 +34,10 @@ if options.wantsVersion {
     ProxyOptions.say("weft-proxy 0.1.0\n")
     exit(0)
 }
+if options.wantsHotRestartVersion {
+    ProxyOptions.say("disabled\n")
+    exit(0)
+}
 if options.mode == .validate {
     exit(ProxyProgram.validate(options))
 }

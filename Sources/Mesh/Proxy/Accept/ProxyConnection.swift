@@ -254,6 +254,8 @@ package class ConnectionTerminal {
     func timerIsDue() {}
     /// Sends what was gathered since `worker.flushLater`.
     func flush() {}
+    /// The peer should go: it is told, and nothing is refused yet.
+    func announceDrain() {}
     /// The proxy is going down, or the listener: finish what runs and take nothing new.
     func drain() {}
 }

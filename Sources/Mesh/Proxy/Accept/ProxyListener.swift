@@ -193,6 +193,23 @@ package final class ProxyListener {
         last.listenerIndex = index
     }
 
+    var connectionCount: Int { connections.count }
+    /// Each answer asks its client to come by another connection.
+    private(set) var isDraining = false
+
+    /// Tells clients to go, and refuses nothing.
+    func announceDrain() {
+        isDraining = true
+        for connection in connections { connection.terminal?.announceDrain() }
+        worker.flush()
+    }
+
+    /// Connections end with what they carry, those without a request at once.
+    func finishDrain() {
+        for connection in connections { connection.terminal?.drain() }
+        worker.flush()
+    }
+
     /// Lets connections finish what they carry, some sooner and some later within the drain time, and closes what is left of
     /// them at its end.
     package func drain(_ isConcerned: (ProxyConnection) -> Bool = { _ in true }) {

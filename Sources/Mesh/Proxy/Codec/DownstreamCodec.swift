@@ -32,9 +32,6 @@ package class DownstreamCodec: ConnectionTerminal {
         worker.flush()
     }
 
-    /// The next answer says that the connection ends.
-    func announceDrain() {}
-
     /// Requests are under way.
     var hasRequests: Bool { false }
 

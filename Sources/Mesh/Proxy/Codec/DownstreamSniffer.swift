@@ -51,6 +51,8 @@ final class DownstreamSniffer: ConnectionTerminal {
         worker.flush()
     }
 
+    override func drain() { connection.closeAfterWrite() }
+
     private func replace(_ isHTTP2: Bool) {
         connection.replaceTerminal(
             isHTTP2 ? HTTP2Downstream(connection, manager) : HTTP1Downstream(connection, manager))

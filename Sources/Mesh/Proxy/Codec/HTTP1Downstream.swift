@@ -229,11 +229,8 @@ final class HTTP1Downstream: DownstreamCodec {
         peerEnded = true
         switch phase {
         case .head, .lingering: connection.closeAfterWrite()
-        case .body, .trailers: connection.abort()
-        case .answer:
-            keepsAlive = false
-            // A client that closes its side has usually gone; one that only half-closes still gets its answer.
-            if !manager.http1.allowsHalfClose { connection.abort() }
+        // A client that closes its side has gone, as Envoy sees it: nobody works for one that waits for nothing.
+        case .body, .trailers, .answer: connection.abort()
         // HTTP knows no half of a connection, and neither do those who upgraded one.
         case .tunnel: connection.closeAfterWrite()
         }
@@ -383,7 +380,7 @@ final class HTTP1Downstream: DownstreamCodec {
     }
 
     private func settlePersistence(_ head: HeaderBlock) {
-        if isDraining || peerEnded || worker.isDraining { keepsAlive = false }
+        if isDraining || peerEnded || connection.listener?.isDraining == true { keepsAlive = false }
         if phase == .body || phase == .trailers { keepsAlive = false }
         // Of an upgrade that came to nothing, nobody knows whether the client goes on in HTTP/1.
         if let stream, !stream.flags.isDisjoint(with: [.endsConnection, .isUpgrade]) { keepsAlive = false }

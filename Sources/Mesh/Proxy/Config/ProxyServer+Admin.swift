@@ -18,44 +18,6 @@ extension ProxyServer {
     /// False without an admin layer.
     func modifyRuntime(_ changes: [(name: String, value: String)]) -> Bool { context.runtime.modify(changes) }
 
-    /// Lets connections end: each is asked to go after its present request.
-    ///
-    /// - Parameters:
-    ///   - graceful: Listeners take connections until the drain time is over; otherwise they close at once.
-    ///   - keepsListeners: They are never closed.
-    ///   - inboundOnly: Only listeners that say to be inbound.
-    package func drainListeners(graceful: Bool, keepsListeners: Bool, inboundOnly: Bool) async {
-        let names = listeners.keys.filter { !inboundOnly || isInbound($0) }
-        ProxyLog.info(.main, "draining \(names.count) listeners\(graceful ? " gracefully" : "")")
-        if !inboundOnly || names.count == listeners.count {
-            for worker in workers { try? await worker.loop.perform { worker.isDraining = true } }
-        }
-        guard !keepsListeners else { return }
-        guard graceful, options.drainTime > .zero, let loop = workers.first?.loop else {
-            return await stopListening(names)
-        }
-        let time = options.drainTime
-        loop.task { [weak self] in
-            try? await loop.sleep(for: time)
-            await self?.stopListening(names)
-        }
-    }
-
-    private func stopListening(_ names: [String]) async {
-        for name in names {
-            for (worker, listener) in zip(workers, listeners[name] ?? []) {
-                try? await worker.loop.perform { listener.value.close() }
-            }
-        }
-    }
-
-    private func isInbound(_ name: String) -> Bool {
-        guard let message = try? (resources[.listener, name] ?? dynamic[.listener, name])?.message() else {
-            return false
-        }
-        return message.json()["traffic_direction"]?.string == "INBOUND"
-    }
-
     /// What listeners are bound to, by name.
     func boundListeners() async -> [(name: String, addresses: [SocketAddress])] {
         var found: [(String, [SocketAddress])] = []

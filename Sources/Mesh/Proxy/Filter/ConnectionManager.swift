@@ -12,7 +12,6 @@ package final class ConnectionManager: Sendable {
         package var acceptsHTTP10 = false
         package var defaultHost = ""
         package var enablesTrailers = false
-        package var allowsHalfClose = true
         package var allowsAbsoluteURL = true
         package var allowsChunkedLength = false
         package var writesProperCase = false

@@ -20,7 +20,6 @@ package final class ProxyWorker: @unchecked Sendable {
     private(set) var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
     private(set) var tcpStats: [UnsafeMutablePointer<TCPStats>] = []
     private var statRow = StatRow()
-    var isDraining = false
     /// `/healthcheck/fail` was asked for: the health-check filter says so to who asks.
     package var failsHealthChecks = false
     private var counters = CounterValues()
