@@ -45,9 +45,7 @@ package final class DecompressorFilter: Sendable {
         let state = State()
         stream.filterState[slot] = state
         let head = stream.request
-        if advertises, response.isEnabled, !head.lists("gzip", in: .acceptEncoding) {
-            head.appendToList(.acceptEncoding, "gzip")
-        }
+        if advertises, response.isEnabled { Self.advertise(to: head) }
         if !end { state.request = decompressor(head, request, stream) }
         return .proceed
     }
@@ -84,15 +82,40 @@ package final class DecompressorFilter: Sendable {
     ) -> GzipDecompressor? {
         let forbids = !direction.ignoresNoTransform && head.lists("no-transform", in: .cacheControl)
         guard direction.isEnabled, !forbids, let value = head.value(.contentEncoding),
-            equalsIgnoringCase(value, "gzip"), let made = GzipDecompressor(windowBits: windowBits)
+            let left = Self.encodings(below: value), let made = GzipDecompressor(windowBits: windowBits)
         else {
             stream.worker.count(direction.counters.notDecompressed)
             return nil
         }
         stream.worker.count(direction.counters.decompressed)
-        head.remove(.contentEncoding)
+        if left.isEmpty {
+            head.remove(.contentEncoding)
+        } else {
+            left.withUnsafeBytes { head.set(.contentEncoding, $0) }
+        }
         head.remove(.contentLength)
         return made
+    }
+
+    /// The encodings that stay when gzip is undone; nil where gzip is not the one that was applied last (RFC 9110 §8.4).
+    private static func encodings(below value: UnsafeRawBufferPointer) -> [UInt8]? {
+        let comma = value.lastIndex(of: UInt8(ascii: ","))
+        guard equalsIgnoringCase(value[(comma.map { $0 + 1 } ?? 0)...].trimmed, "gzip") else { return nil }
+        return Array(value[..<(comma ?? 0)].trimmed)
+    }
+
+    /// Puts gzip in place of what the client says of gzip, behind what it says of others.
+    private static func advertise(to head: HeaderBlock) {
+        guard let index = head.find(.acceptEncoding) else { return head.add(.acceptEncoding, "gzip") }
+        var list: [UInt8] = []
+        for piece in head.value(head.fields[index]).split(separator: UInt8(ascii: ",")) {
+            let name = piece.prefix { $0 != UInt8(ascii: ";") }.trimmed
+            if name.isEmpty || equalsIgnoringCase(name, "gzip") { continue }
+            list += piece.trimmed
+            list.append(UInt8(ascii: ","))
+        }
+        list += "gzip".utf8
+        list.withUnsafeBytes { head.replace(index, $0) }
     }
 
     private func write(
