@@ -123,10 +123,12 @@ let targets: [Target] = [
         ],
         hot: true),
 
+    room("Discovery", "Mesh/DiscoveryServer", ["XDS", "GRPC", "HTTP", "TLS", "Protobuf", "Reactor", "Bytes"]),
     room(
         "MeshControl", "Mesh/MeshControl",
         [
-            "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor", "Telemetry",
+            "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor",
+            "Telemetry",
             "Bytes",
         ]),
 
@@ -145,7 +147,8 @@ let targets: [Target] = [
     program(
         "weft-control",
         [
-            "APIServer", "Store", "Controllers", "Scheduler", "MeshControl", "ClusterAPI", "ClusterClient", "JSON",
+            "APIServer", "Store", "Controllers", "Scheduler", "MeshControl", "Discovery", "ClusterAPI", "ClusterClient",
+            "JSON",
             "Reactor", "TLS", "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
         ]),
     program(
@@ -223,7 +226,8 @@ let targets: [Target] = [
     tests(
         "MeshControlTests", "Mesh/MeshControlTests",
         [
-            "MeshControl", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON",
+            "MeshControl", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP",
+            "TLS", "JSON",
             "Telemetry", "Reactor", "Bytes", "TestSupport",
         ], data: ["grpc_peer.py"]),
     tests(

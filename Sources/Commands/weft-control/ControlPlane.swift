@@ -4,6 +4,7 @@ import ClusterClient
 import Controllers
 import Glibc
 import HTTP
+import Discovery
 import MeshControl
 import Reactor
 import Scheduler

@@ -1,5 +1,6 @@
 import ClusterAPI
 public import ClusterClient
+public import Discovery
 import GRPC
 import HTTP
 public import Reactor

@@ -1,6 +1,7 @@
 import Bytes
 import Testing
 
+@testable import Discovery
 @testable import MeshControl
 @testable import XDS
 

@@ -2,6 +2,7 @@ import GRPC
 import Testing
 import XDS
 
+@testable import Discovery
 @testable import MeshControl
 
 /// A stream and what it is told, with responses as messages.

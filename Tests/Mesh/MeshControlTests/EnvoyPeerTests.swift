@@ -5,6 +5,7 @@ import Reactor
 import TestSupport
 import Testing
 
+@testable import Discovery
 @testable import MeshControl
 @testable import XDS
 

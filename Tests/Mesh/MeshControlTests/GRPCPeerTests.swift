@@ -12,6 +12,7 @@ import Telemetry
 import TestSupport
 import Testing
 
+@testable import Discovery
 @testable import MeshControl
 
 private let library = PythonPackage.folder(

@@ -2,6 +2,7 @@ import ClusterAPI
 import JSON
 import Testing
 
+@testable import Discovery
 @testable import MeshControl
 @testable import XDS
 

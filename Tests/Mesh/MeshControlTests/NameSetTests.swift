@@ -1,6 +1,7 @@
 import Bytes
 import Testing
 
+@testable import Discovery
 @testable import MeshControl
 
 @Suite("A set of names by number")

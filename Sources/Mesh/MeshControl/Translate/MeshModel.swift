@@ -1,4 +1,5 @@
 import ClusterAPI
+import Discovery
 import JSON
 import XDS
 

@@ -1,7 +1,7 @@
-import GRPC
-import HTTP
-import Reactor
-import TLS
+public import GRPC
+public import HTTP
+public import Reactor
+public import TLS
 import XDS
 
 /// Hands resources to proxies over gRPC, aggregated or by kind, in both forms of the protocol (`envoy.service.discovery.v3`).
