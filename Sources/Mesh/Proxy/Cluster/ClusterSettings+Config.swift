@@ -50,8 +50,14 @@ extension ClusterSettings {
         options.closesOnHostSetChange = common?.bool("close_connections_on_host_set_change") ?? false
         let checks = try node.messages("health_checks", HealthCheck.init)
         guard checks.count <= 1 else { throw node.error("health_checks", "more than one is not supported") }
-        guard checks.isEmpty || security == nil && matches.isEmpty else {
-            throw node.error("health_checks", "over TLS are not supported")
+        for check in checks {
+            if case .grpc = check.probe, !upstreamProtocol.maySpeakHTTP2 {
+                throw node.error(
+                    "health_checks", "\(node.string("name")) cluster must support HTTP/2 for gRPC healthchecking")
+            }
+            guard options.proxyProtocol == nil else {
+                throw node.error("health_checks", "behind a PROXY header are not supported")
+            }
         }
         var membership = Membership()
         let ignoresNew = common?.bool("ignore_new_hosts_until_first_hc") ?? false

@@ -39,13 +39,15 @@ final class LiveCluster {
             directory.secrets.follow(context) { [weak self] in
                 guard let self else { return }
                 missingSecrets -= 1
+                if missingSecrets == 0, isDiscovered { monitorHosts() }
                 if isDiscovered { warm() }
             }
         }
         monitor = settings.healthCheck.map { HealthMonitor($0, self, directory) }
         switch settings.discovery {
         case .fixed, .originalDestination, .aggregate:
-            monitor?.watch(hosts)
+            isDiscovered = true
+            monitorHosts()
             warm()
         case .names(let endpoints):
             let names = NameDiscovery(endpoints, directory) { [unowned self] in assign($0) }
@@ -64,6 +66,9 @@ final class LiveCluster {
             session.subscribe(name, self, fetchTime: source.fetchTime) { [unowned self] in found($0) }
         }
     }
+
+    /// Probes go out once the secrets that they need are there.
+    private func monitorHosts() { if missingSecrets == 0 { monitor?.watch(hosts) } }
 
     private func warm() {
         isDiscovered = true
@@ -106,7 +111,8 @@ final class LiveCluster {
         let present = Set(hosts.hosts.map(\.id))
         for host in before.hosts where !present.contains(host.id) { outliers?.detector.leave(host.id) }
         watch()
-        monitor?.watch(hosts)
+        isDiscovered = true
+        monitorHosts()
         if isWarm { directory.publish([snapshot]) } else { warm() }
     }
 

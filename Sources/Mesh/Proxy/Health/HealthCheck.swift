@@ -6,6 +6,10 @@ struct HealthCheck: Sendable {
     var probe: HealthProbe
     /// Probed instead of the hosts' own.
     var port: UInt16?
+    /// The next probe of a host goes over the same connection.
+    var reusesConnection: Bool
+    /// What ALPN offers in place of the cluster's own; empty for that.
+    var protocols: [String]
 
     /// An `envoy.config.core.v3.HealthCheck`.
     init(_ node: ConfigNode) throws(ConfigError) {
@@ -23,22 +27,29 @@ struct HealthCheck: Sendable {
         timing.unhealthyEdgeInterval = node.duration("unhealthy_edge_interval")
         timing.healthyEdgeInterval = node.duration("healthy_edge_interval")
         port = node.uint32IfSet("alt_port").map { UInt16(clamping: $0) }
-        let reuses = node.bool("reuse_connection", default: true)
+        reusesConnection = node.bool("reuse_connection", default: true)
+        protocols = node.message("tls_options")?.strings("alpn_protocols") ?? []
         switch node.choice("health_checker") {
         case "http_health_check":
             guard let http = node.message("http_health_check") else { throw node.error("http_health_check") }
-            probe = .http(try Self.http(http, reuses))
+            probe = .http(try Self.http(http))
         case "tcp_health_check":
             guard let tcp = node.message("tcp_health_check") else { throw node.error("tcp_health_check") }
             let send = try tcp.message("send") { (node) throws(ConfigError) in try Self.payload(node) }
             let receive = try tcp.messages("receive") { (node) throws(ConfigError) in try Self.payload(node) }
             probe = .tcp(send: send ?? [], receive: PayloadMatcher(receive))
+        case "grpc_health_check":
+            guard let grpc = node.message("grpc_health_check") else { throw node.error("grpc_health_check") }
+            probe = .grpc(
+                HealthProbe.GRPCRequest(
+                    service: grpc.string("service_name"), authority: grpc.string("authority"),
+                    metadata: try Self.fields(grpc, "initial_metadata")))
         case let other: throw node.error("\(other ?? "health checker") is not supported")
         }
         do { try timing.validate() } catch { throw node.error(error.description) }
     }
 
-    private static func http(_ node: ConfigNode, _ reuses: Bool) throws(ConfigError) -> HealthProbe.HTTPRequest {
+    private static func http(_ node: ConfigNode) throws(ConfigError) -> HealthProbe.HTTPRequest {
         var expectation = HTTPHealthExpectation()
         expectation.expected = try node.messages("expected_statuses", range)
         expectation.retriable = try node.messages("retriable_statuses", range)
@@ -46,21 +57,32 @@ struct HealthCheck: Sendable {
             try node.messages("receive") { (node) throws(ConfigError) in try payload(node) })
         // Answers are read whole, up to a bound that is larger.
         node.ignore("response_buffer_size")
-        guard node.enumName("codec_client_type") != "HTTP2", node.enumName("codec_client_type") != "HTTP3" else {
-            throw node.error("codec_client_type", "only HTTP1 is supported")
-        }
+        let codec = try node.enumeration("codec_client_type", as: Codec.self)
+        guard codec != .http3 else { throw node.error("codec_client_type", "HTTP3 is not supported") }
         let method = node.enumName("method")
-        var headers: [(name: String, value: String)] = []
-        for option in node.messages("request_headers_to_add") {
-            guard let header = option.message("header") else { throw option.error("header", "is missing") }
-            option.ignore("append", "append_action", "keep_empty_value")
-            headers.append((header.string("key").lowercased(), header.string("value")))
-        }
         do { try expectation.validate() } catch { throw node.error(error.description) }
         return HealthProbe.HTTPRequest(
             host: node.string("host"), path: node.string("path"),
-            method: method == "METHOD_UNSPECIFIED" ? "GET" : method, headers: headers, expectation: expectation,
-            reusesConnection: reuses)
+            method: method == "METHOD_UNSPECIFIED" ? "GET" : method,
+            headers: try fields(node, "request_headers_to_add"), expectation: expectation,
+            speaksHTTP2: codec == .http2)
+    }
+
+    private enum Codec: String, ConfigEnum {
+        case http1 = "HTTP1"
+        case http2 = "HTTP2"
+        case http3 = "HTTP3"
+    }
+
+    /// A list of `HeaderValueOption`.
+    private static func fields(
+        _ node: ConfigNode, _ name: String
+    ) throws(ConfigError) -> [(name: String, value: String)] {
+        try node.messages(name) { (option) throws(ConfigError) in
+            guard let header = option.message("header") else { throw option.error("header", "is missing") }
+            option.ignore("append", "append_action", "keep_empty_value")
+            return (header.string("key").lowercased(), header.string("value"))
+        }
     }
 
     private static func range(_ node: ConfigNode) throws(ConfigError) -> Range<Int> {

@@ -69,14 +69,6 @@ struct HTTPHealthExpectation: Hashable, Sendable {
     }
 }
 
-/// What `grpc.health.v1.Health` answers.
-enum GRPCHealth {
-    /// `HealthCheckResponse.ServingStatus`: UNKNOWN 0, SERVING 1, NOT_SERVING 2, SERVICE_UNKNOWN 3.
-    static func judge(grpcStatus: Int, servingStatus: Int?) -> HealthCheckResult {
-        grpcStatus == 0 && servingStatus == 1 ? .success(isDegraded: false) : .failure(.definite)
-    }
-}
-
 /// How one check ended.
 enum HealthCheckResult: Hashable, Sendable {
     enum Failure: Hashable, Sendable {

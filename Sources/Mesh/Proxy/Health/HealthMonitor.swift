@@ -1,19 +1,23 @@
 import Bytes
 import HTTP
 import Reactor
+import TLS
 
 /// The active health checks of one cluster's hosts: probes them when their sessions say so. On the directory's loop.
 final class HealthMonitor {
     private final class Watched {
         var session: HealthCheckSession
-        let address: SocketAddress
+        /// As its set has it.
+        var host: Host
+        /// What carries its probes from one to the next, and the TLS context that it was made with.
         var client: HTTPClient?
+        var context: TLSContext?
         var timer = TimerHandle.none
         var isChecked = false
 
-        init(_ session: HealthCheckSession, _ address: SocketAddress) {
+        init(_ session: HealthCheckSession, _ host: Host) {
             self.session = session
-            self.address = address
+            self.host = host
         }
     }
 
@@ -51,14 +55,13 @@ final class HealthMonitor {
             add(watched.session.counters)
             hosts[id] = nil
         }
-        for host in set.hosts where hosts[host.id] == nil {
-            var address = host.address
-            if let port = check.port, let endpoint = address.endpoint { address = .ip(endpoint.address, Port(port)) }
-            let watched = Watched(HealthCheckSession(check.timing, health: host.health), address)
-            hosts[host.id] = watched
-            if case .http(let request) = check.probe, request.reusesConnection, let endpoint = HTTPEndpoint(address) {
-                watched.client = HTTPClient(on: directory.loop, endpoint: endpoint)
+        for host in set.hosts {
+            if let watched = hosts[host.id] {
+                watched.host = host
+                continue
             }
+            let watched = Watched(HealthCheckSession(check.timing, health: host.health), host)
+            hosts[host.id] = watched
             probe(host.id, after: watched.session.start(random: &directory.random))
         }
     }
@@ -83,13 +86,48 @@ final class HealthMonitor {
     private func probe(_ id: HostID) {
         guard let watched = hosts[id] else { return }
         let timeout = watched.session.probe()
-        let (probe, address, client) = (check.probe, watched.address, watched.client)
         let (directory, settings) = (directory, cluster.settings)
+        guard let target = target(watched.host) else {
+            directory.loop.submit { directory.find(settings)?.probed(id, .failure(.network)) }
+            return
+        }
+        let probe = check.probe
+        let client = client(of: watched, target)
         directory.loop.task {
-            let result = await probe.run(
-                address, cluster: settings.name, client, on: directory.loop, timeout: timeout)
+            let result: HealthCheckResult
+            if case .tcp(let message, let expected) = probe {
+                result = await TCPHealthProbe.run(target, message, expected, on: directory.loop, timeout: timeout)
+            } else if let client {
+                result = await probe.run(over: client, cluster: settings.name, timeout: timeout)
+            } else {
+                result = .failure(.network)
+            }
             directory.loop.submit { directory.find(settings)?.probed(id, result) }
         }
+    }
+
+    /// Where a host's probes go; nil while a secret of its TLS is missing.
+    private func target(_ host: Host) -> HealthProbe.Target? {
+        var address = host.address
+        if let port = check.port, let endpoint = address.endpoint { address = .ip(endpoint.address, Port(port)) }
+        var target = HealthProbe.Target(address: address, protocols: check.protocols)
+        guard let security = cluster.settings.security(for: host) else { return target }
+        guard let context = security.context.context else { return nil }
+        target.tls = context
+        target.serverName = security.serverName(of: host)
+        // What the cluster's own connections offer by default is not what probes speak.
+        if target.protocols.isEmpty, !security.namesProtocols, let name = check.probe.protocolName {
+            target.protocols = [name]
+        }
+        return target
+    }
+
+    /// What carries the next probe over HTTP: that of the last one, unless TLS is another since.
+    private func client(of watched: Watched, _ target: HealthProbe.Target) -> HTTPClient? {
+        if let client = watched.client, watched.context === target.tls { return client }
+        let client = check.probe.client(target, on: directory.loop)
+        if check.reusesConnection { (watched.client, watched.context) = (client, target.tls) }
+        return client
     }
 
     /// A probe has ended: what it means for the host.

@@ -1,6 +1,10 @@
 import Bytes
+import GRPC
 import HTTP
+import Protobuf
 import Reactor
+import TLS
+import XDS
 
 /// What an active health check sends to a host, and what it makes of the answer. Immutable.
 enum HealthProbe: Sendable {
@@ -11,65 +15,127 @@ enum HealthProbe: Sendable {
         var method: String
         var headers: [(name: String, value: String)]
         var expectation: HTTPHealthExpectation
-        /// The next check goes over the same connection.
-        var reusesConnection: Bool
+        var speaksHTTP2: Bool
+    }
+
+    /// `grpc.health.v1.Health/Check`
+    struct GRPCRequest: Sendable {
+        /// Empty for the server as a whole.
+        var service: String
+        /// Empty for the cluster's name.
+        var authority: String
+        var metadata: [(name: String, value: String)]
+    }
+
+    /// Where a probe goes, and how the connection is protected.
+    struct Target {
+        var address: SocketAddress
+        /// nil for plaintext.
+        var tls: TLSContext?
+        var serverName: String?
+        /// What ALPN offers; empty for the context's own.
+        var protocols: [String]
     }
 
     case http(HTTPRequest)
+    case grpc(GRPCRequest)
     /// Connects, says `send`, and waits until all of `receive` came; nothing of both is only a connection.
     case tcp(send: [UInt8], receive: PayloadMatcher)
 
-    /// Answers of a TCP check are looked at up to so many bytes.
-    static let largestAnswer = 64 << 10
+    /// Which HTTP it speaks; nil for none.
+    var dialect: HTTPEndpoint.Dialect? {
+        switch self {
+        case .http(let request): request.speaksHTTP2 ? .http2 : .http1
+        case .grpc: .http2
+        case .tcp: nil
+        }
+    }
 
-    /// One probe. Over `client`, where there is one.
-    func run(
-        _ address: SocketAddress, cluster: String, _ client: HTTPClient?, on loop: EventLoop, timeout: Duration
-    ) async -> HealthCheckResult {
+    /// What ALPN calls that.
+    var protocolName: String? { dialect.map { $0 == .http2 ? "h2" : "http/1.1" } }
+
+    /// What carries the probes to a host; nil for those over plain connections.
+    func client(_ target: Target, on loop: EventLoop) -> HTTPClient? {
+        guard let dialect, var endpoint = HTTPEndpoint(target.address, isSecure: target.tls != nil) else { return nil }
+        endpoint.dialect = dialect
+        endpoint.serverName = target.serverName
+        endpoint.protocols = target.protocols
+        return HTTPClient(on: loop, endpoint: endpoint, tls: target.tls)
+    }
+
+    /// One probe over HTTP. `cluster` names it to the host where the configuration does not.
+    func run(over client: HTTPClient, cluster: String, timeout: Duration) async -> HealthCheckResult {
         do {
             switch self {
-            case .http(let request):
-                guard let endpoint = HTTPEndpoint(address) else { return .failure(.network) }
-                return try await Self.run(
-                    request, cluster, client ?? HTTPClient(on: loop, endpoint: endpoint), timeout: timeout)
-            case .tcp(let send, let receive):
-                return try await withTimeout(timeout, on: loop) {
-                    try await Self.run(send, receive, address, on: loop, timeout: timeout)
-                }
+            case .http(let request): return try await Self.run(request, cluster, client, timeout)
+            case .grpc(let request): return try await Self.run(request, cluster, client, timeout)
+            case .tcp: preconditionFailure("TCP needs no client")
             }
-        } catch let error as HTTPError {
-            return .failure(error.kind == .timeout ? .timeout : .network)
-        } catch let error as SystemError {
-            return .failure(error.errno == 110 ? .timeout : .network)
         } catch {
-            return .failure(error is TimeoutError ? .timeout : .network)
+            return .failure((error as? HTTPError)?.kind == .timeout ? .timeout : .network)
         }
     }
 
     private static func run(
-        _ request: HTTPRequest, _ cluster: String, _ client: HTTPClient, timeout: Duration
+        _ request: HTTPRequest, _ cluster: String, _ client: HTTPClient, _ timeout: Duration
     ) async throws -> HealthCheckResult {
-        var headers: HTTPHeaders = [
-            "host": request.host.isEmpty ? cluster : request.host, "user-agent": "Envoy/HC",
-        ]
-        for (name, value) in request.headers { headers.add(name, value) }
+        let headers = headers(host: request.host.isEmpty ? cluster : request.host, request.headers)
         let answer = try await client.request(request.method, request.path, headers: headers, timeout: timeout)
         return request.expectation.judge(
             status: answer.status, body: answer.body, isDegraded: answer.headers["x-envoy-degraded"] != nil)
     }
 
     private static func run(
-        _ send: [UInt8], _ receive: PayloadMatcher, _ address: SocketAddress, on loop: EventLoop, timeout: Duration
+        _ request: GRPCRequest, _ cluster: String, _ client: HTTPClient, _ timeout: Duration
     ) async throws -> HealthCheckResult {
-        let connection = try await StreamConnection.connect(to: address, on: loop, timeout: timeout)
-        defer { connection.close() }
-        if !send.isEmpty { try await connection.write(send) }
-        var answer: [UInt8] = []
-        while !receive.matches(answer) {
-            let more = try await connection.read()
-            guard !more.isEmpty, answer.count < largestAnswer else { return .failure(.network) }
-            answer += more
+        var headers = headers(host: request.authority.isEmpty ? cluster : request.authority, request.metadata)
+        headers.add("te", "trailers")
+        headers.add("content-type", "application/grpc")
+        let answer = try await client.request(
+            "POST", "/grpc.health.v1.Health/Check", headers: headers, body: GRPCHealth.request(request.service),
+            timeout: timeout)
+        // A call that ends with its head carries its status there.
+        let status = answer.trailers["grpc-status"] ?? answer.headers["grpc-status"]
+        return GRPCHealth.judge(
+            grpcStatus: answer.status == 200 ? status.flatMap { Int($0) } : nil,
+            servingStatus: GRPCHealth.servingStatus(in: answer.body))
+    }
+
+    private static func headers(host: String, _ more: [(name: String, value: String)]) -> HTTPHeaders {
+        var headers: HTTPHeaders = ["host": host, "user-agent": "Envoy/HC"]
+        for (name, value) in more { headers.add(name, value) }
+        return headers
+    }
+}
+
+/// `grpc.health.v1.Health`: what is asked and what the answers mean.
+enum GRPCHealth {
+    /// The body that asks for a service.
+    static func request(_ service: String) -> [UInt8] {
+        var message = ReverseBuffer()
+        message.prepend(field: 1, bytes: Array(service.utf8))
+        return GRPCMessages.framed(message.bytes)
+    }
+
+    /// What the one message of an answer says; nil when it is no such message.
+    static func servingStatus(in body: [UInt8]) -> Int? {
+        var messages = GRPCMessages(limit: 1 << 20)
+        messages.append(body)
+        guard let message = try? messages.next(), messages.waiting == 0 else { return nil }
+        return message.withUnsafeBytes { bytes in
+            var fields = ProtobufReader<ConfigError>(bytes)
+            var status = 0
+            do {
+                while let field = try fields.next() {
+                    if field.number == 1, field.wire == .varint { status = Int(truncatingIfNeeded: field.scalar) }
+                }
+            } catch { return nil }
+            return status
         }
-        return .success(isDegraded: false)
+    }
+
+    /// `HealthCheckResponse.ServingStatus`: UNKNOWN 0, SERVING 1, NOT_SERVING 2, SERVICE_UNKNOWN 3.
+    static func judge(grpcStatus: Int?, servingStatus: Int?) -> HealthCheckResult {
+        grpcStatus == 0 && servingStatus == 1 ? .success(isDegraded: false) : .failure(.definite)
     }
 }

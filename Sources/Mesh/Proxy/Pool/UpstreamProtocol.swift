@@ -8,6 +8,8 @@ package enum UpstreamProtocol: Hashable, Sendable {
     /// That of the request's own connection.
     case downstream
 
+    var maySpeakHTTP2: Bool { self != .http1 }
+
     /// What TLS offers where its context names nothing.
     var alpn: [String] {
         switch self {

@@ -92,7 +92,8 @@ extension UpstreamSecurity {
         case "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext":
             return UpstreamSecurity(
                 context: try LiveTLSContext(.upstream(protocols: protocols), config, context),
-                serverName: config.string("sni"), usesHostname: config.bool("auto_host_sni"))
+                serverName: config.string("sni"), usesHostname: config.bool("auto_host_sni"),
+                namesProtocols: config.has("alpn_protocols", in: "common_tls_context"))
         default: throw node.error("typed_config", "transport socket \(config.typeName) is not supported")
         }
     }

@@ -17,6 +17,8 @@ package struct UpstreamSecurity: Sendable {
     package var serverName: String
     /// The endpoint's host name is asked for where it has one (`auto_host_sni`).
     package var usesHostname: Bool
+    /// The context names the protocols that ALPN offers; else they are those of who connects.
+    var namesProtocols = false
 
     /// For a connection to a host.
     func session(for host: Host) throws(TLSError) -> TLSSession {

@@ -51,6 +51,12 @@ extension ConfigNode {
         elements(name).compactMap { if case .message(let message) = $0 { message } else { mismatch(name) } }
     }
 
+    /// Whether a field of a message here is set, for who does not read that message. Marks nothing as read.
+    public func has(_ name: String, in parent: String) -> Bool {
+        guard case .message(let message)? = message.value(parent) else { return false }
+        return message.value(name) != nil
+    }
+
     // MARK: Messages that say their type
 
     /// The message in an `Any`; nil when absent, or when it is there and names no type. A `TypedStruct` in it is read as the message that it names. Switch over

@@ -133,7 +133,8 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     // MARK: Events of the channel
 
     override func channelOpened() {
-        if negotiatedProtocol == "h2" {
+        let dialect = pool.endpoint.dialect
+        if dialect == .http2 || dialect == .negotiated && negotiatedProtocol == "h2" {
             let head = pool.head
             do throws(HTTPError) {
                 session = try HTTP2Session(.client, limits: limits, scratchHead: { head }, delegate: self)

@@ -27,7 +27,12 @@ final class ConnectionPool: @unchecked Sendable {
         self.endpoint = endpoint
         self.tls = tls
         self.limits = limits
-        expectsHTTP2 = tls.value != nil
+        expectsHTTP2 =
+            switch endpoint.dialect {
+            case .negotiated: tls.value != nil
+            case .http1: false
+            case .http2: true
+            }
         head = MessageHead(capacity: limits.headerCount)
     }
 
@@ -69,26 +74,27 @@ final class ConnectionPool: @unchecked Sendable {
             wakeAll()
         }
         let addresses: [SocketAddress]
-        var serverName: String?
         switch endpoint.place {
         case .unix(let path): addresses = [.unix(path: path)]
         case .host(let host, let port):
-            serverName = host
             addresses = try await NameResolver.resolve(host, port: port)
         }
         var last: any Error = HTTPError(.connect, "\(endpoint) has no address")
         for address in addresses {
-            do { return try await connect(to: address, serverName) } catch { last = error }
+            do { return try await connect(to: address) } catch { last = error }
         }
         throw last
     }
 
-    private func connect(to address: SocketAddress, _ serverName: String?) async throws -> ClientConnection {
+    private func connect(to address: SocketAddress) async throws -> ClientConnection {
         let session: TLSSession?
         do {
             session =
                 try endpoint.isSecure
-                ? tls.value.map { try TLSSession($0, serverName: serverName, resuming: ticket) } : nil
+                ? tls.value.map {
+                    try TLSSession(
+                        $0, serverName: endpoint.serverName, offering: endpoint.protocols, resuming: ticket)
+                } : nil
         } catch {
             throw HTTPError(.connect, "cannot connect to \(endpoint): \(error)")
         }

@@ -1,6 +1,6 @@
 import Bytes
 
-/// Where a server is: `https://10.0.0.1:6443`, `http://localhost`, `unix:/run/x.sock`.
+/// Where a server is: `https://10.0.0.1:6443`, `http://localhost`, `unix:/run/x.sock`. And how it is spoken to.
 public struct HTTPEndpoint: Hashable, Sendable, CustomStringConvertible {
     public enum Place: Hashable, Sendable {
         /// A name or an address in text form, without brackets.
@@ -8,8 +8,21 @@ public struct HTTPEndpoint: Hashable, Sendable, CustomStringConvertible {
         case unix(path: String)
     }
 
+    /// Which HTTP is spoken.
+    public enum Dialect: Hashable, Sendable {
+        /// HTTP/2 where TLS came to it, else HTTP/1.
+        case negotiated
+        /// Whatever TLS came to; HTTP/2 with prior knowledge (RFC 9113 §3.3).
+        case http1, http2
+    }
+
     public var place: Place
     public var isSecure: Bool
+    /// What TLS asks for, and checks where its context does so: the host, unless it is said otherwise. nil for nothing.
+    public var serverName: String?
+    public var dialect = Dialect.negotiated
+    /// What TLS offers by ALPN instead of its context's own protocols; empty for those.
+    public var protocols: [String] = []
     /// A path in front of every request's, without a slash at its end; usually empty.
     public var basePath: String
 
@@ -17,6 +30,7 @@ public struct HTTPEndpoint: Hashable, Sendable, CustomStringConvertible {
         place = .host(host, port: port)
         self.isSecure = isSecure
         self.basePath = basePath
+        serverName = host
     }
 
     public init(unixPath: String) {
@@ -29,7 +43,9 @@ public struct HTTPEndpoint: Hashable, Sendable, CustomStringConvertible {
     public init?(_ address: SocketAddress, isSecure: Bool = false) {
         switch address {
         case .ip(let ip, let port, _): self.init(host: ip.description, port: port.rawValue, isSecure: isSecure)
-        case .unix(let path): self.init(unixPath: path)
+        case .unix(let path):
+            self.init(unixPath: path)
+            self.isSecure = isSecure
         default: return nil
         }
     }

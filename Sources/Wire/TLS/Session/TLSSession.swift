@@ -36,11 +36,13 @@ public final class TLSSession {
 
     /// - Parameters:
     ///   - serverName: for a client: the name to ask for and to check, or an address in text form, which is checked only.
+    ///   - offering: for a client: what ALPN offers instead of the context's protocols; empty for those.
     ///   - resuming: a ticket from `takeTicket` of an earlier session with the same server; a context that stores tickets
     ///     needs none.
     ///   - logsKeys: the context's key log, if it has one, is told this session's secrets.
     public init(
-        _ context: TLSContext, serverName: String? = nil, resuming: TLSTicket? = nil, logsKeys: Bool = true
+        _ context: TLSContext, serverName: String? = nil, offering: [String] = [], resuming: TLSTicket? = nil,
+        logsKeys: Bool = true
     ) throws(TLSError) {
         guard let raw = SSL_new(context.raw) else { throw .fromQueue(.library, "cannot start a TLS session") }
         guard let bio = BIO_new(bufferBIO) else {
@@ -60,6 +62,7 @@ public final class TLSSession {
         case .client:
             SSL_set_connect_state(raw)
             if let serverName { try expect(serverName) }
+            if !offering.isEmpty { try offer(offering) }
             if let ticket = resuming ?? context.tickets?.take(server: serverName ?? "") {
                 SSL_set_session(raw, ticket.raw)
             }
@@ -85,6 +88,14 @@ public final class TLSSession {
         } else {
             guard weft_ssl_set_server_name(raw, name) == 1, !context.verifiesName || SSL_set1_host(raw, name) == 1
             else { throw .fromQueue(.configuration, "\"\(name)\" is not a server name") }
+        }
+    }
+
+    private func offer(_ protocols: [String]) throws(TLSError) {
+        let list = try ProtocolList(protocols, mismatch: .proceed)
+        // Unlike the rest of OpenSSL, this call returns 0 for success.
+        guard list.withBytes({ SSL_set_alpn_protos(raw, $0.baseAddress, UInt32($0.count)) }) == 0 else {
+            throw .fromQueue(.library, "cannot offer protocols \(protocols)")
         }
     }
 

@@ -3,9 +3,10 @@ import JSON
 import Reactor
 import TestSupport
 
-/// The services of `services.py`, run by Python's own gRPC, and what they were asked.
+/// The services of a script in `Services`, run by Python's own gRPC, and what they were asked.
 final class PythonServices: Sendable {
-    let port: UInt16
+    /// Where they listen, in the script's order.
+    let ports: [UInt16]
     private let scratch: ScratchFolder
     private let child: ChildProcess
 
@@ -14,11 +15,16 @@ final class PythonServices: Sendable {
     /// PYTHONPATH of what they need; nil when PyPI cannot be had.
     static let library = ControlPlane.library
 
-    /// Runs `body` beside them and ends them, whatever happens.
-    static func run(_ body: (PythonServices) async throws -> Void) async throws {
+    var port: UInt16 { ports[0] }
+
+    /// Runs `body` beside them and ends them, whatever happens. `prepare` may put files into the script's folder.
+    static func run(
+        _ script: String = "services.py", library: String? = library, prepare: (String) throws -> Void = { _ in },
+        _ body: (PythonServices) async throws -> Void
+    ) async throws {
         let group = try EventLoopGroup(count: 1, name: "services")
         do {
-            let services = try await PythonServices(on: group.all[0])
+            let services = try await PythonServices(script, library, prepare, on: group.all[0])
             do { try await body(services) } catch {
                 await services.end()
                 throw error
@@ -31,14 +37,17 @@ final class PythonServices: Sendable {
         await group.shutdown()
     }
 
-    private init(on loop: EventLoop) async throws {
+    private init(
+        _ script: String, _ library: String?, _ prepare: (String) throws -> Void, on loop: EventLoop
+    ) async throws {
         scratch = try ScratchFolder()
+        try prepare(scratch.path)
         let log = open("\(scratch.path)/log", O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0o600)
         defer { close(log) }
-        var command = ChildProcess.Configuration(["python3", "\(Self.folder)/services.py", scratch.path])
+        var command = ChildProcess.Configuration(["python3", "\(Self.folder)/\(script)", scratch.path])
         command.environment = [
             "PATH=\(Environment["PATH"] ?? "/usr/bin:/bin")", "PYTHONDONTWRITEBYTECODE=1",
-            "PYTHONPATH=\(Self.library ?? "")", "HOME=\(Environment["HOME"] ?? "/")",
+            "PYTHONPATH=\(library ?? "")", "HOME=\(Environment["HOME"] ?? "/")",
         ]
         command.descriptors = [1: log, 2: log]
         command.deathSignal = SIGKILL
@@ -46,8 +55,8 @@ final class PythonServices: Sendable {
         self.child = child
         let deadline = ContinuousClock.now + .seconds(60)
         while true {
-            if let text = try? Files.readText("\(scratch.path)/port"), let port = UInt16(text) {
-                self.port = port
+            if let text = try? Files.readText("\(scratch.path)/port") {
+                ports = text.split(separator: " ").compactMap { UInt16($0) }
                 return
             }
             guard ContinuousClock.now < deadline, child.finishedStatus == nil else {
@@ -58,6 +67,8 @@ final class PythonServices: Sendable {
             try await loop.sleep(for: .milliseconds(5))
         }
     }
+
+    func signal(_ number: CInt) { _ = child.kill(number) }
 
     private func end() async {
         _ = child.kill(SIGKILL)
