@@ -109,6 +109,7 @@ struct PacketBenchmark {
             policy.set(NetworkPolicySpec(object))
         }
         try policy.sync()
+        try policy.markJudged()
         return policy
     }
 

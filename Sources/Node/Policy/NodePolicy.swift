@@ -13,6 +13,9 @@ public final class NodePolicy {
     private(set) var desired: DesiredPolicies
     let kernel: KernelPolicies
     private var isPrepared = false
+    /// In force; nil while every packet is judged.
+    private var mark: JudgementMark?
+    private var lastMark: JudgementMark?
 
     /// - Parameters:
     ///   - node: this one's name.
@@ -71,9 +74,15 @@ public final class NodePolicy {
             let found = try kernel.prepare()
             let present = found == .created ? [:] : try kernel.elements()
             desired.tracker.observeAll(present.lazy.map { ($0.key, $0.value) })
+            // Other rules may judge otherwise.
+            take(found == .adopted ? JudgementMark(present[.stamp]) { present[.judged($0)] != nil } : nil)
             isPrepared = true
         }
-        let changes = Array(desired.tracker.changes)
+        var changes = Array(desired.tracker.changes)
+        if mark != nil, changes.contains(where: \.mayForbid) {
+            take(nil)
+            changes = Array(desired.tracker.changes)
+        }
         guard !changes.isEmpty else { return 0 }
         do {
             let writes = try kernel.commit(changes)
@@ -83,6 +92,35 @@ public final class NodePolicy {
             isPrepared = false
             throw error
         }
+    }
+
+    // MARK: Connections that were judged
+
+    /// Whether connections that pass are marked, and spared from then on. Any `sync` may end that.
+    public var marksJudged: Bool { mark != nil }
+
+    /// Marks connections that pass from now on. Only when nothing was written for as long as a packet may be under way
+    /// (`settlingTime`).
+    @discardableResult
+    public func markJudged() throws -> Int {
+        guard mark == nil, isPrepared, !desired.hasChanges else { return 0 }
+        take((lastMark ?? JudgementMark(number: .random(in: 0 ... .max))).next)
+        return try sync()
+    }
+
+    /// A packet is judged within one turn of a processor's network work.
+    public static let settlingTime: Duration = .milliseconds(20)
+
+    private func take(_ mark: JudgementMark?) {
+        if let old = self.mark { desired.tracker.abandon(.judged(old.value)) }
+        if let mark {
+            desired.tracker.desire(.judged(mark.value), .present)
+            desired.tracker.desire(.stamp, .number(mark.value))
+            lastMark = mark
+        } else {
+            desired.tracker.abandon(.stamp)
+        }
+        self.mark = mark
     }
 
     /// Reads the table before the next `sync`: somebody may have changed it.

@@ -70,6 +70,59 @@ struct PolicyPacketTests {
         }
     }
 
+    @Test("a connection that was judged is not judged again, until something changes that may forbid it")
+    func marked() throws {
+        let lab = try PolicyLab()
+        lab.populate()
+        try lab.apply("x", "only-b", Self.onlyB)
+        #expect(try lab.policy.markJudged() == 2)
+        func judged() throws -> UInt64 {
+            let report = try #require(try PolicyKernelReport(namespace: lab.node.descriptor))
+            return report.verdicts.map(\.allowed).reduce(0, +)
+        }
+        for target in [try PolicyLab.place("x/a").v4, try PolicyLab.place("x/a").v6] {
+            let friend = try lab.talk("x/b", Self.talker, target)
+            #expect(try friend.answer() == "yes")
+            let before = try judged()
+            for _ in 0..<3 { #expect(try friend.answer() == "yes") }
+            #expect(try judged() == before)
+            // What only allows more leaves the mark in force; what forbids takes it away, and the connection with it.
+            lab.policy.setNamespace("z", labels: ["team": "red"])
+            try lab.apply("x", "nobody", ["podSelector": ["matchLabels": ["pod": "a"]], "policyTypes": ["Egress"]])
+            #expect(!lab.policy.marksJudged)
+            #expect(try friend.answer() == "yes")
+            #expect(try judged() > before)
+            try lab.remove("x", "only-b")
+            try lab.apply("x", "deny", ["podSelector": ["matchLabels": ["pod": "a"]]])
+            try lab.policy.markJudged()
+            #expect(try friend.answer() == "no")
+            try lab.remove("x", "deny")
+            try lab.remove("x", "nobody")
+            try lab.apply("x", "only-b", Self.onlyB)
+            try lab.policy.markJudged()
+            #expect(try friend.eventually("yes"))
+        }
+    }
+
+    @Test("a mark of somebody else stays, and its connection is judged packet by packet")
+    func foreignMark() throws {
+        let lab = try PolicyLab()
+        lab.populate()
+        try lab.apply("x", "only-b", Self.onlyB)
+        try lab.policy.markJudged()
+        try lab.run(
+            "node",
+            "nft 'add table inet other; add chain inet other f { type filter hook forward priority -10; }; add rule inet other f ct mark 0 ct mark set 0x42'"
+        )
+        let friend = try lab.talk("x/b", Self.talker, try PolicyLab.place("x/a").v4)
+        #expect(try friend.answer() == "yes")
+        let marks = try lab.run("node", "conntrack -L -p tcp 2>/dev/null")
+        #expect(marks.contains("mark=66"))
+        try lab.remove("x", "only-b")
+        try lab.apply("x", "deny", ["podSelector": ["matchLabels": ["pod": "a"]]])
+        #expect(try friend.answer() == "no")
+    }
+
     @Test("labels of pods and of namespaces count from the moment that they change")
     func labels() throws {
         let lab = try PolicyLab()
@@ -172,9 +225,11 @@ struct PolicyPacketTests {
         }
         try feed()
         #expect(try lab.policy.sync() > 10)
+        try lab.policy.markJudged()
         try lab.restart()
         try feed()
         #expect(try lab.policy.sync() == 0)
+        #expect(lab.policy.marksJudged)
         #expect(try lab.passes("x/b", "x/a"))
         #expect(try !lab.passes("x/c", "x/a"))
         // Owned, so that only the owner's end lets somebody in.

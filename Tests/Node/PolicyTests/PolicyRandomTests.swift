@@ -165,6 +165,7 @@ struct PolicyRandomPacketTests {
             let policies = (0..<5).map { random.policy($0) }
             for policy in policies { lab.policy.set(policy) }
             try lab.policy.sync()
+            try lab.policy.markJudged()
             defer { for policy in policies { lab.policy.removePolicy(policy.key) } }
             let evaluator = PolicyEvaluator(policies: policies, namespaces: namespaces)
             for client in PolicyLab.places {

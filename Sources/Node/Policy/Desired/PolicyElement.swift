@@ -23,6 +23,10 @@ enum PolicyElementKey: Hashable, Sendable {
     indirect case block(UInt32, AddressRange)
     /// Ports that a profile names by ranges.
     case portGroup(UInt32, PortSet.PortRange)
+    /// What connections are marked with that were judged, and may go on.
+    case judged(UInt32)
+    /// Maps to the mark that judged connections get.
+    case stamp
 }
 
 /// What an element maps to; sets map to nothing.

@@ -21,6 +21,8 @@ enum PolicyElementCodec {
         case .openPort: .openPorts
         case .openGroup: .openGroups
         case .portGroup: .portGroups
+        case .judged: .judged
+        case .stamp: .stamp
         }
     }
 
@@ -60,6 +62,8 @@ enum PolicyElementCodec {
             append(profile, to: &bytes)
             append(range.transport, to: &bytes)
             append(range.first, to: &bytes)
+        case .judged(let mark): append(mark, to: &bytes)
+        case .stamp: append(0 as UInt32, to: &bytes)
         }
     }
 
@@ -158,6 +162,8 @@ enum PolicyElementCodec {
                 let final = last.port()
             else { return nil }
             return .portGroup(profile, .init(transport: transport, first: first, last: final))
+        case .judged: return fields.word().map { .judged($0) }
+        case .stamp: return fields.word() == 0 ? .stamp : nil
         }
     }
 

@@ -11,6 +11,8 @@ enum PolicySet: String, CaseIterable, Sendable {
     case peers, transports, ports, groups
     case openTransports = "open-transports", openPorts = "open-ports", openGroups = "open-groups"
     case portGroups = "port-groups"
+    // What connections are marked with
+    case judged, stamp
 
     var isOfRanges: Bool { [.blocksV4, .blocksV6, .portGroups].contains(self) }
     var isMap: Bool { mapped != nil }
@@ -22,6 +24,7 @@ enum PolicySet: String, CaseIterable, Sendable {
         case .ingressV4, .ingressV6, .egressV4, .egressV6, .identitiesV4, .identitiesV6, .blocksV4, .blocksV6,
             .portGroups:
             .data([.classID])
+        case .stamp: .data([.mark])
         default: nil
         }
     }
@@ -43,10 +46,14 @@ enum PolicySet: String, CaseIterable, Sendable {
         case .openPorts: [.classID, .transport, .port]
         case .openGroups: [.classID, .classID]
         case .portGroups: [.classID, .transport, .port]
+        case .judged, .stamp: [.mark]
         }
     }
 
     func definition(in table: NFTableName) -> NFSet {
-        NFSet(name(in: table), key: key, mapped: mapped, flags: isOfRanges ? .interval : [])
+        NFSet(
+            name(in: table), key: key, mapped: mapped, flags: isOfRanges ? .interval : [],
+            // The kernel looks faster where it knows how much there can be.
+            size: self == .judged || self == .stamp ? 8 : nil)
     }
 }

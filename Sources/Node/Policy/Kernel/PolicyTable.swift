@@ -8,6 +8,8 @@ import NodeTables
 /// in what it receives: one hash lookup each. Where it is, the profile found goes with the packet in `meta priority`, and a rule
 /// of the direction's chain has to let it pass. Answers are judged as what they answer, with the ends exchanged, and not by the
 /// connection's age: what is not allowed any more ends with the next packet.
+///
+/// A connection that passed is marked, and not judged again while the mark is in force (`JudgementMark`).
 struct PolicyTable: Sendable {
     typealias E = NFExpression
     typealias Direction = NetworkPolicySpec.Direction
@@ -21,6 +23,8 @@ struct PolicyTable: Sendable {
     /// Refused packets that are remembered, and for how long (milliseconds).
     static let deniedLimit: UInt32 = 4096
     static let deniedTimeout: UInt64 = 600_000
+    /// Where what has passed ends.
+    static let stampChain = "passed"
 
     let name: NFTableName
     var refusal = Refusal.drop
@@ -45,7 +49,13 @@ struct PolicyTable: Sendable {
                         from: 0, into: 0, mask: E.ConntrackState.related.rawValue.registerBytes,
                         xor: UInt32(0).registerBytes),
                     .compare(0, .notEqual, UInt32(0).registerBytes), .verdict(.accept),
-                ])
+                ]),
+            rule(
+                "forward",
+                [
+                    .ct(.mark, into: 0), .compare(0, .notEqual, UInt32(0).registerBytes),
+                    .lookup(PolicySet.judged.rawValue, key: 0), .counter(), .verdict(.accept),
+                ]),
         ]
         for half in halves where half.direction == .egress {
             let isFamily: [E] = [.meta(.family, into: 0), .compare(0, .equal, [half.family == .v4 ? 2 : 10])]
@@ -62,6 +72,25 @@ struct PolicyTable: Sendable {
                 rules.append(rule("forward", isFamily + [.verdict(.goto(half.gate))]))
             }
         }
+        // Marks of others stay, and such connections are judged packet by packet.
+        let stamp: [E] = [
+            .immediate(UInt32(0).registerBytes, into: 0),
+            .lookup(PolicySet.stamp.rawValue, key: 0, into: .register(0)), .setConntrack(.mark, from: 0),
+        ]
+        rules += [
+            rule(
+                Self.stampChain,
+                [.ct(.mark, into: 0), .compare(0, .equal, UInt32(0).registerBytes)] + stamp),
+            rule(
+                Self.stampChain,
+                [
+                    .ct(.mark, into: 0),
+                    .bitwise(
+                        from: 0, into: 0, mask: JudgementMark.tagMask.registerBytes, xor: UInt32(0).registerBytes),
+                    .compare(0, .equal, JudgementMark.tag.registerBytes),
+                ] + stamp),
+        ]
+        chains.append(NFChain(chain(Self.stampChain)))
         for half in halves {
             if half.direction == .egress { chains.append(NFChain(chain(half.gate))) }
             chains.append(NFChain(chain(half.chain)))
@@ -75,6 +104,9 @@ struct PolicyTable: Sendable {
                         .lookup(half.profiles.rawValue, key: 0, into: .register(0)), .setMeta(.priority, from: 0),
                         .counter(), .verdict(.jump(half.chain)),
                     ]))
+        }
+        for half in halves where half.direction == .egress {
+            rules.append(rule(half.gate, [.verdict(.goto(Self.stampChain))]))
         }
         for half in halves { rules += judgement(half) }
         return TableShape(

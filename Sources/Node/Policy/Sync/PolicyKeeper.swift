@@ -21,6 +21,7 @@ public final class PolicyKeeper: @unchecked Sendable {
     private let metrics: PolicyMetrics
     private let log: Log
     private var timer: TimerHandle?
+    private var settling: TimerHandle?
     private var monitor: NetlinkMonitor?
     private var pace = SyncPace()
     private var hasSettled = false
@@ -90,6 +91,7 @@ public final class PolicyKeeper: @unchecked Sendable {
             return try policy.sync()
         }
         metrics.elementWrites.increment(by: UInt64(writes))
+        loop.submit { self.settle() }
     }
 
     public func release(_ pod: ObjectKey, _ addresses: [IPAddress]) {
@@ -126,6 +128,7 @@ public final class PolicyKeeper: @unchecked Sendable {
         switch outcome {
         case .success(let writes):
             observe(writes, took)
+            settle()
             guard writes > 0 else { break }
             pace.wrote(until: MonotonicTime.now(), taking: took)
             log.debug("policies written", ["elements": "\(writes)", "took": "\(took)"])
@@ -141,6 +144,20 @@ public final class PolicyKeeper: @unchecked Sendable {
         log.info(
             "network policies are in force",
             ["policies": "\(Int(metrics.policies.value))", "isolated pods": "\(Int(metrics.isolated.value))"])
+    }
+
+    /// Has connections that pass marked, once nothing was written for a while. On the loop.
+    private func settle() {
+        guard !lock.withLock({ _ in policy.marksJudged }) else { return }
+        if let settling { loop.cancel(settling) }
+        settling = loop.schedule(after: NodePolicy.settlingTime) { [weak self] in
+            guard let self else { return }
+            settling = nil
+            // What fails here fails in the next change as well, and is said there.
+            if let writes = try? lock.withLock({ _ in try policy.markJudged() }) {
+                metrics.elementWrites.increment(by: UInt64(writes))
+            }
+        }
     }
 
     private func observe(_ writes: Int, _ took: Duration) {
@@ -192,5 +209,7 @@ public final class PolicyKeeper: @unchecked Sendable {
         monitor = nil
         if let timer { loop.cancel(timer) }
         timer = nil
+        if let settling { loop.cancel(settling) }
+        settling = nil
     }
 }

@@ -36,7 +36,8 @@ public struct PolicyMetrics: Sendable {
     /// Reads the kernel's counters at each scrape.
     func readVerdicts(_ read: @escaping @Sendable () -> [PolicyVerdictCount]) {
         registry.collect(
-            "weft_policy_packets_total", "Packets from and to isolated pods of this node, by what became of them",
+            "weft_policy_packets_total",
+            "Packets from and to isolated pods of this node that were judged, by what became of them",
             kind: "counter", labels: ["direction", "ip_family", "verdict"]
         ) {
             read().flatMap { count in
