@@ -124,11 +124,19 @@ let targets: [Target] = [
         hot: true),
 
     room("Discovery", "Mesh/DiscoveryServer", ["XDS", "GRPC", "HTTP", "TLS", "Protobuf", "Reactor", "Bytes"]),
+    room("MeshIdentity", "Mesh/Identity", ["Protobuf", "TLS", "Bytes"]),
     room(
         "MeshControl", "Mesh/MeshControl",
         [
-            "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor",
+            "MeshIdentity", "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS",
+            "JSON", "Reactor",
             "Telemetry",
+            "Bytes",
+        ]),
+    room(
+        "MeshNode", "Mesh/MeshNode",
+        [
+            "MeshIdentity", "Discovery", "XDS", "GRPC", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor", "Telemetry",
             "Bytes",
         ]),
 
@@ -230,6 +238,12 @@ let targets: [Target] = [
             "TLS", "JSON",
             "Telemetry", "Reactor", "Bytes", "TestSupport",
         ], data: ["grpc_peer.py"]),
+    tests(
+        "MeshNodeTests", "Mesh/MeshNodeTests",
+        [
+            "MeshNode", "MeshIdentity", "MeshControl", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI",
+            "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Telemetry", "Reactor", "Bytes", "TestSupport",
+        ]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",
         ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"],

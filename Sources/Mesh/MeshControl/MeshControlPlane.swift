@@ -22,8 +22,8 @@ public final class MeshControlPlane: @unchecked Sendable {
     private let routes: Informer<MeshRoute>
     private let grants: Informer<MeshGrant>
     /// What every proxy sees, and what only those see that have no listeners of their own: gRPC's clients.
-    private let shared: ServedScope
-    private let listeners: ServedScope
+    let shared: ServedScope
+    let listeners: ServedScope
     private let readiness: Readiness
 
     private final class Readiness {

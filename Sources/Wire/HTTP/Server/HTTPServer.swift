@@ -13,6 +13,7 @@ public final class HTTPServer: @unchecked Sendable {
     private let address: SocketAddress
     private let tls: TLSReference
     private let limits: HTTPLimits
+    private let unixMode: UInt32
     private let makeService: @Sendable (EventLoop) -> any HTTPService
     private var loops: [LoopReference] = []
     private var listeners: [Listener] = []
@@ -30,14 +31,17 @@ public final class HTTPServer: @unchecked Sendable {
     }
 
     /// The hot face: `service` is called once for each loop, on it.
+    ///
+    /// - Parameter unixMode: Who may connect to a Unix socket, as the file's mode.
     public init(
-        group: EventLoopGroup, address: SocketAddress, tls: TLSContext? = nil, limits: HTTPLimits = .standard,
-        service: @escaping @Sendable (EventLoop) -> any HTTPService
+        group: EventLoopGroup, address: SocketAddress, unixMode: UInt32 = 0o600, tls: TLSContext? = nil,
+        limits: HTTPLimits = .standard, service: @escaping @Sendable (EventLoop) -> any HTTPService
     ) {
         self.group = group
         self.address = address
         self.tls = TLSReference(tls)
         self.limits = limits
+        self.unixMode = unixMode
         makeService = service
     }
 
@@ -57,6 +61,7 @@ public final class HTTPServer: @unchecked Sendable {
         }
         var options = ListenerOptions()
         options.maximumConnections = max(1, limits.connections / max(1, group.all.count))
+        options.unixMode = unixMode
         options.stream.highWaterMark = limits.writeHighWater
         options.stream.lowWaterMark = limits.writeHighWater / 4
         let byLoop = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.value.loop), $0) })

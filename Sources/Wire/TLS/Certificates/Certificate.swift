@@ -48,6 +48,22 @@ public struct Certificate: Sendable, Hashable {
         return found
     }
 
+    /// Certificates in DER, one directly after the other; none is no error.
+    public static func sequence(der: [UInt8]) throws(TLSError) -> [Certificate] {
+        var found: [Certificate] = []
+        let isWhole = der.withUnsafeBufferPointer { bytes -> Bool in
+            guard let start = bytes.baseAddress else { return true }
+            var cursor: UnsafePointer<UInt8>? = start
+            while let at = cursor, case let rest = bytes.count - (at - start), rest > 0 {
+                guard let certificate = d2i_X509(nil, &cursor, rest) else { return false }
+                found.append(Certificate(handle: CertificateHandle(owning: certificate)))
+            }
+            return true
+        }
+        guard isWhole else { throw .fromQueue(.configuration, "certificate \(found.count + 1) in DER cannot be read") }
+        return found
+    }
+
     init(handle: CertificateHandle) { self.handle = handle }
 
     public var pem: String { collectMemoryBIO { PEM_write_bio_X509($0, handle.raw) } }
@@ -58,6 +74,8 @@ public struct Certificate: Sendable, Hashable {
     public var notBefore: Timestamp { Timestamp(asn1: X509_get0_notBefore(handle.raw)) }
     public var notAfter: Timestamp { Timestamp(asn1: X509_get0_notAfter(handle.raw)) }
     public var isAuthority: Bool { X509_check_ca(handle.raw) == 1 }
+    /// It names itself as its issuer and its own key signed it.
+    public var isSelfSigned: Bool { X509_self_signed(handle.raw, 1) == 1 }
     public var publicKey: PublicKey {
         // A parsed certificate may still hold a key of an unknown kind; an empty key equals nothing and verifies nothing.
         PublicKey(handle: KeyHandle(owning: X509_get_pubkey(handle.raw) ?? EVP_PKEY_new()))

@@ -5,8 +5,10 @@ import COpenSSL
 public struct CertificateTemplate: Sendable {
     public enum Purpose: Hashable, Sendable {
         case server, client, peer
-        /// May sign other certificates, but no further authorities.
+        /// May sign other certificates, and authorities below it. Nothing limits how many levels.
         case authority
+        /// May sign other certificates, but no further authorities.
+        case lastAuthority
     }
 
     public var subject: DistinguishedName
@@ -35,11 +37,16 @@ public struct CertificateTemplate: Sendable {
 public struct CertificateAuthority: Sendable {
     public let certificate: Certificate
     public let key: PrivateKey
+    /// What leads from the certificate to its root, nearest first, without the root; empty for a root. Identities that are issued here
+    /// show it, and the certificate, to peers that know the root only.
+    public let intermediates: [Certificate]
 
     /// An existing authority, for instance read back from disk.
     ///
     /// - Throws: if the key is not the certificate's, or the certificate may not sign others.
-    public init(certificate: Certificate, key: PrivateKey) throws(TLSError) {
+    public init(
+        certificate: Certificate, key: PrivateKey, intermediates: [Certificate] = []
+    ) throws(TLSError) {
         guard certificate.matches(key) else {
             throw TLSError(.configuration, "the key does not belong to authority \"\(certificate.subject)\"")
         }
@@ -48,15 +55,21 @@ public struct CertificateAuthority: Sendable {
         }
         self.certificate = certificate
         self.key = key
+        self.intermediates = intermediates
     }
+
+    /// What is shown above a certificate that is issued here, so that a peer finds its way to a root.
+    public var chain: [Certificate] { certificate.isSelfSigned ? [] : [certificate] + intermediates }
 
     /// Makes a self-signed authority, valid ten years unless told otherwise.
     public static func create(
-        commonName: String, lifetime: Int64 = 10 * CertificateTemplate.year, algorithm: PrivateKey.Algorithm = .p256
+        commonName: String, organizations: [String] = [], lifetime: Int64 = 10 * CertificateTemplate.year,
+        algorithm: PrivateKey.Algorithm = .p256, now: Timestamp = .now()
     ) throws(TLSError) -> CertificateAuthority {
         let key = try PrivateKey.generate(algorithm)
         let template = CertificateTemplate(
-            subject: DistinguishedName(commonName: commonName), purpose: .authority, lifetime: lifetime)
+            subject: DistinguishedName(commonName: commonName, organizations: organizations), purpose: .authority,
+            lifetime: lifetime, now: now)
         let certificate = try sign(template, for: key.publicKey, issuer: nil, with: key)
         return try CertificateAuthority(certificate: certificate, key: key)
     }
@@ -69,7 +82,20 @@ public struct CertificateAuthority: Sendable {
     /// A fresh P-256 key and its certificate.
     public func issue(_ template: CertificateTemplate) throws(TLSError) -> TLSIdentity {
         let key = try PrivateKey.generate(.p256)
-        return try TLSIdentity(chain: [issue(template, for: key.publicKey)], key: key)
+        return try TLSIdentity(chain: [issue(template, for: key.publicKey)] + chain, key: key)
+    }
+
+    /// An authority below this one, with a key of its own. It ends with this one at the latest.
+    public func issueAuthority(
+        commonName: String, organizations: [String] = [], lifetime: Int64, now: Timestamp = .now()
+    ) throws(TLSError) -> CertificateAuthority {
+        var template = CertificateTemplate(
+            subject: DistinguishedName(commonName: commonName, organizations: organizations), purpose: .lastAuthority,
+            lifetime: lifetime, now: now)
+        template.notAfter = min(template.notAfter, certificate.notAfter)
+        let key = try PrivateKey.generate(.p256)
+        return try CertificateAuthority(
+            certificate: issue(template, for: key.publicKey), key: key, intermediates: chain)
     }
 
     private static func sign(
@@ -98,8 +124,10 @@ public struct CertificateAuthority: Sendable {
     private static func extensions(of template: CertificateTemplate) throws(TLSError) -> [(CInt, String)] {
         var list: [(CInt, String)] = [(NID_subject_key_identifier, "hash")]
         switch template.purpose {
-        case .authority:
-            list.append((NID_basic_constraints, "critical,CA:TRUE"))
+        case .authority, .lastAuthority:
+            let isLast = template.purpose == .lastAuthority
+            if isLast { list.append((NID_authority_key_identifier, "keyid")) }
+            list.append((NID_basic_constraints, isLast ? "critical,CA:TRUE,pathlen:0" : "critical,CA:TRUE"))
             list.append((NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign,cRLSign"))
         case .server, .client, .peer:
             list.append((NID_authority_key_identifier, "keyid"))
@@ -110,7 +138,11 @@ public struct CertificateAuthority: Sendable {
             ]
             list.append((NID_ext_key_usage, uses[template.purpose] ?? "serverAuth"))
         }
-        if !template.names.isEmpty { list.append((NID_subject_alt_name, try template.names.configuration())) }
+        if !template.names.isEmpty {
+            // RFC 5280 §4.2.1.6: the names say all where the subject says nothing.
+            let mark = template.subject.isEmpty ? "critical," : ""
+            list.append((NID_subject_alt_name, mark + (try template.names.configuration())))
+        }
         return list
     }
 

@@ -10,6 +10,8 @@ public struct DistinguishedName: Hashable, Sendable, CustomStringConvertible {
         self.organizations = organizations
     }
 
+    public var isEmpty: Bool { commonName.isEmpty && organizations.allSatisfy(\.isEmpty) }
+
     public var description: String {
         (organizations.map { "O=" + $0 } + (commonName.isEmpty ? [] : ["CN=" + commonName])).joined(separator: ", ")
     }

@@ -49,6 +49,26 @@ public struct PrivateKey: Sendable {
         collectMemoryBIO { PEM_write_bio_PrivateKey($0, handle.raw, nil, nil, 0, nil, nil) }
     }
 
+    /// PKCS#8, encrypted with a key that is derived from the passphrase (PBES2: PBKDF2 with SHA-256, AES-256-CBC).
+    public func pem(encryptedWith passphrase: String) throws(TLSError) -> String {
+        let bytes = passphrase.utf8.map { CChar(bitPattern: $0) }
+        // OpenSSL would take no passphrase for the wish to ask a terminal.
+        guard !bytes.isEmpty else {
+            throw TLSError(.configuration, "a key cannot be encrypted with an empty passphrase")
+        }
+        let count = try int32(bytes.count)
+        let text = collectMemoryBIO {
+            PEM_write_bio_PKCS8PrivateKey($0, handle.raw, EVP_aes_256_cbc(), bytes, count, nil, nil)
+        }
+        guard !text.isEmpty else { throw .fromQueue(.library, "cannot encrypt a private key") }
+        return text
+    }
+
+    /// Whether PEM text holds a key that needs a password.
+    public static func isEncrypted(pem: String) -> Bool {
+        pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED")
+    }
+
     public var publicKey: PublicKey { PublicKey(handle: handle) }
 
     /// Signs with SHA-256: ECDSA as a DER sequence for P-256, PKCS#1 v1.5 for RSA.
