@@ -19,7 +19,7 @@ public final class MeshControlPlane: @unchecked Sendable {
     private let log: Log
     private let services: Informer<MeshService>
     private let slices: Informer<MeshSlice>
-    private let routes: Informer<MeshRoute>
+    private let routes: [Informer<MeshRoute>]
     private let grants: Informer<MeshGrant>
     /// What every proxy sees, and what only those see that have no listeners of their own: gRPC's clients.
     let shared: ServedScope
@@ -32,7 +32,9 @@ public final class MeshControlPlane: @unchecked Sendable {
 
     // Of the loop.
     private var model: MeshModel
-    private var unsynced = 4
+    private var unsynced = 0
+    /// What the proxies of a namespace see before what all see.
+    private var namespaces: [String: ServedScope] = [:]
     private var isScheduled = false
 
     /// On the loop.
@@ -51,12 +53,14 @@ public final class MeshControlPlane: @unchecked Sendable {
         }
         services = Informer(client, .services, log: log)
         slices = Informer(client, .endpointSlices, log: log)
-        let group = "gateway.networking.k8s.io"
-        routes = Informer(client, GroupVersionResource(group: group, resource: "httproutes"), log: log)
-        grants = Informer(client, GroupVersionResource(group: group, resource: "referencegrants"), log: log)
+        routes = [RouteKind.http, .grpc].map { Informer(client, $0.resource, log: log) }
+        grants = Informer(
+            client, GroupVersionResource(group: RouteKind.group, resource: "referencegrants"), log: log)
         follow(services) { model, key, new, _ in model.set(new, key) }
         follow(slices) { model, key, new, old in model.set(new, key, old: old) }
-        follow(routes) { model, key, new, _ in model.set(new, key) }
+        for (kind, routes) in zip([RouteKind.http, .grpc], routes) {
+            follow(routes) { model, key, new, _ in model.set(new, RouteKey(kind: kind, key: key)) }
+        }
         follow(grants) { model, key, new, _ in model.set(new, key) }
     }
 
@@ -65,7 +69,7 @@ public final class MeshControlPlane: @unchecked Sendable {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [services] in await services.run() }
             group.addTask { [slices] in await slices.run() }
-            group.addTask { [routes] in await routes.run() }
+            for routes in routes { group.addTask { await routes.run() } }
             group.addTask { [grants] in await grants.run() }
         }
     }
@@ -74,6 +78,7 @@ public final class MeshControlPlane: @unchecked Sendable {
         _ informer: Informer<Element>,
         _ apply: @escaping @Sendable (inout MeshModel, ObjectKey, _ new: Element?, _ old: Element?) -> Void
     ) {
+        unsynced += 1
         informer.onEvent { [weak self] event in
             guard let self else { return }
             loop.execute { [self] in
@@ -95,12 +100,21 @@ public final class MeshControlPlane: @unchecked Sendable {
         _ = loop.schedule(after: Self.gathering) { [weak self] in self?.publish() }
     }
 
+    /// What the proxies of a namespace see before what all see: consumers' own routes.
+    func scope(_ namespace: String) -> ServedScope {
+        if let scope = namespaces[namespace] { return scope }
+        let scope = ServedScope("namespace \(namespace)")
+        namespaces[namespace] = scope
+        return scope
+    }
+
     private func publish() {
         isScheduled = false
         let changes = model.changes()
         for problem in changes.problems { log.error("this cannot be said to proxies", ["what": problem]) }
         server.publish(changes.shared, in: shared)
         server.publish(changes.listeners, in: listeners)
+        for (namespace, changes) in changes.namespaces { server.publish(changes, in: scope(namespace)) }
         readiness.isReady = true
     }
 }

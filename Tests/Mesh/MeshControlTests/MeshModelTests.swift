@@ -33,20 +33,20 @@ private struct World {
     }
 
     mutating func route(
-        _ name: String, in namespace: String = "shop", to service: String = "cart",
-        created: String = "2026-01-01T00:00:00Z",
+        _ name: String, kind: RouteKind = .http, in namespace: String = "shop", to service: String = "cart",
+        of target: String? = nil, created: String = "2026-01-01T00:00:00Z",
         _ rules: JSONValue...
-    ) {
+    ) throws {
         var object = KubeObject(
-            apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", namespace: namespace, name: name)
+            apiVersion: "gateway.networking.k8s.io/v1", kind: kind.rawValue, namespace: namespace, name: name)
         object.json["metadata"]?["creationTimestamp"] = .string(created)
-        object.json["spec"] = [
-            "parentRefs": [["group": "", "kind": "Service", "name": .string(service)]], "rules": .array(rules),
-        ]
+        var parent: JSONValue = ["group": "", "kind": "Service", "name": .string(service)]
+        if let target { parent["namespace"] = .string(target) }
+        object.json["spec"] = ["parentRefs": [parent], "rules": .array(rules)]
         var json = object.json
         Defaulting.apply(
-            to: &json, of: GroupVersionKind(group: "gateway.networking.k8s.io", version: "v1", kind: "HTTPRoute"))
-        model.set(MeshRoute(KubeObject(json: json)), object.key)
+            to: &json, of: GroupVersionKind(group: "gateway.networking.k8s.io", version: "v1", kind: kind.rawValue))
+        model.set(try MeshRoute(KubeObject(json: json)), RouteKey(kind: kind, key: object.key))
     }
 
     /// - Returns: The names that were spoken of.
@@ -93,7 +93,7 @@ struct MeshModelTests {
         _ = world.slice("cart-1", "cart", [["addresses": ["10.244.1.3"]]], old: slice)
         let moved = try world.publish()
         #expect(moved == ["eds outbound|80||cart.shop.svc.cluster.local"])
-        world.route("r", ["backendRefs": [backend("web")]])
+        try world.route("r", ["backendRefs": [backend("web")]])
         let names = try world.publish()
         let foreign = names.filter { !$0.contains("cart.shop") }
         #expect(foreign.isEmpty && !names.isEmpty)
@@ -142,9 +142,9 @@ struct MeshModelTests {
         var world = World()
         world.service("cart")
         func rule(_ match: JSONValue) -> JSONValue { ["matches": [match], "backendRefs": [backend("cart")]] }
-        world.route(
+        try world.route(
             "young", created: "2026-02-01T00:00:00Z", rule(["path": ["value": "/a/b"]]), rule(["path": ["value": "/"]]))
-        world.route(
+        try world.route(
             "old", rule(["path": ["value": "/"], "headers": [["name": "x", "value": "1"]]]),
             rule(["path": ["value": "/"], "method": "GET"]),
             rule(["path": ["type": "Exact", "value": "/a"]]), rule(["path": ["value": "/"]]))
@@ -154,7 +154,80 @@ struct MeshModelTests {
             let path = match.text("path") + match.text("prefix")
             return path + " \(match.list("headers").map { $0.text("name") }.joined())"
         }
-        #expect(order == ["/a ", "/a/b ", "/a/b/ ", "/ :method", "/ x", "/ ", "/ "])
+        // The younger route's match of everything can never be met.
+        #expect(order == ["/a ", "/a/b ", "/a/b/ ", "/ :method", "/ x", "/ "])
+        #expect(world.routes().last?.text("name") == "shop/old/3")
+    }
+
+    @Test("a route of another namespace is for the callers there alone, who then follow no other")
+    func consumers() throws {
+        var world = World()
+        world.service("cart")
+        world.service("cart", in: "web")
+        try world.route("producer", ["backendRefs": [backend("cart")], "name": "split"])
+        try world.route("consumer", in: "web", to: "cart", of: "shop", ["backendRefs": [backend("cart")]])
+        let changes = world.model.changes()
+        let tables = (changes.namespaces["web"] ?? []).map(\.name)
+        #expect(tables == ["cart.shop.svc.cluster.local:80"])
+        let own = try #require(changes.namespaces["web"]?.first?.message)
+        let table = try Message(binary: own, type: #require(Message(ResourceKind.routeConfiguration.rawValue)?.type))
+            .json()
+        let routes = table.list("virtual_hosts").first?.list("routes") ?? []
+        #expect(routes.map { $0.text("name") } == ["web/consumer/0"])
+        #expect(routes.first?.text("route", "cluster") == "outbound|80||cart.web.svc.cluster.local")
+        // Once it goes, they see what all see.
+        world.model.set(nil, RouteKey(kind: .http, key: ObjectKey(namespace: "web", name: "consumer")))
+        let gone = world.model.changes().namespaces["web"] ?? []
+        #expect(gone.count == 1 && gone.allSatisfy { $0.message == nil })
+    }
+
+    @Test("a GRPCRoute's methods are paths, and where it leads HTTP/2 is spoken")
+    func grpc() throws {
+        var world = World()
+        world.service("cart")
+        let rule: JSONValue = [
+            "matches": [
+                ["method": ["service": "shop.Cart"]], ["method": ["service": "shop.Cart", "method": "Add"]],
+                ["method": ["method": "Ping"]],
+                [
+                    "method": ["type": "RegularExpression", "service": "shop\\..*"],
+                    "headers": [["name": "x", "value": "1"]],
+                ],
+            ], "backendRefs": [backend("cart")],
+        ]
+        try world.route("r", kind: .grpc, rule)
+        try world.publish()
+        let matches = world.routes().map { $0["match"] ?? .null }
+        #expect(
+            matches.map { $0.text("path") + $0.text("prefix") + $0.text("safe_regex", "regex") } == [
+                "/shop.Cart/Add", "/shop\\..*/[^/]+", "/[^/]+/Ping", "/shop.Cart/",
+            ])
+        let cluster = world.said[.cluster]?["outbound|80||cart.shop.svc.cluster.local"]
+        #expect(cluster?["typed_extension_protocol_options"] != nil)
+    }
+
+    @Test("backends with paths of their own are routes that share by one draw")
+    func backendsApart() throws {
+        var world = World()
+        world.service("cart")
+        world.service("next")
+        var other = backend("next", 3)
+        other["filters"] = [
+            [
+                "type": "URLRewrite",
+                "urlRewrite": ["path": ["type": "ReplacePrefixMatch", "replacePrefixMatch": "/v2"]],
+            ]
+        ]
+        try world.route(
+            "r", ["matches": [["path": ["value": "/a"]]], "backendRefs": [backend("cart"), other]])
+        try world.publish()
+        let routes = world.routes()
+        #expect(routes.count == 4)
+        #expect(routes[0][path: "match", "runtime_fraction", "default_value"]?.number("numerator") == 250_000)
+        #expect(routes[0][path: "route"]?["prefix_rewrite"] == nil)
+        #expect(routes[1][path: "match"]?["runtime_fraction"] == nil)
+        #expect(routes[1].text("route", "prefix_rewrite") == "/v2")
+        #expect(routes[3].text("route", "prefix_rewrite") == "/v2/")
     }
 
     @Test("a backend in another namespace needs a grant")
@@ -162,7 +235,7 @@ struct MeshModelTests {
         var world = World()
         world.service("cart")
         world.service("pay", in: "bank")
-        world.route("r", ["backendRefs": [backend("pay", in: "bank")]])
+        try world.route("r", ["backendRefs": [backend("pay", in: "bank")]])
         try world.publish()
         #expect(world.routes().first?.encodedString().contains("500") == true)
         var grant = KubeObject(
@@ -183,7 +256,7 @@ struct MeshModelTests {
     func everything() throws {
         var world = World()
         for name in ["cart", "v2", "copy"] { world.service(name) }
-        world.route(
+        try world.route(
             "r",
             [
                 "matches": [

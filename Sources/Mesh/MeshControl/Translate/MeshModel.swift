@@ -3,17 +3,31 @@ import Discovery
 import JSON
 import XDS
 
+/// What has to be published.
+struct MeshChanges {
+    /// For all proxies, and the listeners of clients that have none of their own (gRPC's).
+    var shared: [ServedChange] = []
+    var listeners: [ServedChange] = []
+    /// By namespace, for the proxies there alone: before what all see.
+    var namespaces: [String: [ServedChange]] = [:]
+    /// What cannot be said, which stays as it was.
+    var problems: [String] = []
+
+    mutating func add(_ change: ServedChange, for namespace: String = "") {
+        switch (namespace, change.kind) {
+        case ("", .listener): listeners.append(change)
+        case ("", _): shared.append(change)
+        default: namespaces[namespace, default: []].append(change)
+        }
+    }
+}
+
 /// What the cluster says, as far as the mesh is concerned, and the resources that follow from it. Pure; the work of a change is that of
 /// the Services that it touches.
 struct MeshModel {
-    private let domain: String
-    private var services: [ObjectKey: MeshService] = [:]
+    private(set) var world: MeshWorld
+    var services: [ObjectKey: MeshService] { world.services }
     private var slices: [ObjectKey: [ObjectKey: MeshSlice]] = [:]
-    private var routes: [ObjectKey: MeshRoute] = [:]
-    private var grants: [ObjectKey: MeshGrant] = [:]
-    /// The routes that bind to a Service, and those that lead to it.
-    private var bound: [ObjectKey: Set<ObjectKey>] = [:]
-    private var leading: [ObjectKey: Set<ObjectKey>] = [:]
     private var dirtyTables: Set<ObjectKey> = []
     private var dirtyEndpoints: Set<ObjectKey> = []
     /// What was said of each Service, so that what is no longer said can be taken back.
@@ -22,15 +36,17 @@ struct MeshModel {
     private struct Name: Hashable {
         var kind: ResourceKind
         var name: String
+        /// The namespace whose proxies alone see it; "" for all.
+        var consumer = ""
     }
 
     /// - Parameter domain: The cluster's, as `cluster.local`.
-    init(domain: String) { self.domain = domain }
+    init(domain: String) { world = MeshWorld(domain: domain) }
 
     // MARK: What the cluster says
 
     mutating func set(_ service: MeshService?, _ key: ObjectKey) {
-        services[key] = service
+        world.set(service, key)
         touch(service: key)
         dirtyEndpoints.insert(key)
     }
@@ -45,23 +61,16 @@ struct MeshModel {
         dirtyEndpoints.insert(slice.service)
     }
 
-    mutating func set(_ route: MeshRoute?, _ key: ObjectKey) {
-        for version in [routes[key], route].compactMap(\.self) {
-            let isNew = version == route
-            for parent in version.parents {
-                if isNew { bound[parent.service, default: []].insert(key) } else { bound[parent.service]?.remove(key) }
-                dirtyTables.insert(parent.service)
-            }
-            for backend in Self.backends(version) {
-                if isNew { leading[backend, default: []].insert(key) } else { leading[backend]?.remove(key) }
-            }
-        }
-        routes[key] = route
+    mutating func set(_ route: MeshRoute?, _ key: RouteKey) {
+        let old = world.routes[key]
+        world.set(route, key)
+        if let old, let route, old.says(route) { return }
+        for version in [old, route].compactMap(\.self) { touch(version) }
     }
 
     mutating func set(_ grant: MeshGrant?, _ key: ObjectKey) {
-        grants[key] = grant
-        for (backend, leading) in leading where backend.namespace == key.namespace {
+        world.set(grant, key)
+        for (backend, leading) in world.leading where backend.namespace == key.namespace {
             for route in leading { touch(route: route) }
         }
     }
@@ -69,93 +78,83 @@ struct MeshModel {
     /// Routes answer otherwise when a backend comes or goes.
     private mutating func touch(service key: ObjectKey) {
         dirtyTables.insert(key)
-        for route in leading[key] ?? [] { touch(route: route) }
+        for route in world.leading[key] ?? [] { touch(route: route) }
     }
 
-    private mutating func touch(route key: ObjectKey) {
-        for parent in routes[key]?.parents ?? [] { dirtyTables.insert(parent.service) }
+    private mutating func touch(route key: RouteKey) {
+        if let route = world.routes[key] { touch(route) }
     }
 
-    private static func backends(_ route: MeshRoute) -> Set<ObjectKey> {
-        var found: Set<ObjectKey> = []
-        for rule in route.rules {
-            let mirrors = rule.list("filters").compactMap { $0[path: "requestMirror", "backendRef"] }
-            for reference in rule.list("backendRefs") + mirrors {
-                let namespace = reference.text("namespace")
-                found.insert(
-                    ObjectKey(
-                        namespace: namespace.isEmpty ? route.key.namespace : namespace, name: reference.text("name")))
-            }
-        }
-        return found
+    private mutating func touch(_ route: MeshRoute) {
+        for parent in route.parents where parent.kind == .service { dirtyTables.insert(parent.key) }
+        // A port that a GRPCRoute leads to speaks HTTP/2 even where the Service does not say so.
+        if route.route.kind == .grpc { dirtyTables.formUnion(route.backends) }
     }
 
     // MARK: What follows
 
-    /// What has to be published since the last call: for all proxies, and the listeners of clients that have none of their own
-    /// (gRPC's).
-    ///
-    /// What cannot be said stays as it was, and is a problem.
-    mutating func changes() -> (shared: [ServedChange], listeners: [ServedChange], problems: [String]) {
-        var all: [ServedChange] = []
-        var problems: [String] = []
-        func add(_ kind: ResourceKind, _ name: String, _ json: JSONValue) {
+    /// What has to be published since the last call.
+    mutating func changes() -> MeshChanges {
+        var changes = MeshChanges()
+        func add(_ kind: ResourceKind, _ name: String, _ json: JSONValue, for consumer: String = "") {
             do throws(ConfigError) {
-                all.append(ServedChange(kind, name, try Self.message(kind, json)))
-            } catch { problems.append("\(kind.service) \(name): \(error)") }
+                changes.add(ServedChange(kind, name, try Self.message(kind, json)), for: consumer)
+            } catch { changes.problems.append("\(kind.service) \(name): \(error)") }
         }
         for key in dirtyTables {
             let service = services[key]
             var said: Set<Name> = []
-            func say(_ kind: ResourceKind, _ name: String, _ json: JSONValue) {
-                said.insert(Name(kind: kind, name: name))
-                add(kind, name, json)
+            func say(_ kind: ResourceKind, _ name: String, _ json: JSONValue, for consumer: String = "") {
+                said.insert(Name(kind: kind, name: name, consumer: consumer))
+                add(kind, name, json, for: consumer)
             }
             for port in service?.ports ?? [] {
-                let cluster = clusterName(key, port.number)
-                say(.cluster, cluster, Self.cluster(cluster, port))
-                let table = "\(host(key)):\(port.number)"
-                say(.routeConfiguration, table, routeConfiguration(table, key, port.number))
+                let cluster = world.clusterName(key, port.number)
+                say(.cluster, cluster, self.cluster(key, port))
+                let table = "\(world.host(key)):\(port.number)"
+                // Routes of the Service's own namespace are for everybody; those of others for the callers there, who then follow no
+                // other (GEP-1426).
+                let bound = Dictionary(
+                    grouping: (world.bound[key] ?? []).compactMap { world.routes[$0] }.filter {
+                        $0.route.kind.isOfRequests && $0.binds(key, port.number)
+                    }, by: \.namespace)
+                say(.routeConfiguration, table, routeConfiguration(table, key, port.number, bound[key.namespace] ?? []))
+                for (namespace, routes) in bound where namespace != key.namespace {
+                    say(
+                        .routeConfiguration, table, routeConfiguration(table, key, port.number, routes), for: namespace)
+                }
                 say(.listener, table, Self.listener(table))
             }
             for gone in published[key, default: []].subtracting(said) {
-                all.append(ServedChange(gone.kind, gone.name, nil))
+                changes.add(ServedChange(gone.kind, gone.name, nil), for: gone.consumer)
                 // Its endpoints go with the cluster.
-                if gone.kind == .cluster { all.append(ServedChange(.clusterLoadAssignment, gone.name, nil)) }
+                if gone.kind == .cluster { changes.add(ServedChange(.clusterLoadAssignment, gone.name, nil)) }
             }
             published[key] = said.isEmpty ? nil : said
         }
         for key in dirtyEndpoints {
             for port in services[key]?.ports ?? [] {
-                let name = clusterName(key, port.number)
+                let name = world.clusterName(key, port.number)
                 add(.clusterLoadAssignment, name, endpoints(name, key, port))
             }
         }
         dirtyTables = []
         dirtyEndpoints = []
-        return (all.filter { $0.kind != .listener }, all.filter { $0.kind == .listener }, problems)
+        return changes
     }
 
-    private func host(_ key: ObjectKey) -> String { "\(key.name).\(key.namespace).svc.\(domain)" }
-
-    /// As the control planes that people know name it.
-    private func clusterName(_ key: ObjectKey, _ port: Int) -> String { "outbound|\(port)||\(host(key))" }
-
-    private func routeConfiguration(_ name: String, _ key: ObjectKey, _ port: Int) -> JSONValue {
-        let bound = (bound[key] ?? []).compactMap { self.routes[$0] }.filter { $0.binds(key, port) }
-        let own = clusterName(key, port)
-        let translation = RouteTranslation { backend, port, namespace in
-            guard services[backend]?.ports.contains(where: { $0.number == port }) == true,
-                backend.namespace == namespace || grants.values.contains(where: { $0.allows(namespace, backend) })
-            else { return nil }
-            return clusterName(backend, port)
+    private func routeConfiguration(_ name: String, _ key: ObjectKey, _ port: Int, _ bound: [MeshRoute]) -> JSONValue {
+        let own = world.clusterName(key, port)
+        let translation = RouteTranslation { reference, route in
+            guard case .port(let backend, let port) = world.backend(reference, of: route) else { return nil }
+            return world.clusterName(backend, port.number)
         }
         // Without a route a Service is what it always was; with one, what no rule matches is not found.
         let routes: [JSONValue] =
             bound.isEmpty
             ? [["match": ["prefix": "/"], "route": ["cluster": .string(own), "timeout": "0s"], "name": "default"]]
-            : translation.routes(bound)
-        let names = [host(key), "\(key.name).\(key.namespace).svc", "\(key.name).\(key.namespace)", key.name]
+            : translation.table([bound]).routes
+        let names = [world.host(key), "\(key.name).\(key.namespace).svc", "\(key.name).\(key.namespace)", key.name]
         let hosts = names + (services[key]?.addresses ?? []).map { $0.contains(":") ? "[\($0)]" : $0 }
         let domains = hosts.flatMap { [JSONValue.string($0), .string("\($0):\(port)")] }
         return [
@@ -193,14 +192,15 @@ struct MeshModel {
 
     // MARK: Messages
 
-    private static let ads: JSONValue = ["ads": [:], "resource_api_version": "V3"]
+    static let ads: JSONValue = ["ads": [:], "resource_api_version": "V3"]
 
-    private static func cluster(_ name: String, _ port: MeshService.Port) -> JSONValue {
+    func cluster(_ key: ObjectKey, _ port: MeshService.Port) -> JSONValue {
+        let name = world.clusterName(key, port.number)
         var cluster: JSONObject = [
             "name": .string(name), "type": "EDS", "connect_timeout": "10s",
-            "eds_cluster_config": ["eds_config": ads, "service_name": .string(name)],
+            "eds_cluster_config": ["eds_config": Self.ads, "service_name": .string(name)],
         ]
-        if port.speaksHTTP2 {
+        if port.speaksHTTP2 || world.isCalledByGRPC(key, port.number) {
             let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
             cluster["typed_extension_protocol_options"] = .object([
                 options: [
@@ -234,7 +234,7 @@ struct MeshModel {
     }
 
     /// The message of a resource that is written here. A number that a route brings along may be more than Envoy's API can say.
-    private static func message(_ kind: ResourceKind, _ json: JSONValue) throws(ConfigError) -> [UInt8] {
+    static func message(_ kind: ResourceKind, _ json: JSONValue) throws(ConfigError) -> [UInt8] {
         guard let type = Message(kind.rawValue)?.type else { preconditionFailure("no type \(kind.rawValue)") }
         return try Message(json: json, type: type).binary()
     }

@@ -1,0 +1,58 @@
+import ClusterAPI
+import JSON
+
+/// What the cluster says, as far as the mesh is concerned, and who refers to whom. Knows nothing of what follows from it.
+struct MeshWorld {
+    /// The cluster's, as `cluster.local`.
+    let domain: String
+    private(set) var services: [ObjectKey: MeshService] = [:]
+    private(set) var routes: [RouteKey: MeshRoute] = [:]
+    private(set) var grants: [String: [ObjectKey: MeshGrant]] = [:]
+    /// The routes that bind to a Service, and those that lead to it.
+    private(set) var bound: [ObjectKey: Set<RouteKey>] = [:]
+    private(set) var leading: [ObjectKey: Set<RouteKey>] = [:]
+
+    init(domain: String) { self.domain = domain }
+
+    mutating func set(_ service: MeshService?, _ key: ObjectKey) { services[key] = service }
+
+    mutating func set(_ grant: MeshGrant?, _ key: ObjectKey) {
+        grants[key.namespace, default: [:]][key] = grant
+        if grants[key.namespace]?.isEmpty == true { grants[key.namespace] = nil }
+    }
+
+    mutating func set(_ route: MeshRoute?, _ key: RouteKey) {
+        let old = routes[key]
+        routes[key] = route
+        if let old, let route, old.says(route) { return }
+        if let old {
+            for parent in old.parents where parent.kind == .service { bound.remove(key, from: parent.key) }
+            for backend in old.backends { leading.remove(key, from: backend) }
+        }
+        if let route {
+            for parent in route.parents where parent.kind == .service { bound[parent.key, default: []].insert(key) }
+            for backend in route.backends { leading[backend, default: []].insert(key) }
+        }
+    }
+
+    /// Whether an object of the core group may be named by a kind of the Gateway API's in another namespace, or in its own.
+    func isAllowed(_ kind: String, of namespace: String, toName target: String, _ key: ObjectKey) -> Bool {
+        namespace == key.namespace
+            || grants[key.namespace]?.values.contains {
+                $0.allows(kind, of: namespace, toName: target, key.name)
+            } == true
+    }
+
+    func host(_ key: ObjectKey) -> String { "\(key.name).\(key.namespace).svc.\(domain)" }
+
+    /// As the control planes that people know name it.
+    func clusterName(_ key: ObjectKey, _ port: Int) -> String { "outbound|\(port)||\(host(key))" }
+}
+
+extension Dictionary {
+    /// Takes a member out of one of many sets, and with its last one the set.
+    mutating func remove<Member: Hashable>(_ member: Member, from key: Key) where Value == Set<Member> {
+        self[key]?.remove(member)
+        if self[key]?.isEmpty == true { self[key] = nil }
+    }
+}
