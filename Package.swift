@@ -227,7 +227,8 @@ let targets: [Target] = [
     tests(
         "PodRuntimeTests", "Node/PodRuntimeTests",
         [
-            "PodRuntime", "PodNetwork", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor", "Bytes",
+            "PodRuntime", "PodNetwork", "Netlink", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor",
+            "Bytes",
             "TestSupport",
         ]),
     tests("XDSTests", "Mesh/XDSTests", ["XDS", "JSON", "Bytes", "Reactor", "TestSupport"], data: ["Oracle"]),

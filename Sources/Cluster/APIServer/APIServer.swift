@@ -28,6 +28,8 @@ public struct APIServerConfig: Sendable {
     public var staticTokens: [String: UserInfo] = [:]
     /// For requests to node agents: this server's client certificate, and whom it trusts.
     public var nodeAgentTLS: TLSContext?
+    /// What other parts of the control plane serve here.
+    public var paths: [ServedPath] = []
 
     public init(
         serviceCIDRs: [CIDR], advertiseAddress: IPAddress, serviceAccountIssuer: String, serviceAccountKey: PrivateKey
@@ -49,7 +51,7 @@ public final class APIServer: Sendable {
     private let readiness = Readiness()
     private let watches = OpenWatches()
 
-    /// - Parameter authorizer: decides what authenticated users may do.
+    /// - Parameter authorizer: decides what authenticated users may do; what it has no opinion about, roles decide.
     public init(
         store: any Store, schema: Schema = .shared, config: APIServerConfig,
         authorizer: any Authorizer = GroupAuthorizer()
@@ -58,6 +60,8 @@ public final class APIServer: Sendable {
         let registry = Registry(
             schema: schema, storage: storage, admission: .standard,
             services: ServiceAllocator(ranges: config.serviceCIDRs, nodePorts: config.nodePorts))
+        let authorizer = AuthorizerChain(authorizers: [authorizer, RoleAuthorizer(schema: schema, storage: storage)])
+        let agents = NodeAgents(tls: config.nodeAgentTLS)
         let tokens = ServiceAccountTokens(issuer: config.serviceAccountIssuer, key: config.serviceAccountKey)
         let authenticator = Authenticator(staticTokens: config.staticTokens, serviceAccounts: tokens)
         let metrics = RequestMetrics()
@@ -65,16 +69,18 @@ public final class APIServer: Sendable {
         let address = SocketAddress.ip(config.advertiseAddress, Port(config.securePort), scope: 0).description
         service = APIService(
             registry: registry, reviews: Reviews(authenticator: authenticator, authorizer: authorizer), tokens: tokens,
-            agents: NodeAgents(tls: config.nodeAgentTLS))
+            agents: agents)
         documents = ServerDocuments(
             version: .current, discovery: Discovery(schema.resources, serverAddress: address),
             openAPI: OpenAPIDocuments(schema.resources, schema: schema, version: ServerVersion.current.gitVersion),
             tokens: tokens, externalAddress: address, metrics: metrics, storage: storage, readiness: readiness)
         apiHandler = APIHandler(
             service: service, authenticator: authenticator, authorizer: authorizer, documents: documents,
-            metrics: metrics, watches: watches)
+            metrics: metrics, watches: watches,
+            proxy: ProxySubresource(registry: registry, agents: agents), paths: config.paths)
         bootstrap = Bootstrap(
-            registry: registry, advertiseAddress: config.advertiseAddress, securePort: config.securePort)
+            registry: registry, advertiseAddress: config.advertiseAddress, securePort: config.securePort,
+            paths: config.paths)
     }
 
     /// Reads a file of static bearer tokens: one line a token, `token,user,uid,"group1,group2"`.

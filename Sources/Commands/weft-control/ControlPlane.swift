@@ -1,5 +1,6 @@
 import APIServer
 import Bytes
+import ClusterAPI
 import ClusterClient
 import Controllers
 import Glibc
@@ -45,6 +46,12 @@ struct ControlPlane: Sendable {
         // Node agents show their own client certificates, which the authority signed; their addresses are in none of them.
         config.nodeAgentTLS = try TLSContext(
             connecting: trust, identity: try credentials.nodeAgentClient(), verification: .trust)
+        let mesh = MeshPages()
+        config.paths = [
+            ServedPath(prefix: "/mesh/", readerRole: "mesh-reader") { request throws(StatusError) in
+                ServedPath.Answer(body: try await mesh.page(request.pathSegments ?? []).encoded())
+            }
+        ]
         let api = APIServer(store: store, config: config)
         try await api.prepare()
 
@@ -59,7 +66,7 @@ struct ControlPlane: Sendable {
         try writeKubeconfigs(credentials, advertised: advertised)
         log.info("serving", ["address": "\(bound)", "advertised": "\(advertised)", "data": settings.dataDirectory])
 
-        let discovery = try await startDiscovery(api)
+        let discovery = try await startDiscovery(api, mesh)
         let work = startWork(api, credentials)
         try await waitForStop()
         log.info("stopping")
@@ -75,7 +82,7 @@ struct ControlPlane: Sendable {
     }
 
     /// What proxies are served, where somebody wants it. All streams are on one loop, which shares what is encoded.
-    private func startDiscovery(_ api: APIServer) async throws -> (
+    private func startDiscovery(_ api: APIServer, _ pages: MeshPages) async throws -> (
         group: EventLoopGroup, server: HTTPServer, work: Task<Void, Never>
     )? {
         guard let address = settings.xdsAddress else { return nil }
@@ -85,6 +92,7 @@ struct ControlPlane: Sendable {
             MeshControlPlane(
                 KubeClient(api.transport(as: .controllerManager)), domain: settings.clusterDomain, loop: loop, log: log)
         }
+        pages.attach(plane)
         let server = HTTPServer(group: own, address: address, limits: DiscoveryServer.limits) { _ in plane.server }
         let bound = try await server.start()
         log.info("serving proxies", ["address": "\(bound)"])

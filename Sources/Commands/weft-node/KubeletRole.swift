@@ -59,11 +59,15 @@ struct KubeletRole: Sendable {
         }
     }
 
+    /// The admin port of a sidecar, and what may be changed there from outside.
+    private static let proxyAdmin = PodPage(port: 15000, posts: ["/logging"])
+
     private func serve(_ agent: NodeAgent) async throws -> SocketAddress {
         let tls = try ServerCertificate(options).context()
         let (unready, metrics) = (unready, metrics)
         let handler = KubeletServer(
-            agent: agent, metrics: { [metrics] in metrics.render() }, isHealthy: { true })
+            agent: agent, metrics: { [metrics] in metrics.render() }, isHealthy: { true },
+            pages: ["mesh": Self.proxyAdmin])
         let server = HTTPServer(
             group: group, address: .ip(options.nodeAddress, Port(options.port)), tls: tls, handler: handler)
         let bound = try await server.start()

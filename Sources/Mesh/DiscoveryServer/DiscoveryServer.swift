@@ -1,3 +1,4 @@
+import Bytes
 public import GRPC
 public import HTTP
 public import Reactor
@@ -219,6 +220,7 @@ final class DiscoveryStream {
     var messages = GRPCMessages(limit: requestLimit)
     /// It is in the server's list of those that have something to send.
     var isReady = false
+    let began = Timestamp.now()
 
     init(_ session: DiscoverySession, _ exchange: HTTPExchange) {
         self.session = session

@@ -4,6 +4,10 @@ public import XDS
 public struct StreamStatus: Sendable {
     public var node: ProxyNode
     public var form: DiscoveryForm
+    /// Where the stream comes from; empty once it is gone.
+    public var peer = ""
+    /// When it began, as RFC 3339 has it.
+    public var since = ""
     /// The version of each kind that the proxy has accepted last; empty before the first.
     public var accepted: [ResourceKind: String] = [:]
     /// The kinds of which something is on its way, or waits for that.
@@ -25,5 +29,12 @@ public struct StreamStatus: Sendable {
 
 extension DiscoveryServer {
     /// Of each stream whose proxy has said who it is.
-    public func status() -> [StreamStatus] { streams.values.compactMap { StreamStatus($0.session) } }
+    public func status() -> [StreamStatus] {
+        streams.values.compactMap { stream in
+            guard var status = StreamStatus(stream.session) else { return nil }
+            status.peer = stream.exchange.peer.map { "\($0)" } ?? ""
+            status.since = stream.began.rfc3339
+            return status
+        }
+    }
 }

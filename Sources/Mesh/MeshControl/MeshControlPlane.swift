@@ -15,7 +15,7 @@ public final class MeshControlPlane: @unchecked Sendable {
     static let gathering: Duration = .milliseconds(2)
 
     public let server: DiscoveryServer
-    private let loop: EventLoop
+    let loop: EventLoop
     private let log: Log
     private let services: Informer<MeshService>
     private let slices: Informer<MeshSlice>

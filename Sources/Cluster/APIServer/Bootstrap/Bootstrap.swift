@@ -7,6 +7,7 @@ struct Bootstrap: Sendable {
     let registry: Registry
     let advertiseAddress: IPAddress
     let securePort: UInt16
+    let paths: [ServedPath]
 
     func run() async throws(StatusError) {
         if let services = registry.schema.resource(.services) {
@@ -24,8 +25,43 @@ struct Bootstrap: Sendable {
                     "description": "Used for system critical pods that must run in the cluster.",
                 ])
         }
+        try await ensureRoles()
         try await ensureServiceRange()
         try await ensureKubernetesService()
+    }
+
+    /// The role of administrators, and one for each part that is served here and has readers.
+    private func ensureRoles() async throws(StatusError) {
+        let group = "rbac.authorization.k8s.io"
+        let labels: JSONValue = ["kubernetes.io/bootstrapping": "rbac-defaults"]
+        func role(_ name: String, _ rules: JSONValue) -> JSONValue {
+            [
+                "apiVersion": .string(group + "/v1"), "kind": "ClusterRole",
+                "metadata": ["name": .string(name), "labels": labels], "rules": rules,
+            ]
+        }
+        let roles = GroupVersionResource(group: group, resource: "clusterroles")
+        try await ensure(
+            roles,
+            role(
+                "cluster-admin",
+                [
+                    ["apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]],
+                    ["nonResourceURLs": ["*"], "verbs": ["*"]],
+                ]))
+        try await ensure(
+            GroupVersionResource(group: group, resource: "clusterrolebindings"),
+            [
+                "apiVersion": .string(group + "/v1"), "kind": "ClusterRoleBinding",
+                "metadata": ["name": "cluster-admin", "labels": labels],
+                "roleRef": ["apiGroup": .string(group), "kind": "ClusterRole", "name": "cluster-admin"],
+                "subjects": [["apiGroup": .string(group), "kind": "Group", "name": "system:masters"]],
+            ])
+        for path in paths where !path.readerRole.isEmpty {
+            let (exact, below) = (String(path.prefix.dropLast()), path.prefix + "*")
+            let urls: JSONValue = [.string(exact), .string(below)]
+            try await ensure(roles, role(path.readerRole, [["nonResourceURLs": urls, "verbs": ["get"]]]))
+        }
     }
 
     private func ensureServiceRange() async throws(StatusError) {

@@ -12,6 +12,8 @@ struct APIHandler: HTTPHandler {
     let documents: ServerDocuments
     let metrics: RequestMetrics
     let watches: OpenWatches
+    let proxy: ProxySubresource
+    let paths: [ServedPath]
 
     /// Requests in progress at once; watches and logs do not count. Beyond: 429, and the client tries again.
     static let readLimit = 400
@@ -53,6 +55,10 @@ struct APIHandler: HTTPHandler {
         label.verb = call.verb.rawValue.uppercased()
         label.resource = call.resource.gvr.resource
         try await authorize(user, call.attributes, call.resource)
+        if call.subresource == "proxy" {
+            let target = request.remainder(after: (request.pathSegments?.count ?? 0) - path.rest.count)
+            return try await proxy.serve(call, target: target, request, response)
+        }
         let encoding = try Negotiation.objects(
             request.headers[.accept], allowsShapes: call.resource.isStored && call.subresource.isEmpty,
             hasProtobuf: ProtobufCodec(schema: service.registry.schema).canEncode(call.resource.gvk),
@@ -71,7 +77,8 @@ struct APIHandler: HTTPHandler {
         _ path: RequestPath, _ request: HTTPRequest, _ user: UserInfo
     ) throws(StatusError) -> APICall {
         let gvr = GroupVersionResource(group: path.group, version: path.version, resource: path.resource)
-        guard let resource = service.registry.schema.resource(gvr), path.rest.isEmpty else { throw .pathNotFound() }
+        guard let resource = service.registry.schema.resource(gvr), path.rest.isEmpty || path.subresource == "proxy"
+        else { throw .pathNotFound() }
         let parameters = Parameters(request.queryItems)
         guard let verb = try Self.verb(request.method, path, parameters) else { throw StatusError.methodNotAllowed() }
         if resource.namespaced {
@@ -274,6 +281,14 @@ struct APIHandler: HTTPHandler {
         var attributes = AccessAttributes(verb: request.method.lowercased())
         attributes.path = String(request.path)
         try await authorize(user, attributes, nil)
+        if let path = paths.first(where: { $0.covers(request.path) }) {
+            let answer = try await path.serve(request)
+            var headers = HTTPHeaders()
+            headers.add(.contentType, answer.contentType)
+            headers.add(.cacheControl, "no-cache, private")
+            await response.send(status: answer.status, headers: headers, body: answer.body)
+            return answer.status
+        }
         guard request.method == "GET" || request.method == "HEAD" else { throw .methodNotAllowed() }
         let document = try await documents.find(request)
         var headers = document.headers

@@ -68,7 +68,7 @@ struct NodeAgents: Sendable {
         )
     }
 
-    private func endpoint(of node: String, in registry: Registry) async throws(StatusError) -> (
+    func endpoint(of node: String, in registry: Registry) async throws(StatusError) -> (
         host: String, port: UInt16
     ) {
         guard let nodes = registry.schema.resource(.nodes) else { throw .pathNotFound() }

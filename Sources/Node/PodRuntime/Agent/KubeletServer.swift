@@ -6,7 +6,7 @@ import Reactor
 import TLS
 import Telemetry
 
-/// The node's own server (port 10250): logs of containers, the pods of this node, health and metrics.
+/// The node's own server (port 10250): logs of containers, the pods of this node, pages of programs in them, health and metrics.
 ///
 /// Everything but `/healthz` wants a client certificate that the cluster's authority signed and whose owner may see into nodes.
 public struct KubeletServer: HTTPHandler {
@@ -15,18 +15,22 @@ public struct KubeletServer: HTTPHandler {
     private let isHealthy: @Sendable () async -> Bool
     /// nil lets everybody in, for servers without TLS on a socket of their own.
     private let authorize: (@Sendable (Certificate) -> Bool)?
+    /// By the first segment of their paths.
+    private let pages: [String: PodPage]
 
     /// How often a followed log is looked at for more.
     static let followPeriod: Duration = .milliseconds(100)
 
     public init(
         agent: NodeAgent, metrics: @escaping @Sendable () -> [UInt8], isHealthy: @escaping @Sendable () async -> Bool,
+        pages: [String: PodPage] = [:],
         authorize: (@Sendable (Certificate) -> Bool)? = KubeletServer.isClusterAuthority
     ) {
         self.agent = agent
         self.metrics = metrics
         self.isHealthy = isHealthy
         self.authorize = authorize
+        self.pages = pages
     }
 
     /// Administrators and the API server, but no node: a node has no business with the logs of another.
@@ -52,6 +56,9 @@ public struct KubeletServer: HTTPHandler {
                 return await response.send(status: 403, text: "Forbidden (user=\(certificate.subject.commonName))\n")
             }
         }
+        if let page = path.first.flatMap({ pages[$0] }), path.count >= 3 {
+            return await servePage(page, namespace: path[1], pod: path[2], request, response)
+        }
         guard request.method == "GET" else { return await response.send(status: 405, text: "only GET is served\n") }
         switch path.first {
         case "pods" where path.count == 1:
@@ -67,6 +74,22 @@ public struct KubeletServer: HTTPHandler {
         default:
             await response.send(status: 404, text: "404 page not found\n")
         }
+    }
+
+    private func servePage(
+        _ page: PodPage, namespace: String, pod: String, _ request: HTTPRequest, _ response: HTTPResponseWriter
+    ) async {
+        let target = request.remainder(after: 3)
+        guard page.allows(request.method, String(target.prefix { $0 != "?" })) else {
+            return await response.send(status: 405, text: "\(request.method) is not served here\n")
+        }
+        guard let worker = await agent.worker(namespace: namespace, name: pod) else {
+            return await response.send(status: 404, text: "pod \"\(pod)\" is not on this node\n")
+        }
+        guard let sandbox = await worker.lifecycle.state.heldSandbox else {
+            return await response.send(status: 503, text: "pod \"\(pod)\" has no network yet\n")
+        }
+        await page.serve(request, target: target, in: sandbox.networkPath, response)
     }
 
     private func serveLog(

@@ -85,12 +85,13 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
 
     /// Starts to connect; `streamDidConnect` or `streamDidClose(error)` follows, never within this call. On the loop.
     ///
-    /// `source` is an address to leave from. Throws for what can never succeed (an unsupported address, no descriptors).
+    /// `source` is an address to leave from; `namespace` the file of a network namespace to be in. Throws for what can never succeed
+    /// (an unsupported address, no descriptors, a namespace that is gone).
     public static func connect(
-        to address: SocketAddress, on loop: EventLoop, from source: SocketAddress? = nil,
+        to address: SocketAddress, on loop: EventLoop, from source: SocketAddress? = nil, in namespace: String? = nil,
         timeout: Duration = .seconds(10), options: StreamOptions = StreamOptions(), handler: StreamHandler
     ) throws(SystemError) -> StreamSocket {
-        let fd = try openSocket(address.familyNumber, SOCK_STREAM_)
+        let fd = try socket(for: address, in: namespace)
         let stream = StreamSocket(socket: fd, on: loop, options: options, peer: address, listener: nil)
         if case .ip = address { try stream.setTCPOptions() }
         if let source {
@@ -118,6 +119,16 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
             loop.submit { stream.close(SystemError(errno: failure, call: "connect", subject: address.description)) }
         }
         return stream
+    }
+
+    private static func socket(for address: SocketAddress, in namespace: String?) throws(SystemError) -> CInt {
+        let family = address.familyNumber
+        guard let namespace else { return try openSocket(family, SOCK_STREAM_) }
+        do {
+            return try NetworkNamespace.withEntered(path: namespace) { try openSocket(family, SOCK_STREAM_) }
+        } catch {
+            throw error as? SystemError ?? SystemError(errno: EIO, call: "setns", subject: namespace)
+        }
     }
 
     private func setTCPOptions() throws(SystemError) {

@@ -106,7 +106,8 @@ final class ConnectionPool: @unchecked Sendable {
         connections.append(connection)
         do {
             let socket = try StreamSocket.connect(
-                to: address, on: loop, timeout: limits.connectTimeout, handler: connection)
+                to: address, on: loop, in: endpoint.networkNamespace, timeout: limits.connectTimeout,
+                handler: connection)
             connection.attach(socket)
         } catch {
             connection.shutDown(error, isDown: true)

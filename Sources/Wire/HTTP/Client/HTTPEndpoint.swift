@@ -25,6 +25,8 @@ public struct HTTPEndpoint: Hashable, Sendable, CustomStringConvertible {
     public var protocols: [String] = []
     /// A path in front of every request's, without a slash at its end; usually empty.
     public var basePath: String
+    /// The file of the network namespace that connections are in; nil: this process's own.
+    public var networkNamespace: String?
 
     public init(host: String, port: UInt16, isSecure: Bool = false, basePath: String = "") {
         place = .host(host, port: port)

@@ -59,6 +59,17 @@ public struct HTTPRequest: Sendable {
         return segments
     }
 
+    /// What follows so many segments of the path, as it was sent: a path with its leading slash, and the query.
+    public func remainder(after segments: Int) -> String {
+        var rest = path.utf8[...]
+        for _ in 0..<segments {
+            rest = rest.drop { $0 == UInt8(ascii: "/") }
+            rest = rest.drop { $0 != UInt8(ascii: "/") }
+        }
+        let text = rest.isEmpty ? "/" : String(Substring(rest))
+        return query.isEmpty ? text : "\(text)?\(query)"
+    }
+
     /// The query's pairs in order, decoded, `+` as a space. A pair without `=` has an empty value; malformed escapes stay.
     public var queryItems: [(name: String, value: String)] {
         query.utf8.split(separator: UInt8(ascii: "&")).map { pair in

@@ -23,7 +23,7 @@ final class TestServer: Sendable {
     /// The folder and keys can be those of an earlier server, which is then this one after a restart.
     static func start(
         folder: String? = nil, authority: CertificateAuthority? = nil, limits: SQLiteStore.Limits = .init(),
-        tokens: String = "", nodeAgents: Bool = false
+        tokens: String = "", nodeAgents: Bool = false, paths: [ServedPath] = []
     ) async throws -> TestServer {
         let group = try EventLoopGroup(count: 2, name: "test")
         let folder = try folder ?? makeFolder()
@@ -35,6 +35,7 @@ final class TestServer: Sendable {
             serviceAccountIssuer: "https://kubernetes.default.svc.cluster.local", serviceAccountKey: authority.key)
         config.staticTokens = try APIServer.staticTokens(tokens)
         config.nodePorts = 30_000...30_010
+        config.paths = paths
         if nodeAgents {
             config.nodeAgentTLS = try TLSContext(
                 connecting: trust, identity: try issue(authority, "kubelet-client", ["system:masters"]))
@@ -72,10 +73,10 @@ final class TestServer: Sendable {
 
     /// Runs a test against a fresh server and takes it down whatever happens.
     static func with(
-        limits: SQLiteStore.Limits = .init(), tokens: String = "", nodeAgents: Bool = false,
+        limits: SQLiteStore.Limits = .init(), tokens: String = "", nodeAgents: Bool = false, paths: [ServedPath] = [],
         _ body: (TestServer) async throws -> Void
     ) async throws {
-        let server = try await start(limits: limits, tokens: tokens, nodeAgents: nodeAgents)
+        let server = try await start(limits: limits, tokens: tokens, nodeAgents: nodeAgents, paths: paths)
         do {
             try await body(server)
         } catch {

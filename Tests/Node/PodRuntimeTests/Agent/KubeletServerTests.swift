@@ -15,7 +15,9 @@ struct KubeletServerTests {
         var authority: CertificateAuthority
         var loop: EventLoop
 
-        func get(_ path: String, by user: String?, _ groups: [String] = []) async throws -> HTTPResponse {
+        func get(
+            _ path: String, by user: String?, _ groups: [String] = [], method: String = "GET"
+        ) async throws -> HTTPResponse {
             var identity: TLSIdentity?
             if let user {
                 identity = try authority.issue(
@@ -27,7 +29,7 @@ struct KubeletServerTests {
             let client = HTTPClient(
                 on: loop, endpoint: HTTPEndpoint(host: "127.0.0.1", port: port, isSecure: true), tls: context)
             defer { client.close() }
-            return try await client.request("GET", path, timeout: .seconds(60))
+            return try await client.request(method, path, timeout: .seconds(60))
         }
     }
 
@@ -43,7 +45,9 @@ struct KubeletServerTests {
             let agent = try await node.perform { $0 }
             let server = HTTPServer(
                 group: group, address: .ip(.loopbackV4, 0), tls: tls,
-                handler: KubeletServer(agent: agent, metrics: { Array("metrics\n".utf8) }, isHealthy: { true }))
+                handler: KubeletServer(
+                    agent: agent, metrics: { Array("metrics\n".utf8) }, isHealthy: { true },
+                    pages: ["mesh": PodPage(port: 15000, posts: ["/logging"])]))
             let port = try #require(try await server.start().port).rawValue
             do {
                 try await body(node, Served(port: port, authority: authority, loop: group.next))
@@ -70,6 +74,40 @@ struct KubeletServerTests {
                 let response = try await served.get(row.path, by: row.user, row.groups)
                 #expect(response.status == row.status, "\(row)")
             }
+        }
+    }
+
+    @Test("a page on a pod's own loopback is told through the node, by its name, and nothing else of it is changed")
+    func pages() async throws {
+        try await with { node, served in
+            // One line back: what it was asked for.
+            let script = """
+                $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 15000, Listen => 5, ReuseAddr => 1) or die;
+                while ($c = $s->accept) {
+                    $l = <$c>; 1 while (<$c> =~ /\\S/);
+                    print $c "HTTP/1.1 200 OK\\r\\ncontent-length: ".length($l)."\\r\\nconnection: close\\r\\n\\r\\n$l"; close $c;
+                }
+                """
+            let command: JSONValue = ["/usr/bin/perl", "-MIO::Socket::INET", "-e", .string(script)]
+            try await node.apply(
+                PodFixture.pod(uid: "t-page", containers: [PodFixture.container("main", ["command": command])]))
+            try await node.status("t-page", "readiness") { $0.isReady }
+            let masters = ["system:masters"]
+            @Sendable func ask(_ path: String, _ method: String = "GET") async throws -> HTTPResponse {
+                try await served.get("/mesh/shop/web" + path, by: "kube-apiserver", masters, method: method)
+            }
+            var page = try await ask("/clusters?format=json")
+            for _ in 0..<1000 where page.status == 502 {
+                try await Task.sleep(for: .milliseconds(20))
+                page = try await ask("/clusters?format=json")
+            }
+            #expect(page.text == "GET /clusters?format=json HTTP/1.1\r\n")
+            #expect(try await ask("/logging?level=debug", "POST").text == "POST /logging?level=debug HTTP/1.1\r\n")
+            #expect(try await ask("/quitquitquit", "POST").status == 405)
+            let stranger = try await served.get("/mesh/shop/web/clusters", by: "system:node:n2", ["system:nodes"])
+            #expect(stranger.status == 403)
+            let missing = try await served.get("/mesh/shop/nobody/clusters", by: "admin", masters)
+            #expect(missing.status == 404)
         }
     }
 

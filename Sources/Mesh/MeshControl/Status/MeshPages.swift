@@ -1,0 +1,47 @@
+public import ClusterAPI
+public import JSON
+import Reactor
+import Synchronization
+
+/// What the API server tells of the mesh under `/mesh/`, for `weft` and for people:
+///
+///     /mesh/proxies                 each connected proxy, and how far it is with each kind of resource
+///     /mesh/proxies/NAMESPACE/POD   one pod's
+public final class MeshPages: Sendable {
+    private let plane = Mutex<MeshControlPlane?>(nil)
+
+    public init() {}
+
+    /// From now on this one is asked.
+    public func attach(_ plane: MeshControlPlane) { self.plane.withLock { $0 = plane } }
+
+    /// - Parameter path: the segments of the request's path, `mesh` first.
+    public func page(_ path: [String]) async throws(StatusError) -> JSONValue {
+        guard let plane = plane.withLock({ $0 }) else {
+            throw .serviceUnavailable("the mesh's control plane is not running here: weft-control serves no proxies")
+        }
+        switch (path.dropFirst().first, path.count) {
+        case (nil, _): return ["paths": ["/mesh/proxies"]]
+        case ("proxies", 2): return ["proxies": .array(await Self.proxies(of: plane).map(\.json))]
+        case ("proxies", 4):
+            let found = await Self.proxies(of: plane).filter {
+                $0.identity.namespace == path[2] && $0.identity.pod == path[3]
+            }
+            // A proxy that reconnects has two streams for a moment; the younger one counts.
+            guard let one = found.max(by: { $0.since < $1.since }) else {
+                throw StatusError(
+                    code: 404, reason: .notFound, message: "no proxy of pod \(path[2])/\(path[3]) is connected")
+            }
+            return one.json
+        default: throw .pathNotFound()
+        }
+    }
+
+    private static func proxies(of plane: MeshControlPlane) async -> [ProxyStatus] {
+        let streams = (try? await plane.loop.perform { plane.server.status() }) ?? []
+        return streams.map { ProxyStatus($0) }.sorted {
+            ($0.identity.namespace, $0.identity.pod, $0.identity.id, $0.since)
+                < ($1.identity.namespace, $1.identity.pod, $1.identity.id, $1.since)
+        }
+    }
+}
