@@ -6,7 +6,7 @@ import Reactor
 
 /// Answers the requests of the demo.
 struct Shop: HTTPHandler {
-    let name: String
+    let options: ShopOptions
     let loop: EventLoop
     private let hostname = Shop.readHostname()
 
@@ -15,8 +15,13 @@ struct Shop: HTTPHandler {
     /// Bytes of a page that `/fetch` passes on. Beyond: 502.
     static let maximumPage = 1 << 20
 
-    init(name: String, loop: EventLoop) {
-        self.name = name
+    /// Whether a header of a request goes along with what is asked because of it; one that forgot these would break a trace.
+    private static func goesAlong(_ name: String) -> Bool {
+        name.hasPrefix("x-shop-") || ["traceparent", "tracestate", "baggage", "x-request-id"].contains(name)
+    }
+
+    init(_ options: ShopOptions, loop: EventLoop) {
+        self.options = options
         self.loop = loop
     }
 
@@ -34,10 +39,14 @@ struct Shop: HTTPHandler {
     }
 
     private func sayWho(_ request: HTTPRequest, _ response: HTTPResponseWriter) async {
+        guard Int.random(in: 0..<100) >= options.failures else {
+            return await response.send(status: 503, text: "\(hostname) fails, as it was told to\n")
+        }
         var answer: JSONObject = [
-            "service": .string(name), "pod": .string(hostname), "client": .string("\(request.peer)"),
+            "service": .string(options.name), "pod": .string(hostname), "client": .string("\(request.peer)"),
             "host": .string(request.authority), "protocol": .string("\(request.version)"),
         ]
+        if !options.version.isEmpty { answer["version"] = .string(options.version) }
         if let greeting = getenv("GREETING") { answer["greeting"] = .string(String(cString: greeting)) }
         var text = JSONValue.object(answer).encodedString()
         text += "\n"
@@ -70,7 +79,11 @@ struct Shop: HTTPHandler {
         let client = HTTPClient(on: loop, endpoint: target.endpoint, headers: ["user-agent": "weft-shop"])
         defer { client.close() }
         do {
-            let stream = try await client.stream("GET", target.path, headTimeout: .seconds(5))
+            var passed = HTTPHeaders()
+            for (name, value) in request.headers where Self.goesAlong(name.lowercased()) {
+                passed.add(name, value)
+            }
+            let stream = try await client.stream("GET", target.path, headers: passed, headTimeout: .seconds(5))
             let page = try await stream.collect(limit: Self.maximumPage, timeout: .seconds(5))
             var headers: HTTPHeaders = ["x-fetched-from": url]
             if let type = stream.headers["content-type"] { headers.add("content-type", type) }

@@ -4,6 +4,9 @@ import Bytes
 struct ShopOptions: Sendable {
     var listen = SocketAddress.ip(.anyV4, Port(rawValue: 8080))
     var name = "shop"
+    var version = ""
+    /// Of a hundred requests for `/`, those that are answered with 503.
+    var failures = 0
     var wantsHelp = false
 
     struct Invalid: Error, CustomStringConvertible {
@@ -31,6 +34,12 @@ struct ShopOptions: Sendable {
                 }
                 listen = address
             case "--name": name = value
+            case "--version": version = value
+            case "--failures":
+                guard let percent = Int(value), (0...100).contains(percent) else {
+                    throw Invalid(description: "--failures \(value): expected a share of a hundred")
+                }
+                failures = percent
             default: throw Invalid(description: "unknown flag \(parts[0])")
             }
         }

@@ -5,14 +5,16 @@ import HTTP
 import Reactor
 
 let usage = """
-    usage: shop [--listen ADDRESS] [--name NAME]
+    usage: shop [--listen ADDRESS] [--name NAME] [--version VERSION] [--failures PERCENT]
       --listen ADDRESS   host:port or :port to serve on (default :8080)
       --name NAME        what the service calls itself (default: shop)
+      --version VERSION  which version of it this is, for the answer
+      --failures PERCENT how many of a hundred requests for / are answered with 503 (default: 0)
     Answers
       /                      who answers, as JSON
       /healthz               ok
       /bytes?n=N&rate=R      N bytes, R of them a second (without rate: as fast as they are taken)
-      /fetch?url=http://…    what that URL answers, asked from here
+      /fetch?url=http://…    what that URL answers, asked from here; headers x-shop-… and of traces go along
 
     """
 
@@ -33,7 +35,7 @@ do {
     exit(
         runOnLoops(threads: 1) { group in
             let server = HTTPServer(
-                group: group, address: options.listen, handler: Shop(name: options.name, loop: group.next))
+                group: group, address: options.listen, handler: Shop(options, loop: group.next))
             let bound = try await server.start()
             say("shop: \(options.name) answers on http://\(bound)\n")
             for await signal in try Signals.stream([SIGTERM, SIGINT], on: group.next) {
