@@ -25,7 +25,7 @@ public final class MeshPages: Sendable {
         case ("proxies", 2): return ["proxies": .array(await Self.proxies(of: plane).map(\.json))]
         case ("proxies", 4):
             let found = await Self.proxies(of: plane).filter {
-                $0.identity.namespace == path[2] && $0.identity.pod == path[3]
+                $0.pod == ObjectKey(namespace: path[2], name: path[3])
             }
             // A proxy that reconnects has two streams for a moment; the younger one counts.
             guard let one = found.max(by: { $0.since < $1.since }) else {
@@ -40,8 +40,8 @@ public final class MeshPages: Sendable {
     private static func proxies(of plane: MeshControlPlane) async -> [ProxyStatus] {
         let streams = (try? await plane.loop.perform { plane.server.status() }) ?? []
         return streams.map { ProxyStatus($0) }.sorted {
-            ($0.identity.namespace, $0.identity.pod, $0.identity.id, $0.since)
-                < ($1.identity.namespace, $1.identity.pod, $1.identity.id, $1.since)
+            ($0.pod.namespace, $0.pod.name, $0.id, $0.since)
+                < ($1.pod.namespace, $1.pod.name, $1.id, $1.since)
         }
     }
 }

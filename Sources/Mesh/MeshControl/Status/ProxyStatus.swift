@@ -1,3 +1,4 @@
+public import ClusterAPI
 import Discovery
 public import JSON
 import XDS
@@ -26,7 +27,12 @@ public struct ProxyStatus: Hashable, Sendable {
         public var refusal: String
     }
 
-    public var identity: ProxyIdentity
+    /// The node's name, as the proxy says it.
+    public var id: String
+    /// `sidecar` or `router`; empty for a client that says nothing of the kind.
+    public var kind: String
+    /// Empty name for a client that is no pod's.
+    public var pod: ObjectKey
     /// As it calls itself: `envoy`, `weft-proxy`, `gRPC C-core`.
     public var agent: String
     public var node: String
@@ -39,7 +45,10 @@ public struct ProxyStatus: Hashable, Sendable {
     public var kinds: [Kind]
 
     init(_ stream: StreamStatus) {
-        identity = ProxyIdentity(nodeID: stream.node.id)
+        id = stream.node.id
+        let named = ProxyIdentity.named(id)
+        kind = named?.kind.rawValue ?? ""
+        pod = named?.pod ?? ObjectKey(name: "")
         agent = stream.node.userAgent
         let details = ProxyDetails(stream.node.bytes)
         node = details.node
@@ -72,33 +81,11 @@ public struct ProxyStatus: Hashable, Sendable {
             all[kind.name] = .object(one)
         }
         return [
-            "namespace": .string(identity.namespace), "pod": .string(identity.pod), "kind": .string(identity.kind),
-            "id": .string(identity.id), "node": .string(node), "agent": .string(agent), "version": .string(version),
+            "namespace": .string(pod.namespace), "pod": .string(pod.name), "kind": .string(kind), "id": .string(id),
+            "node": .string(node), "agent": .string(agent), "version": .string(version),
             "protocol": .string(form), "address": .string(address), "connectedSince": .string(since),
             "resources": .object(all),
         ]
-    }
-}
-
-/// Whose proxy it is, read from its node ID: `sidecar~POD.NAMESPACE`, `router~POD.NAMESPACE`, and Istio's
-/// `sidecar~ADDRESS~POD.NAMESPACE~DOMAIN`.
-public struct ProxyIdentity: Hashable, Sendable {
-    public let id: String
-    /// `sidecar` or `router`; empty for a client that says nothing of the kind.
-    public private(set) var kind = ""
-    public private(set) var pod = ""
-    public private(set) var namespace = ""
-
-    public init(nodeID: String) {
-        id = nodeID
-        let parts = nodeID.split(separator: "~", omittingEmptySubsequences: false)
-        guard parts.count == 2 || parts.count == 4, ["sidecar", "router"].contains(parts[0]) else { return }
-        let name = parts.count == 2 ? parts[1] : parts[2]
-        // A pod's name may have dots, a namespace's has none.
-        guard let dot = name.lastIndex(of: ".") else { return }
-        kind = String(parts[0])
-        pod = String(name[..<dot])
-        namespace = String(name[name.index(after: dot)...])
     }
 }
 
