@@ -10,6 +10,8 @@ for directory in Benchmarks/*/; do
     ".build/release/$name" "$@" || status=1
 done
 echo
+echo "== bench-proxy hop"
+.build/release/bench-proxy hop || status=1
 echo "== bench-proxy soak (make soak for half an hour)"
 .build/release/bench-proxy soak --seconds 20 || status=1
 exit $status

@@ -26,6 +26,7 @@ struct Options: Sendable {
           --connections N        idle connections in the rows about connections (default 8000, with TLS 2000)
           --tls-connections N
           --show-configs         prints every configuration and ends
+        bench-proxy hop [--rounds 3] [--seconds 2]  what two sidecars with mutual TLS between them add to a request
         bench-proxy soak --help  requests while backends are killed and the configuration is rewritten
         """
 

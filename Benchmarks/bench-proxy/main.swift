@@ -14,8 +14,9 @@ if CommandLine.arguments.dropFirst().first == "soak" {
     }
 }
 
+let measuresHop = CommandLine.arguments.dropFirst().first == "hop"
 let options: Options
-do { options = try Options(CommandLine.arguments.dropFirst()) } catch {
+do { options = try Options(CommandLine.arguments.dropFirst(measuresHop ? 2 : 1)) } catch {
     print("\(error)\n\n\(Options.usage)")
     exit(2)
 }
@@ -23,4 +24,5 @@ if options.wantsHelp {
     print(Options.usage)
     exit(0)
 }
+if measuresHop { exit(runOnLoops(threads: 2) { group in try await MeshHop(options, group).run() }) }
 exit(runOnLoops(threads: 2) { group in try await Comparison(options, group).run() })
