@@ -87,9 +87,10 @@ package final class ListenerSnapshot: Sendable {
 
     /// The same sockets serve both.
     func hasSocketsOf(_ other: ListenerSnapshot) -> Bool {
-        addresses == other.addresses && sockets == other.sockets && bindsToPort == other.bindsToPort
-            && backlog == other.backlog && bufferLimit == other.bufferLimit
+        addresses == other.addresses && bindsToPort == other.bindsToPort
             && allowances.count == other.allowances.count
+            && sockets.count == other.sockets.count
+            && zip(sockets, other.sockets).allSatisfy { $0.isBoundAs($1) }
     }
 
     /// The chain that serves such a connection; nil closes it.

@@ -54,9 +54,7 @@ package final class ProxyListener {
         }
         options.backlog = snapshot.backlog
         options.allowances = snapshot.allowances.map(\.allowance)
-        options.stream = worker.downstreamStreamOptions
-        options.stream.highWaterMark = snapshot.bufferLimit
-        options.stream.lowWaterMark = snapshot.bufferLimit / 2
+        options.stream = streamOptions
         let onAccept = { [unowned self] (socket: StreamSocket) in accept(socket) }
         if case .descriptor(let fd, let address) = shared {
             return try Listener(sharing: fd, address, on: worker.loop, options: options, onAccept: onAccept)
@@ -64,6 +62,13 @@ package final class ProxyListener {
         var address = address
         if case .address(let bound) = shared { address = bound }
         return try Listener(address, on: worker.loop, options: options, onAccept: onAccept)
+    }
+
+    private var streamOptions: StreamOptions {
+        var options = worker.downstreamStreamOptions
+        options.highWaterMark = snapshot.bufferLimit
+        options.lowWaterMark = snapshot.bufferLimit / 2
+        return options
     }
 
     private static func isBoundByEach(_ address: SocketAddress, _ settings: SocketSettings?) -> Bool {
@@ -92,6 +97,11 @@ package final class ProxyListener {
         let kept = Set(snapshot.chains.map(\.fingerprint))
         let isOther = snapshot.fingerprint != self.snapshot.fingerprint
         self.snapshot = snapshot
+        for (number, listener) in listeners.enumerated() {
+            let turn = number < snapshot.sockets.count ? snapshot.sockets[number].acceptsInTurn : nil
+            listener.update(
+                backlog: snapshot.backlog, acceptsInTurn: turn ?? Listener.maximumAcceptsInTurn, stream: streamOptions)
+        }
         overloadChanged()
         drain { isOther || !kept.contains($0.chainFingerprint) }
     }
@@ -171,6 +181,13 @@ package final class ProxyListener {
         connection.logAccess()
     }
 
+    /// Another listener is in its place: takes what waits in its queue and then no more, and drains its connections.
+    func retire() {
+        for listener in listeners { listener.acceptWaiting() }
+        close()
+        drain()
+    }
+
     /// Takes no more connections; those that there are go on.
     package func close() {
         for listener in listeners { listener.close() }
@@ -210,18 +227,20 @@ package final class ProxyListener {
         worker.flush()
     }
 
-    /// Lets connections finish what they carry, some sooner and some later within the drain time, and closes what is left of
-    /// them at its end.
+    /// Tells clients to go, some sooner and some later within the drain time, and closes what is left of their connections at
+    /// its end. Nothing is refused before: a client that asks just then is answered.
     package func drain(_ isConcerned: (ProxyConnection) -> Bool = { _ in true }) {
         let worker = worker
         for connection in connections where isConcerned(connection) {
             let time = worker.drain.time
-            let delay = worker.drain.isGradual && time > 0 ? worker.random.next(upperBound: time) : 0
+            // The last quarter is for those that were told last.
+            let spread = time - time / 4
+            let delay = worker.drain.isGradual && spread > 0 ? worker.random.next(upperBound: spread) : 0
             if delay == 0 {
-                connection.terminal?.drain()
+                connection.terminal?.announceDrain()
             } else {
                 worker.loop.schedule(after: .nanoseconds(Int64(clamping: delay))) { [weak connection] in
-                    connection?.terminal?.drain()
+                    connection?.terminal?.announceDrain()
                     worker.flush()
                 }
             }

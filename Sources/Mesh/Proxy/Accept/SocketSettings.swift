@@ -14,6 +14,13 @@ struct SocketSettings: Hashable, Sendable {
     var options: [SocketOption] = []
     var acceptsInTurn = Listener.maximumAcceptsInTurn
 
+    /// A socket that was bound by one of them serves by the other.
+    func isBoundAs(_ other: SocketSettings) -> Bool {
+        var same = other
+        same.acceptsInTurn = acceptsInTurn
+        return self == same
+    }
+
     /// What an `envoy.config.listener.v3.Listener` says for all of its addresses.
     init(listener node: ConfigNode) throws(ConfigError) {
         reusesPort = node.bool("enable_reuse_port", default: true)

@@ -12,24 +12,31 @@ package class DownstreamCodec: ConnectionTerminal {
         self.manager = manager
         super.init(connection)
         let duration = manager.options.maximumConnectionDuration
-        guard duration > 0 else { return }
-        lifeTimer = LazyTimer(worker.loop) { [unowned self] in hasLivedLong() }
-        lifeTimer?.set(connection.began &+ duration)
+        if duration > 0 { setLifeTimer(connection.began &+ duration) }
     }
 
-    /// First the client is told, then, after `drain_timeout`, the connection ends with what it carries.
-    private func hasLivedLong() {
+    private func setLifeTimer(_ deadline: UInt64) {
+        if lifeTimer == nil { lifeTimer = LazyTimer(worker.loop) { [unowned self] in lifeTimerIsDue() } }
+        lifeTimer?.set(deadline)
+    }
+
+    private func lifeTimerIsDue() {
         guard !connection.isClosed else { return }
         if isLeaving {
             drain()
         } else {
-            isLeaving = true
             worker.stats(manager).pointee.connectionDurationsReached &+= 1
             announceDrain()
-            let isSafe = manager.options.endsHTTP1Safely && version != .http2
-            if !isSafe { lifeTimer?.set(worker.now &+ manager.options.drainTimeout) }
+            if !(manager.options.endsHTTP1Safely && version != .http2) { endAfterNotice() }
         }
         worker.flush()
+    }
+
+    /// The client has been told: after `drain_timeout` the connection ends with what it carries.
+    final func endAfterNotice() {
+        guard !isLeaving else { return }
+        isLeaving = true
+        setLifeTimer(worker.now &+ manager.options.drainTimeout)
     }
 
     /// Requests are under way.

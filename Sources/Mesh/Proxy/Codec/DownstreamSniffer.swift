@@ -8,6 +8,8 @@ final class DownstreamSniffer: ConnectionTerminal {
 
     private let manager: ConnectionManager
     private var pending = GrowingBytes()
+    /// The client is to be told once it is known in which words.
+    private var isLeaving = false
 
     init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         self.manager = manager
@@ -51,10 +53,13 @@ final class DownstreamSniffer: ConnectionTerminal {
         worker.flush()
     }
 
+    override func announceDrain() { isLeaving = true }
+
     override func drain() { connection.closeAfterWrite() }
 
     private func replace(_ isHTTP2: Bool) {
         connection.replaceTerminal(
             isHTTP2 ? HTTP2Downstream(connection, manager) : HTTP1Downstream(connection, manager))
+        if isLeaving { connection.terminal?.announceDrain() }
     }
 }

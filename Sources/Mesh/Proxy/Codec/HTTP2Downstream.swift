@@ -5,6 +5,8 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     private var session: HTTP2Session?
     private var active = 0
     private var isDraining = false
+    /// The client was told to open no more streams; those that it had sent by then are served.
+    private var isAnnounced = false
     /// The client has broken the rules of messages, and its streams end with that.
     private var isMalformed = false
     /// The client has said GOAWAY.
@@ -131,13 +133,17 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     override func drained() { worker.flushAtTurnEnd(self) }
 
     override func announceDrain() {
+        guard !isAnnounced else { return }
+        isAnnounced = true
         session?.announceShutdown()
+        endAfterNotice()
         worker.flushAtTurnEnd(self)
     }
 
     override func drain() {
         isDraining = true
-        session?.announceShutdown()
+        if !isAnnounced { session?.announceShutdown() }
+        isAnnounced = true
         session?.refuseNewStreams()
         worker.flushAtTurnEnd(self)
         if active == 0 { connection.closeAfterWrite() }

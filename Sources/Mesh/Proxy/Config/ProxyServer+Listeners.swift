@@ -62,7 +62,8 @@ extension ProxyServer {
         var made: [ProxyListenerReference] = []
         do {
             for worker in workers {
-                var shared: [SharedSocket] = []
+                // Where the kernel chose the port, it stays the same.
+                var shared = made.isEmpty ? try await bound(present?.first, snapshot) : []
                 if let first = made.first { shared = try await workers[0].loop.perform { try first.value.share() } }
                 made.append(
                     try await worker.loop.perform { [shared] in
@@ -78,13 +79,22 @@ extension ProxyServer {
         if let present { await retire(present) }
     }
 
+    /// Where another listener with the same addresses is to bind: beside the present one.
+    private func bound(_ present: ProxyListenerReference?, _ next: ListenerSnapshot) async throws -> [SharedSocket] {
+        guard let present, let worker = workers.first else { return [] }
+        return try await worker.loop.perform {
+            let snapshot = present.value.snapshot
+            guard snapshot.addresses == next.addresses, snapshot.sockets.allSatisfy(\.reusesPort),
+                next.sockets.allSatisfy(\.reusesPort), snapshot.addresses.allSatisfy({ $0.endpoint != nil })
+            else { return [] }
+            return present.value.addresses.map { .address($0) }
+        }
+    }
+
     /// Takes no more connections there, and drains those that there are.
     func retire(_ made: [ProxyListenerReference]) async {
         for (worker, listener) in zip(workers, made) {
-            await worker.perform { _ in
-                listener.value.close()
-                listener.value.drain()
-            }
+            await worker.perform { _ in listener.value.retire() }
         }
     }
 }

@@ -41,7 +41,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
     public let loop: EventLoop
     /// What it is bound to, with the port that the kernel chose.
     public let address: SocketAddress
-    public let options: ListenerOptions
+    public private(set) var options: ListenerOptions
     /// Open connections that came from here. On the loop.
     public private(set) var connections = 0
     /// Accepted since the start. On the loop.
@@ -257,6 +257,24 @@ public final class Listener: PollHandler, @unchecked Sendable {
         guard accepts != isAccepting else { return }
         isAccepting = accepts
         if accepts, fd >= 0 { loop.again(self) }
+    }
+
+    /// Takes over what may change while it listens: the backlog, how many are accepted in turn, and what streams get that come
+    /// from now on. On the loop.
+    public func update(backlog: CInt, acceptsInTurn: Int, stream: StreamOptions) {
+        if backlog != options.backlog, fd >= 0 { _ = Glibc.listen(fd, backlog) }
+        options.backlog = backlog
+        options.acceptsInTurn = acceptsInTurn
+        options.stream = stream
+    }
+
+    /// Accepts what waits in the kernel's queue, which `close` would reset. On the loop.
+    public func acceptWaiting() {
+        guard fd >= 0, isAccepting, !isWaiting else { return }
+        let turn = options.acceptsInTurn
+        defer { options.acceptsInTurn = turn }
+        options.acceptsInTurn = max(Int(options.backlog), 1)
+        ready(.readable)
     }
 
     /// Stops to accept, and removes a Unix socket's file; accepted streams live on. Any thread.

@@ -19,6 +19,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
     private(set) var served = 0
     /// No new exchange may begin: the server said so, or the connection is broken.
     private(set) var isRetired = false
+    private var wasToldToGo = false
     var idleSince: MonotonicTime?
     /// The pool has given it to a task that is about to begin.
     var isReserved = false
@@ -275,7 +276,11 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
         input.deallocate()
         let reason = error.map { "\($0)" } ?? "the server closed it"
         if let opening {
-            opening.fail(HTTPError(.connect, "cannot connect to \(pool.endpoint): \(reason)", isRetrySafe: true))
+            // One that was told to go before it carried anything failed as a kept one does.
+            opening.fail(
+                HTTPError(
+                    wasToldToGo ? .closed : .connect, "cannot connect to \(pool.endpoint): \(reason)", isRetrySafe: true
+                ))
         }
         opening = nil
         if let exchange {
@@ -338,6 +343,7 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
 
     func http2(goAway last: Int32, code: UInt32) {
         isRetired = true
+        wasToldToGo = true
         for stream in session?.streams ?? [] where stream.id > last {
             guard let exchange = stream.owner as? ClientExchange else { continue }
             stream.owner = nil
