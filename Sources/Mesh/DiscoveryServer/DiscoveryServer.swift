@@ -24,6 +24,8 @@ public final class DiscoveryServer {
     private(set) var streams: [ObjectIdentifier: DiscoveryStream] = [:]
     /// What is to be taken away once nobody's routes refer to it.
     private var retiring: [Retiree: ServedScope] = [:]
+    /// Sessions that still see clusters of a scope from which they were moved.
+    private var moved: [DiscoverySession] = []
     private var retirementTimer: TimerHandle?
     private var expectationTimer: TimerHandle?
     private var ready: [DiscoveryStream] = []
@@ -52,7 +54,16 @@ public final class DiscoveryServer {
     // MARK: Publishing
 
     /// Changes what a scope has. Who needs to hear of it does: adding before what refers to it, taking away after.
-    public func publish(_ changes: [ServedChange], in scope: ServedScope) {
+    public func publish(_ changes: [ServedChange], in scope: ServedScope) { publish([(changes, scope)]) }
+
+    /// Changes several scopes at once, so that nobody hears of what refers to something of another scope before he hears of that.
+    public func publish(_ batches: [(changes: [ServedChange], scope: ServedScope)]) {
+        for (changes, scope) in batches { take(changes, in: scope) }
+        retire()
+        flush()
+    }
+
+    private func take(_ changes: [ServedChange], in scope: ServedScope) {
         for change in changes {
             let id = tables[change.kind].add(change.name)
             let retiree = Retiree(scope: ObjectIdentifier(scope), kind: change.kind, id: id)
@@ -65,17 +76,37 @@ public final class DiscoveryServer {
                 apply(change.kind, id, nil, in: scope)
             }
         }
+    }
+
+    /// Shows proxies another scope in place of one that they saw: they are told of what differs, clusters that the new one lacks
+    /// being taken away last.
+    ///
+    /// - Parameter isMoved: Which of those that see the old one.
+    public func move(from old: ServedScope, to new: ServedScope, where isMoved: (ProxyNode) -> Bool) {
+        guard old !== new else { return }
+        for (id, session) in old.sessions {
+            guard let node = session.node, isMoved(node) else { continue }
+            session.replace(old, with: new)
+            old.sessions[id] = nil
+            new.sessions[id] = session
+            moved.append(session)
+            if let stream = streams[id] { mark(stream) }
+        }
         retire()
         flush()
+    }
+
+    private func mark(_ stream: DiscoveryStream) {
+        guard !stream.isReady else { return }
+        stream.isReady = true
+        ready.append(stream)
     }
 
     private func apply(_ kind: ResourceKind, _ id: Int, _ resource: ServedResource?, in scope: ServedScope) {
         guard scope.set(kind, id, resource) else { return }
         for session in scope.sessions.values {
             session.note(kind, id)
-            guard let stream = streams[ObjectIdentifier(session)], !stream.isReady else { continue }
-            stream.isReady = true
-            ready.append(stream)
+            if let stream = streams[ObjectIdentifier(session)] { mark(stream) }
         }
     }
 
@@ -102,9 +133,17 @@ public final class DiscoveryServer {
         }
     }
 
+    private var isRetiring: Bool { !retiring.isEmpty || !moved.isEmpty }
+
     /// Takes away what no proxy's listeners and routes can still refer to.
     private func retire(overdue: Bool = false) {
-        guard !retiring.isEmpty else { return }
+        guard isRetiring else { return }
+        moved.removeAll { session in
+            guard overdue || session.isSettled else { return false }
+            session.forgetReplaced()
+            if let stream = streams[ObjectIdentifier(session)] { mark(stream) }
+            return true
+        }
         var settled: [ObjectIdentifier: Bool] = [:]
         for (retiree, scope) in retiring {
             if !overdue {
@@ -116,7 +155,7 @@ public final class DiscoveryServer {
             retiring[retiree] = nil
             apply(retiree.kind, retiree.id, nil, in: scope)
         }
-        if retiring.isEmpty {
+        if !isRetiring {
             if let timer = retirementTimer { loop.cancel(timer) }
             retirementTimer = nil
         } else if retirementTimer == nil {
@@ -138,7 +177,7 @@ public final class DiscoveryServer {
         let resolve = resolve
         try session.receive(message) { node throws(GRPCEnding) in try resolve(node, peer) }
         if isNew { for scope in session.scopes { scope.sessions[ObjectIdentifier(session)] = session } }
-        if !retiring.isEmpty, session.isSettled {
+        if isRetiring, session.isSettled {
             retire()
             flush()
         }
@@ -146,6 +185,7 @@ public final class DiscoveryServer {
 
     fileprivate func remove(_ stream: DiscoveryStream) {
         streams[ObjectIdentifier(stream.session)] = nil
+        moved.removeAll { $0 === stream.session }
         for scope in stream.session.scopes { scope.sessions[ObjectIdentifier(stream.session)] = nil }
         retire()
         flush()

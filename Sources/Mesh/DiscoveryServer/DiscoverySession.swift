@@ -22,6 +22,9 @@ final class DiscoverySession {
     private let identifier: String
     private(set) var node: ProxyNode?
     private(set) var scopes: [ServedScope] = []
+    /// Of these the clusters and endpoints are still seen, after all others: the session was moved to other scopes, and what it
+    /// has may still refer to them.
+    private var replaced: [ServedScope] = []
     private(set) var kinds: [ResourceKind: KindState] = [:]
     private var lastNonce: UInt64 = 0
     /// Endpoints of clusters that were sent: the proxy will ask for them, and routes to those clusters wait until it has them.
@@ -198,6 +201,34 @@ final class DiscoverySession {
         kinds[kind] = state
     }
 
+    /// Sees another scope in the place of one of its own.
+    func replace(_ old: ServedScope, with new: ServedScope) {
+        guard let place = scopes.firstIndex(where: { $0 === old }) else { return }
+        scopes[place] = new
+        replaced.removeAll { $0 === new }
+        replaced.append(old)
+        for kind in Set(old.resources.keys).union(new.resources.keys) {
+            let (before, after) = (old.resources[kind] ?? [:], new.resources[kind] ?? [:])
+            for (id, resource) in after where before[id]?.fingerprint != resource.fingerprint { note(kind, id) }
+            guard !Self.outlast.contains(kind) else { continue }
+            for id in before.keys where after[id] == nil { note(kind, id) }
+        }
+    }
+
+    /// What it has no longer refers to the scopes from which it was moved.
+    func forgetReplaced() {
+        let scopes = replaced
+        replaced = []
+        for scope in scopes {
+            for kind in Self.outlast {
+                for id in (scope.resources[kind] ?? [:]).keys where resource(kind, id) == nil { note(kind, id) }
+            }
+        }
+    }
+
+    /// What others refer to.
+    private static let outlast: Set<ResourceKind> = [.cluster, .clusterLoadAssignment]
+
     // MARK: Responses
 
     /// The next response; nil when there is nothing to say before the proxy has answered or something changes.
@@ -301,12 +332,16 @@ final class DiscoverySession {
 
     private func resource(_ kind: ResourceKind, _ id: Int) -> ServedResource? {
         for scope in scopes { if let resource = scope.resource(kind, id) { return resource } }
+        guard !replaced.isEmpty, Self.outlast.contains(kind) else { return nil }
+        for scope in replaced { if let resource = scope.resource(kind, id) { return resource } }
         return nil
     }
 
     private func visible(_ kind: ResourceKind) -> NameSet {
         var ids = NameSet()
-        for scope in scopes { for id in (scope.resources[kind] ?? [:]).keys { ids.insert(id) } }
+        for scope in scopes + (Self.outlast.contains(kind) ? replaced : []) {
+            for id in (scope.resources[kind] ?? [:]).keys { ids.insert(id) }
+        }
         return ids
     }
 
@@ -315,6 +350,8 @@ final class DiscoverySession {
         var fingerprint: UInt64 = 0
         if state.isWildcard {
             for scope in scopes { fingerprint ^= scope.fingerprints[kind] ?? 0 }
+            // Neither what it was nor what it will be.
+            if !replaced.isEmpty, Self.outlast.contains(kind) { fingerprint = ~fingerprint }
         } else {
             for id in state.names {
                 guard let resource = resource(kind, id) else { continue }

@@ -21,20 +21,21 @@ public final class MeshControlPlane: @unchecked Sendable {
     private let slices: Informer<MeshSlice>
     private let routes: [Informer<MeshRoute>]
     private let grants: Informer<MeshGrant>
-    /// What every proxy sees, and what only those see that have no listeners of their own: gRPC's clients.
-    let shared: ServedScope
-    let listeners: ServedScope
-    private let readiness: Readiness
+    private let pods: Informer<MeshPod>
+    private let peerPolicies: Informer<PeerAuthentication>
+    private let authorizations: Informer<AuthorizationPolicy>
+    private let sidecars: SidecarScopes
 
-    private final class Readiness {
-        var isReady = false
+    /// Answers streams; the server is there before this is.
+    private final class Front {
+        weak var plane: MeshControlPlane?
     }
 
     // Of the loop.
     private var model: MeshModel
     private var unsynced = 0
-    /// What the proxies of a namespace see before what all see.
-    private var namespaces: [String: ServedScope] = [:]
+    private var isReady = false
+    private var audiences: [Audience: ServedScope] = [:]
     private var isScheduled = false
 
     /// On the loop.
@@ -42,26 +43,36 @@ public final class MeshControlPlane: @unchecked Sendable {
         self.loop = loop
         self.log = log
         model = MeshModel(domain: domain)
-        let (shared, listeners) = (ServedScope("mesh"), ServedScope("listeners"))
-        (self.shared, self.listeners) = (shared, listeners)
-        let readiness = Readiness()
-        self.readiness = readiness
+        let front = Front()
         server = DiscoveryServer(loop: loop, identifier: "weft-control") { node, _ throws(GRPCEnding) in
             // A proxy that comes back would take half of the world for all of it.
-            guard readiness.isReady else { throw GRPCEnding(.unavailable, "the cluster has not been read yet") }
-            return node.userAgent.hasPrefix("gRPC") ? [listeners, shared] : [shared]
+            guard let plane = front.plane, plane.isReady else {
+                throw GRPCEnding(.unavailable, "the cluster has not been read yet")
+            }
+            return try plane.scopes(ofUnknown: node)
         }
+        sidecars = SidecarScopes(server, trustDomain: domain)
         services = Informer(client, .services, log: log)
         slices = Informer(client, .endpointSlices, log: log)
         routes = [RouteKind.http, .grpc].map { Informer(client, $0.resource, log: log) }
         grants = Informer(
             client, GroupVersionResource(group: RouteKind.group, resource: "referencegrants"), log: log)
+        pods = Informer(client, .pods, log: log)
+        let security = "security.istio.io"
+        peerPolicies = Informer(
+            client, GroupVersionResource(group: security, resource: "peerauthentications"), log: log)
+        authorizations = Informer(
+            client, GroupVersionResource(group: security, resource: "authorizationpolicies"), log: log)
+        front.plane = self
         follow(services) { model, key, new, _ in model.set(new, key) }
         follow(slices) { model, key, new, old in model.set(new, key, old: old) }
         for (kind, routes) in zip([RouteKind.http, .grpc], routes) {
             follow(routes) { model, key, new, _ in model.set(new, RouteKey(kind: kind, key: key)) }
         }
         follow(grants) { model, key, new, _ in model.set(new, key) }
+        follow(pods) { model, key, new, _ in model.set(new, key) }
+        follow(peerPolicies) { model, key, new, _ in model.set(new, key) }
+        follow(authorizations) { model, key, new, _ in model.set(new, key) }
     }
 
     /// Until the surrounding task is cancelled.
@@ -71,6 +82,9 @@ public final class MeshControlPlane: @unchecked Sendable {
             group.addTask { [slices] in await slices.run() }
             for routes in routes { group.addTask { await routes.run() } }
             group.addTask { [grants] in await grants.run() }
+            group.addTask { [pods] in await pods.run() }
+            group.addTask { [peerPolicies] in await peerPolicies.run() }
+            group.addTask { [authorizations] in await authorizations.run() }
         }
     }
 
@@ -100,21 +114,38 @@ public final class MeshControlPlane: @unchecked Sendable {
         _ = loop.schedule(after: Self.gathering) { [weak self] in self?.publish() }
     }
 
-    /// What the proxies of a namespace see before what all see: consumers' own routes.
-    func scope(_ namespace: String) -> ServedScope {
-        if let scope = namespaces[namespace] { return scope }
-        let scope = ServedScope("namespace \(namespace)")
-        namespaces[namespace] = scope
-        return scope
-    }
-
     private func publish() {
         isScheduled = false
         let changes = model.changes()
-        for problem in changes.problems { log.error("this cannot be said to proxies", ["what": problem]) }
-        server.publish(changes.shared, in: shared)
-        server.publish(changes.listeners, in: listeners)
-        for (namespace, changes) in changes.namespaces { server.publish(changes, in: scope(namespace)) }
-        readiness.isReady = true
+        for problem in changes.problems { report(problem) }
+        server.publish(changes.audiences.map { (changes[$0], self[$0]) })
+        for pod in changes.pods {
+            do throws(ConfigError) {
+                try sidecars.change(pod, to: model.inboundShape(of: pod))
+            } catch { report("pod \(pod): \(error)") }
+        }
+        isReady = true
+    }
+
+    private func report(_ problem: String) { log.error("this cannot be said to proxies", ["what": problem]) }
+
+    // MARK: Who sees what
+
+    subscript(audience: Audience) -> ServedScope {
+        if let scope = audiences[audience] { return scope }
+        let scope = ServedScope("\(audience)")
+        audiences[audience] = scope
+        return scope
+    }
+
+    /// The listeners and clusters of a pod's own sidecar.
+    func ownScope(of pod: ObjectKey) throws(GRPCEnding) -> ServedScope {
+        guard let shape = model.inboundShape(of: pod) else {
+            throw GRPCEnding(.unavailable, "pod \(pod) is not known here yet")
+        }
+        do throws(ConfigError) { return try sidecars.scope(of: pod, shape) } catch {
+            report("pod \(pod): \(error)")
+            throw GRPCEnding(.internalError, "the configuration of pod \(pod) cannot be said: \(error)")
+        }
     }
 }

@@ -1,16 +1,24 @@
 import Discovery
 import GRPC
 
-/// What a proxy sees, by who it is.
+/// What a proxy sees, by who it is. Called on the loop for a stream's first request, with the cluster read.
 extension MeshControlPlane {
-    /// The scopes of a proxy that has proven who it is; where two have a name in common, the first wins. Called on the loop for a
-    /// stream's first request, with the cluster read.
+    /// The scopes of a proxy that has proven who it is; where two have a name in common, the first wins.
     ///
     /// - Throws: What ends the stream.
-    func scopes(of proxy: ProxyIdentity, _ node: ProxyNode) throws(GRPCEnding) -> [ServedScope] { [shared] }
+    func scopes(of proxy: ProxyIdentity, _ node: ProxyNode) throws(GRPCEnding) -> [ServedScope] {
+        let common = [self[.namespace(proxy.namespace)], self[.members], self[.everybody]]
+        return switch proxy.kind {
+        case .sidecar: [try ownScope(of: proxy.pod), self[.sidecars]] + common
+        case .router: common
+        }
+    }
 
-    /// The scopes of one that came over plain text, where nobody is asked who he is.
-    func scopes(ofUnknown node: ProxyNode) -> [ServedScope] {
-        node.userAgent.hasPrefix("gRPC") ? [listeners, shared] : [shared]
+    /// The scopes of one that came over plain text, where nobody is asked who he is: gRPC's clients, proxies of other makers, and
+    /// sidecars, which are believed.
+    func scopes(ofUnknown node: ProxyNode) throws(GRPCEnding) -> [ServedScope] {
+        if node.userAgent.hasPrefix("gRPC") { return [self[.clients], self[.strangers], self[.everybody]] }
+        guard let (kind, pod) = ProxyIdentity.named(node.id) else { return [self[.strangers], self[.everybody]] }
+        return try scopes(of: ProxyIdentity(kind: kind, pod: pod, serviceAccount: ""), node)
     }
 }

@@ -135,6 +135,38 @@ struct DiscoverySessionTests {
         #expect(talk.hear() == nil, "nothing changed")
     }
 
+    @Test("one that is moved to another scope hears what differs, and of clusters that are gone after the rest")
+    func moved() throws {
+        let talk = Conversation(.delta)
+        for name in ["kept", "left"] { talk.publish(.cluster, name, "1") }
+        talk.publish(.listener, "in", "1")
+        try talk.ask(Request())
+        let clusters = try #require(talk.hear())
+        try talk.ask(Request(node: false, nonce: clusters.nonce))
+        try talk.ask(Request(kind: .listener, node: false))
+        let listeners = try #require(talk.hear())
+        try talk.ask(Request(kind: .listener, node: false, nonce: listeners.nonce))
+        let other = ServedScope("other")
+        for (kind, name, text) in [
+            (ResourceKind.cluster, "kept", "1"), (.cluster, "new", "1"), (.listener, "in", "2"),
+        ] {
+            let id = talk.tables[kind].add(name)
+            _ = other.set(kind, id, ServedResource(kind, name, Array(text.utf8)))
+        }
+        talk.session.replace(talk.scope, with: other)
+        let added = try #require(talk.hear())
+        #expect(added.resources == ["new": "1"] && added.removed.isEmpty)
+        #expect(talk.hear() == nil, "what refers to it waits")
+        try talk.ask(Request(node: false, nonce: added.nonce))
+        let changed = try #require(talk.hear())
+        #expect(changed.resources == ["in": "2"] && !talk.session.isSettled)
+        try talk.ask(Request(kind: .listener, node: false, nonce: changed.nonce))
+        #expect(talk.session.isSettled)
+        talk.session.forgetReplaced()
+        let gone = try #require(talk.hear())
+        #expect(gone.resources.isEmpty && gone.removed == ["left"])
+    }
+
     @Test("names are answered even when nobody has them, and told when they come")
     func namesOfNobody() throws {
         let talk = Conversation(.delta)

@@ -3642,6 +3642,95 @@ apiVersion	string
 items	[gateway.v1.UDPRoute]		R N
 kind	string
 metadata	apis.meta.v1.ListMeta
+=istio.v1.AuthorizationPolicy
+@kind	security.istio.io/v1/AuthorizationPolicy
+@kind	security.istio.io/v1beta1/AuthorizationPolicy
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	istio.v1.AuthorizationPolicySpec
+status	istio.v1.IstioStatus
+=istio.v1.AuthorizationPolicyList
+@kind	security.istio.io/v1/AuthorizationPolicyList
+@kind	security.istio.io/v1beta1/AuthorizationPolicyList
+apiVersion	string
+items	[istio.v1.AuthorizationPolicy]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=istio.v1.AuthorizationPolicySpec
+action	string		P
+provider	istio.v1.ExtensionProvider
+rules	[istio.v1.Rule]		list=atomic
+selector	istio.v1.WorkloadSelector
+targetRef	istio.v1.PolicyTargetReference
+targetRefs	[istio.v1.PolicyTargetReference]		list=atomic
+=istio.v1.Condition
+key	string		R P
+notValues	[string]		list=atomic
+values	[string]		list=atomic
+=istio.v1.ExtensionProvider
+name	string		P
+=istio.v1.From
+source	istio.v1.Source
+=istio.v1.IstioStatus
+conditions	[apis.meta.v1.Condition]		list=map keys=type
+observedGeneration	integer/int64
+=istio.v1.MutualTLS
+mode	string		P
+=istio.v1.Operation
+hosts	[string]		list=atomic
+methods	[string]		list=atomic
+notHosts	[string]		list=atomic
+notMethods	[string]		list=atomic
+notPaths	[string]		list=atomic
+notPorts	[string]		list=atomic
+paths	[string]		list=atomic
+ports	[string]		list=atomic
+=istio.v1.PeerAuthentication
+@kind	security.istio.io/v1/PeerAuthentication
+@kind	security.istio.io/v1beta1/PeerAuthentication
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	istio.v1.PeerAuthenticationSpec
+status	istio.v1.IstioStatus
+=istio.v1.PeerAuthenticationList
+@kind	security.istio.io/v1/PeerAuthenticationList
+@kind	security.istio.io/v1beta1/PeerAuthenticationList
+apiVersion	string
+items	[istio.v1.PeerAuthentication]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=istio.v1.PeerAuthenticationSpec
+mtls	istio.v1.MutualTLS
+portLevelMtls	map<istio.v1.MutualTLS>
+selector	istio.v1.WorkloadSelector
+=istio.v1.PolicyTargetReference
+group	string		P
+kind	string		P
+name	string		P
+namespace	string		P
+=istio.v1.Rule
+from	[istio.v1.From]		list=atomic
+to	[istio.v1.To]		list=atomic
+when	[istio.v1.Condition]		list=atomic
+=istio.v1.Source
+ipBlocks	[string]		list=atomic
+namespaces	[string]		list=atomic
+notIpBlocks	[string]		list=atomic
+notNamespaces	[string]		list=atomic
+notPrincipals	[string]		list=atomic
+notRemoteIpBlocks	[string]		list=atomic
+notRequestPrincipals	[string]		list=atomic
+notServiceAccounts	[string]		list=atomic
+principals	[string]		list=atomic
+remoteIpBlocks	[string]		list=atomic
+requestPrincipals	[string]		list=atomic
+serviceAccounts	[string]		list=atomic
+=istio.v1.To
+operation	istio.v1.Operation
+=istio.v1.WorkloadSelector
+matchLabels	map<string>
 """#
     static let resources: StaticString = #"""
 admissionregistration.k8s.io	v1	mutatingadmissionpolicies	MutatingAdmissionPolicy	cluster	create,delete,deletecollection,get,list,patch,update,watch			api-extensions
@@ -3725,5 +3814,9 @@ gateway.networking.k8s.io	v1beta1	referencegrants	ReferenceGrant	namespaced	crea
 gateway.networking.k8s.io	v1	tcproutes	TCPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
 gateway.networking.k8s.io	v1	tlsroutes	TLSRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
 gateway.networking.k8s.io	v1	udproutes	UDPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+security.istio.io	v1	authorizationpolicies	AuthorizationPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	ap	istio-io,security-istio-io
+security.istio.io	v1beta1	authorizationpolicies	AuthorizationPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	ap	istio-io,security-istio-io	v1
+security.istio.io	v1	peerauthentications	PeerAuthentication	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	pa	istio-io,security-istio-io
+security.istio.io	v1beta1	peerauthentications	PeerAuthentication	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	pa	istio-io,security-istio-io	v1
 """#
 }

@@ -72,7 +72,7 @@ public struct ResourceDescription: Sendable {
             case ("", "replicationcontrollers"): "controllers"
             case ("networking.k8s.io", "ingresses"): "ingress"
             case ("apiextensions.k8s.io", _), ("apiregistration.k8s.io", _),
-                ("gateway.networking.k8s.io", _):
+                ("gateway.networking.k8s.io", _), ("security.istio.io", _):
                 "\(gvr.group)/\(gvr.resource)"
             default: gvr.resource
             }

@@ -8,5 +8,5 @@ enum KindColumns {
     }
 
     private static let table: [String: [TableColumn]] = workloads.merging(network) { $1 }.merging(cluster) { $1 }
-        .merging(storage) { $1 }.merging(gateway) { $1 }
+        .merging(storage) { $1 }.merging(gateway) { $1 }.merging(meshPolicy) { $1 }
 }

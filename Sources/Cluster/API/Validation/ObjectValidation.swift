@@ -85,6 +85,8 @@ struct KindRules: Sendable {
         "gateway.networking.k8s.io/TLSRoute": KindRules(check: RouteRules.checkTLS),
         "gateway.networking.k8s.io/TCPRoute": KindRules(check: RouteRules.checkStream),
         "gateway.networking.k8s.io/UDPRoute": KindRules(check: RouteRules.checkStream),
+        "security.istio.io/PeerAuthentication": KindRules(check: MeshPolicyRules.checkPeers),
+        "security.istio.io/AuthorizationPolicy": KindRules(check: MeshPolicyRules.checkAuthorization),
         "coordination.k8s.io/Lease": KindRules(check: PolicyRules.checkLease),
         "policy/PodDisruptionBudget": KindRules(check: PolicyRules.checkDisruptionBudget),
         "scheduling.k8s.io/PriorityClass": KindRules(checkUpdate: PolicyRules.checkPriorityClassUpdate),

@@ -120,7 +120,10 @@ extension RouteTranslation {
         // Without another try the time of one is the time of all; 0 is no limit, in both of the APIs.
         let limit = whole ?? (retry == nil ? one : nil)
         route["timeout"] = .string(Self.seconds(limit ?? 0))
-        guard let retry else { return }
+        guard let retry else {
+            route["retry_policy"] = Self.retries
+            return
+        }
         var policy: JSONObject = [
             "retry_on": "connect-failure,refused-stream,reset,unavailable,retriable-status-codes",
             "num_retries": .int(retry["attempts"]?.int ?? 1),
@@ -133,6 +136,19 @@ extension RouteTranslation {
         }
         route["retry_policy"] = .object(policy)
     }
+
+    /// Where a route says nothing: what hides a connection that failed and an upstream that is unavailable, on another endpoint.
+    static let retries: JSONValue = [
+        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
+        "num_retries": 2, "retriable_status_codes": [503], "host_selection_retry_max_attempts": 5,
+        "retry_host_predicate": [
+            [
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": .typed(
+                    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate", [:]),
+            ]
+        ],
+    ]
 
     private static func seconds(_ milliseconds: Int64) -> String {
         let rest = String(milliseconds % 1000)

@@ -3,25 +3,6 @@ import Discovery
 import JSON
 import XDS
 
-/// What has to be published.
-struct MeshChanges {
-    /// For all proxies, and the listeners of clients that have none of their own (gRPC's).
-    var shared: [ServedChange] = []
-    var listeners: [ServedChange] = []
-    /// By namespace, for the proxies there alone: before what all see.
-    var namespaces: [String: [ServedChange]] = [:]
-    /// What cannot be said, which stays as it was.
-    var problems: [String] = []
-
-    mutating func add(_ change: ServedChange, for namespace: String = "") {
-        switch (namespace, change.kind) {
-        case ("", .listener): listeners.append(change)
-        case ("", _): shared.append(change)
-        default: namespaces[namespace, default: []].append(change)
-        }
-    }
-}
-
 /// What the cluster says, as far as the mesh is concerned, and the resources that follow from it. Pure; the work of a change is that of
 /// the Services that it touches.
 struct MeshModel {
@@ -30,14 +11,17 @@ struct MeshModel {
     private var slices: [ObjectKey: [ObjectKey: MeshSlice]] = [:]
     private var dirtyTables: Set<ObjectKey> = []
     private var dirtyEndpoints: Set<ObjectKey> = []
+    /// Pods that may be reached in another way than before.
+    private var dirtyPods: Set<ObjectKey> = []
+    /// The accounts that answer for a Service's endpoints by mutual TLS, as SPIFFE names; sorted.
+    private var accounts: [ObjectKey: [String]] = [:]
     /// What was said of each Service, so that what is no longer said can be taken back.
     private var published: [ObjectKey: Set<Name>] = [:]
 
     private struct Name: Hashable {
+        var audience: Audience
         var kind: ResourceKind
         var name: String
-        /// The namespace whose proxies alone see it; "" for all.
-        var consumer = ""
     }
 
     /// - Parameter domain: The cluster's, as `cluster.local`.
@@ -46,17 +30,69 @@ struct MeshModel {
     // MARK: What the cluster says
 
     mutating func set(_ service: MeshService?, _ key: ObjectKey) {
+        let (old, wasDual) = (services[key], world.isDualStack)
+        guard old != service else { return }
         world.set(service, key)
         touch(service: key)
         dirtyEndpoints.insert(key)
+        if wasDual != world.isDualStack {
+            dirtyPods.formUnion(world.pods.keys)
+        } else if old?.selector != service?.selector || old?.ports != service?.ports {
+            touchPods(behind: [old, service])
+        }
+    }
+
+    mutating func set(_ pod: MeshPod?, _ key: ObjectKey) {
+        let old = world.pods[key]
+        guard old != pod else { return }
+        world.pods.set(pod, key)
+        dirtyPods.insert(key)
+        if old?.isMeshed != pod?.isMeshed || old?.account != pod?.account || old?.labels != pod?.labels {
+            dirtyEndpoints.formUnion(world.pods.services(of: key))
+        }
+    }
+
+    mutating func set(_ policy: PeerAuthentication?, _ key: ObjectKey) {
+        let old = world.policies.set(policy, key)
+        guard old != policy else { return }
+        for pod in touchPods(under: key, [old?.selector, policy?.selector]) {
+            dirtyEndpoints.formUnion(world.pods.services(of: pod))
+        }
+    }
+
+    mutating func set(_ policy: AuthorizationPolicy?, _ key: ObjectKey) {
+        let old = world.policies.set(policy, key)
+        guard old != policy else { return }
+        touchPods(under: key, [old?.selector, policy?.selector])
+    }
+
+    private mutating func touchPods(behind services: [MeshService?]) {
+        for service in services.compactMap(\.self) {
+            dirtyPods.formUnion(world.pods.of(service.key.namespace).filter { service.selects($0) }.map(\.key))
+        }
+    }
+
+    /// - Returns: The pods.
+    @discardableResult
+    private mutating func touchPods(under policy: ObjectKey, _ selectors: [[String: String]?]) -> [ObjectKey] {
+        let selectors = selectors.compactMap(\.self)
+        let isRoot = MeshPolicies.rootNamespaces.contains(policy.namespace)
+        let touched = (isRoot ? world.pods.all : world.pods.of(policy.namespace))
+            .filter { pod in selectors.contains { pod.matches($0) } }.map(\.key)
+        dirtyPods.formUnion(touched)
+        return touched
     }
 
     mutating func set(_ slice: MeshSlice?, _ key: ObjectKey, old: MeshSlice?) {
-        if let old, old.service != slice?.service {
-            slices[old.service]?[key] = nil
-            dirtyEndpoints.insert(old.service)
+        if let old {
+            world.pods.unlink(old)
+            if old.service != slice?.service {
+                slices[old.service]?[key] = nil
+                dirtyEndpoints.insert(old.service)
+            }
         }
         guard let slice else { return }
+        world.pods.link(slice)
         slices[slice.service, default: [:]][key] = slice
         dirtyEndpoints.insert(slice.service)
     }
@@ -86,9 +122,16 @@ struct MeshModel {
     }
 
     private mutating func touch(_ route: MeshRoute) {
-        for parent in route.parents where parent.kind == .service { dirtyTables.insert(parent.key) }
+        // What is spoken at a port may be known by its routes only.
+        for parent in route.parents where parent.kind == .service {
+            dirtyTables.insert(parent.key)
+            touchPods(behind: [services[parent.key]])
+        }
         // A port that a GRPCRoute leads to speaks HTTP/2 even where the Service does not say so.
-        if route.route.kind == .grpc { dirtyTables.formUnion(route.backends) }
+        if route.route.kind == .grpc {
+            dirtyTables.formUnion(route.backends)
+            touchPods(behind: route.backends.map { services[$0] })
+        }
     }
 
     // MARK: What follows
@@ -96,51 +139,86 @@ struct MeshModel {
     /// What has to be published since the last call.
     mutating func changes() -> MeshChanges {
         var changes = MeshChanges()
-        func add(_ kind: ResourceKind, _ name: String, _ json: JSONValue, for consumer: String = "") {
-            do throws(ConfigError) {
-                changes.add(ServedChange(kind, name, try Self.message(kind, json)), for: consumer)
-            } catch { changes.problems.append("\(kind.service) \(name): \(error)") }
+        changes.pods = dirtyPods
+        changes.problems = world.policies.takeProblems()
+        for key in dirtyEndpoints {
+            let found = services[key] == nil ? [] : accounts(of: key)
+            // While nobody answers, those are expected who answered last.
+            guard accounts[key] ?? [] != found, !found.isEmpty || services[key] == nil else { continue }
+            accounts[key] = found.isEmpty ? nil : found
+            dirtyTables.insert(key)
         }
         for key in dirtyTables {
-            let service = services[key]
             var said: Set<Name> = []
-            func say(_ kind: ResourceKind, _ name: String, _ json: JSONValue, for consumer: String = "") {
-                said.insert(Name(kind: kind, name: name, consumer: consumer))
-                add(kind, name, json, for: consumer)
-            }
-            for port in service?.ports ?? [] {
-                let cluster = world.clusterName(key, port.number)
-                say(.cluster, cluster, self.cluster(key, port))
-                let table = "\(world.host(key)):\(port.number)"
-                // Routes of the Service's own namespace are for everybody; those of others for the callers there, who then follow no
-                // other (GEP-1426).
-                let bound = Dictionary(
-                    grouping: (world.bound[key] ?? []).compactMap { world.routes[$0] }.filter {
-                        $0.route.kind.isOfRequests && $0.binds(key, port.number)
-                    }, by: \.namespace)
-                say(.routeConfiguration, table, routeConfiguration(table, key, port.number, bound[key.namespace] ?? []))
-                for (namespace, routes) in bound where namespace != key.namespace {
-                    say(
-                        .routeConfiguration, table, routeConfiguration(table, key, port.number, routes), for: namespace)
+            for port in services[key]?.ports ?? [] {
+                describe(key, port) { audience, kind, name, json in
+                    said.insert(Name(audience: audience, kind: kind, name: name))
+                    changes.add(kind, name, json, for: audience)
                 }
-                say(.listener, table, Self.listener(table))
             }
             for gone in published[key, default: []].subtracting(said) {
-                changes.add(ServedChange(gone.kind, gone.name, nil), for: gone.consumer)
+                changes.add(ServedChange(gone.kind, gone.name, nil), for: gone.audience)
                 // Its endpoints go with the cluster.
-                if gone.kind == .cluster { changes.add(ServedChange(.clusterLoadAssignment, gone.name, nil)) }
+                if gone.kind == .cluster, gone.audience == .members {
+                    changes.add(ServedChange(.clusterLoadAssignment, gone.name, nil), for: .everybody)
+                }
             }
             published[key] = said.isEmpty ? nil : said
         }
         for key in dirtyEndpoints {
             for port in services[key]?.ports ?? [] {
                 let name = world.clusterName(key, port.number)
-                add(.clusterLoadAssignment, name, endpoints(name, key, port))
+                changes.add(.clusterLoadAssignment, name, endpoints(name, key, port), for: .everybody)
             }
         }
         dirtyTables = []
         dirtyEndpoints = []
+        dirtyPods = []
         return changes
+    }
+
+    /// All that is said of a port of a Service, but for its endpoints.
+    private func describe(
+        _ key: ObjectKey, _ port: MeshService.Port, _ say: (Audience, ResourceKind, _ name: String, JSONValue) -> Void
+    ) {
+        var known = port
+        known.spoken = world.spoken(key, port)
+        let outbound = OutboundTranslation(
+            host: world.host(key), cluster: world.clusterName(key, port.number), port: known)
+        say(.strangers, .cluster, outbound.cluster, outbound.plainCluster())
+        say(.members, .cluster, outbound.cluster, outbound.meshCluster(accounts[key] ?? []))
+        // Routes of the Service's own namespace are for everybody; those of others for the callers there, who then follow no
+        // other (GEP-1426).
+        let bound = Dictionary(
+            grouping: (world.bound[key] ?? []).compactMap { world.routes[$0] }.filter {
+                $0.route.kind.isOfRequests && $0.binds(key, port.number)
+            }, by: \.namespace)
+        let table = outbound.table
+        say(
+            .everybody, .routeConfiguration, table,
+            routeConfiguration(table, key, port.number, bound[key.namespace] ?? []))
+        for (namespace, routes) in bound where namespace != key.namespace {
+            say(
+                .namespace(namespace), .routeConfiguration, table,
+                routeConfiguration(table, key, port.number, routes))
+        }
+        say(.clients, .listener, table, outbound.clientListener())
+        for address in services[key]?.addresses ?? [] {
+            let (name, listener) = outbound.listener(address)
+            say(.sidecars, .listener, name, listener)
+        }
+    }
+
+    /// Who answers by mutual TLS at a Service's endpoints.
+    private func accounts(of service: ObjectKey) -> [String] {
+        var found: Set<String> = []
+        for slice in (slices[service] ?? [:]).values {
+            for pod in slice.endpoints.compactMap(\.pod) {
+                guard let pod = world.pods[pod], pod.isMeshed else { continue }
+                found.insert("spiffe://\(world.domain)/ns/\(pod.key.namespace)/sa/\(pod.account)")
+            }
+        }
+        return found.sorted()
     }
 
     private func routeConfiguration(_ name: String, _ key: ObjectKey, _ port: Int, _ bound: [MeshRoute]) -> JSONValue {
@@ -152,33 +230,41 @@ struct MeshModel {
         // Without a route a Service is what it always was; with one, what no rule matches is not found.
         let routes: [JSONValue] =
             bound.isEmpty
-            ? [["match": ["prefix": "/"], "route": ["cluster": .string(own), "timeout": "0s"], "name": "default"]]
+            ? [
+                [
+                    "match": ["prefix": "/"], "name": "default",
+                    "route": ["cluster": .string(own), "timeout": "0s", "retry_policy": RouteTranslation.retries],
+                ]
+            ]
             : translation.table([bound]).routes
-        let names = [world.host(key), "\(key.name).\(key.namespace).svc", "\(key.name).\(key.namespace)", key.name]
-        let hosts = names + (services[key]?.addresses ?? []).map { $0.contains(":") ? "[\($0)]" : $0 }
-        let domains = hosts.flatMap { [JSONValue.string($0), .string("\($0):\(port)")] }
+        // Who uses this table has chosen the Service already, by its address or its name; what he calls it is his affair.
         return [
             "name": .string(name),
-            "virtual_hosts": [["name": .string(name), "domains": .array(domains), "routes": .array(routes)]],
+            "virtual_hosts": [["name": .string(name), "domains": ["*"], "routes": .array(routes)]],
         ]
     }
 
     private func endpoints(_ name: String, _ key: ObjectKey, _ port: MeshService.Port) -> JSONValue {
         var zones: [String: [JSONValue]] = [:]
         var seen: Set<String> = []
-        for slice in (slices[key] ?? [:]).values.sorted(by: { $0.key.name < $1.key.name }) {
+        let slices = (slices[key] ?? [:]).values.sorted { $0.key.name < $1.key.name }
+        // The last that are left serve until they are gone (KEP-1669).
+        let isAnyReady = slices.contains { $0.ports[port.name] != nil && $0.endpoints.contains(where: \.isReady) }
+        for slice in slices {
             guard let number = slice.ports[port.name] else { continue }
             for endpoint in slice.endpoints where endpoint.isReady || endpoint.isDraining {
                 // While an endpoint moves from one slice to another it may stand in both.
                 guard seen.insert("\(endpoint.address) \(number)").inserted else { continue }
-                zones[endpoint.zone, default: []].append([
+                var json: JSONObject = [
                     "endpoint": [
                         "address": [
                             "socket_address": ["address": .string(endpoint.address), "port_value": .int(Int64(number))]
                         ]
                     ],
-                    "health_status": endpoint.isReady ? "HEALTHY" : "DRAINING",
-                ])
+                    "health_status": endpoint.isReady || !isAnyReady ? "HEALTHY" : "DRAINING",
+                ]
+                if takesMutualTLS(endpoint, number, port) { json["metadata"] = MutualTLS.endpointMetadata }
+                zones[endpoint.zone, default: []].append(.object(json))
             }
         }
         let localities = zones.sorted { $0.key < $1.key }.map { zone, endpoints -> JSONValue in
@@ -190,52 +276,8 @@ struct MeshModel {
         return ["cluster_name": .string(name), "endpoints": .array(localities)]
     }
 
-    // MARK: Messages
-
-    static let ads: JSONValue = ["ads": [:], "resource_api_version": "V3"]
-
-    func cluster(_ key: ObjectKey, _ port: MeshService.Port) -> JSONValue {
-        let name = world.clusterName(key, port.number)
-        var cluster: JSONObject = [
-            "name": .string(name), "type": "EDS", "connect_timeout": "10s",
-            "eds_cluster_config": ["eds_config": Self.ads, "service_name": .string(name)],
-        ]
-        if port.speaksHTTP2 || world.isCalledByGRPC(key, port.number) {
-            let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-            cluster["typed_extension_protocol_options"] = .object([
-                options: [
-                    "@type": .string("type.googleapis.com/\(options)"),
-                    "explicit_http_config": ["http2_protocol_options": [:]],
-                ]
-            ])
-        }
-        return .object(cluster)
-    }
-
-    /// What a client without listeners of its own asks for by the name of what it wants to reach.
-    private static func listener(_ name: String) -> JSONValue {
-        let filters = "type.googleapis.com/envoy.extensions.filters"
-        return [
-            "name": .string(name),
-            "api_listener": [
-                "api_listener": [
-                    "@type": .string("\(filters).network.http_connection_manager.v3.HttpConnectionManager"),
-                    "stat_prefix": .string(name),
-                    "rds": ["config_source": ads, "route_config_name": .string(name)],
-                    "http_filters": [
-                        [
-                            "name": "envoy.filters.http.router",
-                            "typed_config": ["@type": .string("\(filters).http.router.v3.Router")],
-                        ]
-                    ],
-                ]
-            ],
-        ]
-    }
-
-    /// The message of a resource that is written here. A number that a route brings along may be more than Envoy's API can say.
-    static func message(_ kind: ResourceKind, _ json: JSONValue) throws(ConfigError) -> [UInt8] {
-        guard let type = Message(kind.rawValue)?.type else { preconditionFailure("no type \(kind.rawValue)") }
-        return try Message(json: json, type: type).binary()
+    private func takesMutualTLS(_ endpoint: MeshSlice.Endpoint, _ number: Int, _ port: MeshService.Port) -> Bool {
+        guard let pod = endpoint.pod.flatMap({ world.pods[$0] }), pod.isMeshed else { return false }
+        return world.policies.mode(of: pod, port: number, port.spoken) != .disable
     }
 }

@@ -7,14 +7,25 @@ public struct MeshService: APIDecodable, Hashable {
     struct Port: Hashable {
         var name: String
         var number: Int
-        /// Upstreams speak HTTP/2 without TLS: `appProtocol`, or by convention the port's name.
-        var speaksHTTP2: Bool
+        var spoken: PortProtocol
+        /// Where its pods listen: a number, or the name of a container's port.
+        var target: Target
+
+        /// Upstreams speak HTTP/2 without TLS.
+        var speaksHTTP2: Bool { spoken == .http2 }
+    }
+
+    enum Target: Hashable {
+        case number(Int)
+        case name(String)
     }
 
     let key: ObjectKey
     let addresses: [String]
     /// Those of TCP.
     let ports: [Port]
+    /// Empty selects nothing: its endpoints are set by hand.
+    let selector: [String: String]
 
     /// Nil fields: a Service that is only a name elsewhere (`ExternalName`) has no ports here.
     public init(_ object: KubeObject) {
@@ -22,24 +33,27 @@ public struct MeshService: APIDecodable, Hashable {
         let spec = object.json["spec"] ?? .null
         addresses = spec.list("clusterIPs").compactMap(\.string).filter { $0 != "None" }
         guard spec.text("type") != "ExternalName" else {
-            ports = []
+            (ports, selector) = ([], [:])
             return
         }
+        selector = (spec["selector"]?.object ?? JSONObject()).reduce(into: [:]) { $0[$1.key] = $1.value.string ?? "" }
         ports = spec.list("ports").filter { ["", "TCP"].contains($0.text("protocol")) }.map { port in
-            Port(
+            let target: Target =
+                switch port["targetPort"] {
+                case .string(let name)?: .name(name)
+                case let value?: .number(Int(value.int ?? port.number("port")))
+                case nil: .number(Int(port.number("port")))
+                }
+            return Port(
                 name: port.text("name"), number: Int(port.number("port")),
-                speaksHTTP2: Self.isHTTP2(port.text("appProtocol"), name: port.text("name")))
+                spoken: PortProtocol(appProtocol: port.text("appProtocol"), portName: port.text("name")), target: target
+            )
         }
     }
 
-    private static func isHTTP2(_ appProtocol: String, name: String) -> Bool {
-        switch appProtocol {
-        case "kubernetes.io/h2c", "grpc", "http2": return true
-        case "":
-            let prefix = name.split(separator: "-").first.map(String.init) ?? ""
-            return prefix == "grpc" || prefix == "http2"
-        default: return false
-        }
+    /// Whether a pod is behind it; the Service's own pods only.
+    func selects(_ pod: MeshPod) -> Bool {
+        !selector.isEmpty && key.namespace == pod.key.namespace && pod.matches(selector)
     }
 }
 
@@ -47,6 +61,8 @@ public struct MeshService: APIDecodable, Hashable {
 public struct MeshSlice: APIDecodable, Hashable {
     struct Endpoint: Hashable {
         var address: String
+        /// The pod at this address; nil for what is no pod of the Service's namespace.
+        var pod: ObjectKey?
         var zone: String
         var isReady: Bool
         /// It still answers what it has begun.
@@ -60,7 +76,8 @@ public struct MeshSlice: APIDecodable, Hashable {
     let endpoints: [Endpoint]
 
     public init(_ object: KubeObject) {
-        key = object.key
+        let key = object.key
+        self.key = key
         let labels = object.json[path: "metadata", "labels"] ?? .null
         service = ObjectKey(namespace: key.namespace, name: labels.text("kubernetes.io/service-name"))
         ports = Dictionary(
@@ -71,8 +88,12 @@ public struct MeshSlice: APIDecodable, Hashable {
             guard let address = endpoint.list("addresses").first?.string else { return nil }
             let conditions = endpoint["conditions"] ?? .null
             let isServing = conditions["serving"] != .bool(false)
+            let target = endpoint["targetRef"] ?? .null
             return Endpoint(
-                address: address, zone: endpoint.text("zone"), isReady: conditions["ready"] != .bool(false),
+                address: address,
+                pod: target.text("kind") == "Pod"
+                    ? ObjectKey(namespace: key.namespace, name: target.text("name")) : nil, zone: endpoint.text("zone"),
+                isReady: conditions["ready"] != .bool(false),
                 isDraining: conditions["terminating"] == .bool(true) && isServing)
         }
     }

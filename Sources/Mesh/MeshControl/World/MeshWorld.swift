@@ -6,6 +6,12 @@ struct MeshWorld {
     /// The cluster's, as `cluster.local`.
     let domain: String
     private(set) var services: [ObjectKey: MeshService] = [:]
+    /// Those of each namespace.
+    private(set) var neighbours: [String: Set<ObjectKey>] = [:]
+    /// Those with an address of IPv6.
+    private var servicesOfV6: Set<ObjectKey> = []
+    var pods = MeshPods()
+    var policies = MeshPolicies()
     private(set) var routes: [RouteKey: MeshRoute] = [:]
     private(set) var grants: [String: [ObjectKey: MeshGrant]] = [:]
     /// The routes that bind to a Service, and those that lead to it.
@@ -14,7 +20,22 @@ struct MeshWorld {
 
     init(domain: String) { self.domain = domain }
 
-    mutating func set(_ service: MeshService?, _ key: ObjectKey) { services[key] = service }
+    mutating func set(_ service: MeshService?, _ key: ObjectKey) {
+        services[key] = service
+        if service == nil {
+            neighbours.remove(key, from: key.namespace)
+        } else {
+            neighbours[key.namespace, default: []].insert(key)
+        }
+        if service?.addresses.contains(where: { $0.contains(":") }) == true {
+            servicesOfV6.insert(key)
+        } else {
+            servicesOfV6.remove(key)
+        }
+    }
+
+    /// Whether pods have addresses of both families, as far as Services tell.
+    var isDualStack: Bool { !servicesOfV6.isEmpty }
 
     mutating func set(_ grant: MeshGrant?, _ key: ObjectKey) {
         grants[key.namespace, default: [:]][key] = grant
@@ -41,6 +62,14 @@ struct MeshWorld {
             || grants[key.namespace]?.values.contains {
                 $0.allows(kind, of: namespace, toName: target, key.name)
             } == true
+    }
+
+    /// What is spoken at a port: what is declared; where nothing is, what the routes that bind to it or lead to it speak of.
+    func spoken(_ key: ObjectKey, _ port: MeshService.Port) -> PortProtocol {
+        if isCalledByGRPC(key, port.number) { return .http2 }
+        guard port.spoken == .unknown, let bound = bound[key] else { return port.spoken }
+        let kinds = bound.compactMap { routes[$0] }.filter { $0.binds(key, port.number) }.map(\.route.kind)
+        return kinds.contains(.grpc) ? .http2 : kinds.contains(.http) ? .http : .unknown
     }
 
     func host(_ key: ObjectKey) -> String { "\(key.name).\(key.namespace).svc.\(domain)" }

@@ -1,0 +1,140 @@
+import Discovery
+import JSON
+import XDS
+
+/// What a pod's own proxy gets: the listeners to which its connections are redirected, and the clusters that lead to its application.
+/// Pure.
+struct InboundTranslation {
+    static let outboundPort = 15001
+    static let inboundPort = 15006
+    /// Where the proxy calls its application from, so that capture lets these connections through and sends those that the application
+    /// makes to itself by a Service's address the way of all others (Istio's address).
+    static let loopback = (v4: "127.0.0.6", v6: "::6")
+    /// Of a connection whose client says nothing: it is plain text then. A proxy of the mesh says hello at once.
+    static let inspectionTime: JSONValue = "1s"
+
+    let trustDomain: String
+    let shape: InboundShape
+
+    func changes() throws(ConfigError) -> [ServedChange] {
+        var changes: [ServedChange] = []
+        func add(_ kind: ResourceKind, _ name: String, _ json: JSONValue) throws(ConfigError) {
+            changes.append(ServedChange(kind, name, try Message.bytes(of: kind, json)))
+        }
+        try add(.cluster, Self.passthrough, Self.original(Self.passthrough, bindsTo: nil))
+        try add(.cluster, Self.inboundPassthrough, inboundCluster(Self.inboundPassthrough))
+        try add(
+            .cluster, Self.blackHole, ["name": .string(Self.blackHole), "type": "STATIC", "connect_timeout": "10s"])
+        for port in shape.ports {
+            try add(.cluster, Self.cluster(port.number), inboundCluster(Self.cluster(port.number)))
+        }
+        try add(.listener, "virtualOutbound", virtualOutbound())
+        try add(.listener, "virtualInbound", virtualInbound())
+        return changes
+    }
+
+    // MARK: Clusters
+
+    static let passthrough = "PassthroughCluster"
+    static let inboundPassthrough = "InboundPassthroughCluster"
+    static let blackHole = "BlackHoleCluster"
+
+    static func cluster(_ port: Int) -> String { "inbound|\(port)||" }
+
+    /// To the pod's own address, as the client wanted it.
+    private func inboundCluster(_ name: String) -> JSONValue {
+        var bind: JSONObject = [
+            "source_address": ["address": .string(Self.loopback.v4), "port_value": 0]
+        ]
+        if shape.isDualStack {
+            bind["extra_source_addresses"] = [
+                ["address": ["address": .string(Self.loopback.v6), "port_value": 0]]
+            ]
+        }
+        return Self.original(name, bindsTo: .object(bind))
+    }
+
+    private static func original(_ name: String, bindsTo source: JSONValue?) -> JSONValue {
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        var json: JSONObject = [
+            "name": .string(name), "type": "ORIGINAL_DST", "connect_timeout": "10s", "lb_policy": "CLUSTER_PROVIDED",
+            "circuit_breakers": ProxyConfig.noLimits,
+            "typed_extension_protocol_options": .object([
+                options: .typed(
+                    options,
+                    [
+                        "use_downstream_protocol_config": [
+                            "http_protocol_options": [:], "http2_protocol_options": [:],
+                        ]
+                    ])
+            ]),
+        ]
+        if let source { json["upstream_bind_config"] = source }
+        return .object(json)
+    }
+
+    // MARK: Listeners
+
+    private func virtualListener(_ name: String, port: Int, _ own: JSONObject) -> JSONValue {
+        var json: JSONObject = ["name": .string(name), "address": ProxyConfig.address("0.0.0.0", port)]
+        if shape.isDualStack { json["additional_addresses"] = [["address": ProxyConfig.address("::", port)]] }
+        for (key, value) in own { json[key] = value }
+        return .object(json)
+    }
+
+    /// For whoever comes to the proxy's own port, where a connection would be led to the proxy again.
+    private func refusal(_ name: String, _ port: Int) -> JSONValue {
+        [
+            "name": .string(name), "filter_chain_match": ["destination_port": .int(Int64(port))],
+            "filters": [ProxyConfig.tcpProxy(to: Self.blackHole)],
+        ]
+    }
+
+    private func virtualOutbound() -> JSONValue {
+        virtualListener(
+            "virtualOutbound", port: Self.outboundPort,
+            [
+                "traffic_direction": "OUTBOUND", "use_original_dst": true,
+                "filter_chains": [
+                    refusal("virtualOutbound-blackhole", Self.outboundPort),
+                    [
+                        "name": "virtualOutbound-catchall-tcp", "filters": [ProxyConfig.tcpProxy(to: Self.passthrough)],
+                    ],
+                ],
+            ])
+    }
+
+    private func virtualInbound() -> JSONValue {
+        var chains = [refusal("virtualInbound-blackhole", Self.inboundPort)]
+        for port in shape.ports {
+            chains +=
+                InboundChains(self, port: port.number, port.spoken, shape.modes.mode(port.number, port.spoken)).all
+        }
+        let known = Set(shape.ports.map(\.number))
+        for (port, mode) in shape.modes.ports.sorted(by: { $0.key < $1.key }) where !known.contains(port) {
+            chains += InboundChains(self, port: port, .unknown, mode, cluster: Self.inboundPassthrough).all
+        }
+        chains += InboundChains(self, port: nil, .unknown, shape.modes.general, cluster: Self.inboundPassthrough).all
+        return virtualListener(
+            "virtualInbound", port: Self.inboundPort,
+            [
+                "traffic_direction": "INBOUND", "listener_filters": .array(listenerFilters()),
+                "listener_filters_timeout": Self.inspectionTime, "continue_on_listener_filters_timeout": true,
+                "filter_chains": .array(chains),
+            ])
+    }
+
+    /// Where nothing but plain text is taken nothing is looked at, so a server may speak first.
+    private func listenerFilters() -> [JSONValue] {
+        var inspector = ProxyConfig.tlsInspector.object ?? JSONObject()
+        let plain = shape.ports.filter { shape.modes.mode($0.number, $0.spoken) == .disable && !$0.spoken.isHTTP }
+            .map(\.number)
+        if !plain.isEmpty {
+            let rules = plain.map { port -> JSONValue in
+                ["destination_port_range": ["start": .int(Int64(port)), "end": .int(Int64(port + 1))]]
+            }
+            inspector["filter_disabled"] = rules.count == 1 ? rules[0] : ["or_match": ["rules": .array(rules)]]
+        }
+        return [ProxyConfig.originalDestination, .object(inspector)]
+    }
+}

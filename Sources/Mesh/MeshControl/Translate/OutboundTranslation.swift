@@ -1,0 +1,91 @@
+import ClusterAPI
+import JSON
+
+/// One port of a Service as those see it that call it: pure.
+struct OutboundTranslation {
+    /// The Service's whole name.
+    let host: String
+    let cluster: String
+    /// With what is spoken there as far as is known.
+    let port: MeshService.Port
+
+    /// Of the route configuration, and of the listener that gRPC's clients ask for.
+    var table: String { "\(host):\(port.number)" }
+
+    // MARK: Clusters
+
+    /// For those without an identity.
+    func plainCluster() -> JSONValue { .object(commonCluster()) }
+
+    /// - Parameter accounts: Who may answer by mutual TLS, as SPIFFE names; where there is nobody, all is plain text.
+    func meshCluster(_ accounts: [String]) -> JSONValue {
+        var json = commonCluster()
+        json["lb_policy"] = "LEAST_REQUEST"
+        json["circuit_breakers"] = ProxyConfig.noLimits
+        json["common_lb_config"] = ["healthy_panic_threshold": ["value": 0]]
+        json["outlier_detection"] = [
+            "consecutive_5xx": 5, "interval": "10s", "base_ejection_time": "30s", "max_ejection_percent": 50,
+            "enforcing_success_rate": 0,
+        ]
+        if !accounts.isEmpty {
+            json["transport_socket_matches"] = MutualTLS.upstream(
+                accounts, serverName: "outbound_.\(port.number)_._.\(host)",
+                protocols: port.speaksHTTP2 ? ["h2"] : port.spoken == .http ? ["http/1.1"] : [])
+        }
+        return .object(json)
+    }
+
+    private func commonCluster() -> JSONObject {
+        var json: JSONObject = [
+            "name": .string(cluster), "type": "EDS", "connect_timeout": "10s",
+            "eds_cluster_config": ["eds_config": ProxyConfig.ads, "service_name": .string(cluster)],
+        ]
+        if port.speaksHTTP2 {
+            let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+            json["typed_extension_protocol_options"] = .object([
+                options: .typed(options, ["explicit_http_config": ["http2_protocol_options": [:]]])
+            ])
+        }
+        return json
+    }
+
+    // MARK: Listeners
+
+    /// What a sidecar does with a connection to the Service's address.
+    func listener(_ address: String) -> (name: String, json: JSONValue) {
+        let name = "\(address)_\(port.number)"
+        let filter: JSONValue =
+            port.spoken.isHTTP
+            ? ProxyConfig.connectionManager([
+                "stat_prefix": .string("outbound_\(name)"),
+                "rds": [
+                    "config_source": ProxyConfig.ads, "route_config_name": .string(table),
+                ],
+                "http_filters": [ProxyConfig.fault, ProxyConfig.cors, ProxyConfig.router],
+            ])
+            : ProxyConfig.tcpProxy(to: cluster)
+        return (
+            name,
+            [
+                "name": .string(name), "address": ProxyConfig.address(address, port.number), "bind_to_port": false,
+                "traffic_direction": "OUTBOUND", "filter_chains": [["filters": [filter]]],
+            ]
+        )
+    }
+
+    /// What a client without listeners of its own asks for by the name of what it wants to reach.
+    func clientListener() -> JSONValue {
+        [
+            "name": .string(table),
+            "api_listener": [
+                "api_listener": .typed(
+                    ProxyConfig.managerType,
+                    [
+                        "stat_prefix": .string(table),
+                        "rds": ["config_source": ProxyConfig.ads, "route_config_name": .string(table)],
+                        "http_filters": [ProxyConfig.router],
+                    ])
+            ],
+        ]
+    }
+}

@@ -1,0 +1,72 @@
+import JSON
+
+/// Pieces of Envoy's configuration that several resources have in common.
+enum ProxyConfig {
+    static let ads: JSONValue = ["ads": [:], "resource_api_version": "V3"]
+
+    static let managerType = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+    /// Limits are for whoever wants some; a proxy of the mesh bounds nobody by itself.
+    static let noLimits: JSONValue = {
+        let none = JSONValue.int(Int64(UInt32.max))
+        return [
+            "thresholds": [
+                ["max_connections": none, "max_pending_requests": none, "max_requests": none, "max_retries": none]
+            ]
+        ]
+    }()
+
+    static func address(_ address: String, _ port: Int) -> JSONValue {
+        ["socket_address": ["address": .string(address), "port_value": .int(Int64(port))]]
+    }
+
+    // MARK: Filters of connections
+
+    static func networkFilter(_ name: String, _ type: String, _ fields: JSONObject) -> JSONValue {
+        ["name": .string("envoy.filters.network.\(name)"), "typed_config": .typed(type, fields)]
+    }
+
+    /// A connection manager as all of ours are.
+    static func connectionManager(_ own: JSONObject) -> JSONValue {
+        var fields: JSONObject = [
+            // A stream may rest as long as its ends want.
+            "stream_idle_timeout": "0s",
+            "upgrade_configs": [["upgrade_type": "websocket"]],
+            "normalize_path": true,
+            // What the application calls itself is its affair.
+            "server_header_transformation": "PASS_THROUGH",
+            "http_protocol_options": ["accept_http_10": true],
+        ]
+        for (name, value) in own { fields[name] = value }
+        return networkFilter("http_connection_manager", managerType, fields)
+    }
+
+    static func tcpProxy(to cluster: String) -> JSONValue {
+        networkFilter(
+            "tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            ["stat_prefix": .string(cluster), "cluster": .string(cluster)])
+    }
+
+    // MARK: Filters of requests
+
+    static let router = httpFilter("router", "envoy.extensions.filters.http.router.v3.Router")
+    /// These do nothing but what a route says.
+    static let fault = httpFilter("fault", "envoy.extensions.filters.http.fault.v3.HTTPFault")
+    static let cors = httpFilter("cors", "envoy.extensions.filters.http.cors.v3.Cors")
+
+    static func httpFilter(_ name: String, _ type: String, _ fields: JSONObject = [:]) -> JSONValue {
+        ["name": .string("envoy.filters.http.\(name)"), "typed_config": .typed(type, fields)]
+    }
+
+    // MARK: Listener filters
+
+    static let originalDestination: JSONValue = [
+        "name": "envoy.filters.listener.original_dst",
+        "typed_config": .typed("envoy.extensions.filters.listener.original_dst.v3.OriginalDst", [:]),
+    ]
+
+    static let tlsInspector: JSONValue = [
+        "name": "envoy.filters.listener.tls_inspector",
+        "typed_config": .typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", [:]),
+    ]
+}

@@ -1,0 +1,57 @@
+import ClusterAPI
+import ClusterClient
+import JSON
+
+/// What the mesh keeps of a pod.
+struct MeshPod: APIDecodable, Hashable {
+    let key: ObjectKey
+    let account: String
+    let labels: [String: String]
+    let node: String
+    /// Numbers of the containers' named ports, by name.
+    let ports: [String: Int]
+    /// Its sidecar was injected, so it can be spoken to by mutual TLS.
+    let isMeshed: Bool
+    /// What it is one of: its Deployment or other owner, or itself.
+    let workload: String
+    /// It will not run again.
+    let isOver: Bool
+
+    /// Set by whoever injects sidecars.
+    static let statusAnnotation = "mesh.weft.dev/status"
+
+    init(_ object: KubeObject) {
+        key = object.key
+        let metadata = object.json["metadata"] ?? .null
+        let spec = object.json["spec"] ?? .null
+        let account = spec.text("serviceAccountName")
+        self.account = account.isEmpty ? "default" : account
+        labels = (metadata["labels"]?.object ?? JSONObject()).reduce(into: [:]) { $0[$1.key] = $1.value.string ?? "" }
+        node = spec.text("nodeName")
+        var ports: [String: Int] = [:]
+        for container in spec.list("containers") + spec.list("initContainers") {
+            for port in container.list("ports") where ["", "TCP"].contains(port.text("protocol")) {
+                guard !port.text("name").isEmpty else { continue }
+                ports[port.text("name")] = Int(port.number("containerPort"))
+            }
+        }
+        self.ports = ports
+        isMeshed = metadata["annotations"]?[Self.statusAnnotation] != nil
+        workload = Self.workload(key.name, metadata.list("ownerReferences"), labels)
+        isOver = ["Succeeded", "Failed"].contains(object.json.text("status", "phase"))
+    }
+
+    private static func workload(_ name: String, _ owners: [JSONValue], _ labels: [String: String]) -> String {
+        guard let owner = owners.first(where: { $0["controller"] == .bool(true) }) else { return name }
+        let own = owner.text("name")
+        // A Deployment's ReplicaSet is called after it and the hash of its template.
+        guard owner.text("kind") == "ReplicaSet", let hash = labels["pod-template-hash"], own.hasSuffix("-\(hash)")
+        else {
+            return own
+        }
+        return String(own.dropLast(hash.count + 1))
+    }
+
+    /// Whether all labels of a selector of equal values are there; an empty one selects everything.
+    func matches(_ selector: [String: String]) -> Bool { selector.allSatisfy { labels[$0.key] == $0.value } }
+}
