@@ -71,7 +71,7 @@ let targets: [Target] = [
     room("JSON", "Runtime/JSON", ["Bytes"]),
     room("YAML", "Runtime/YAML", ["JSON", "CYAML"]),
     room("Delta", "Runtime/Delta"),
-    room("Reactor", "Runtime/Reactor", ["CLinux", "Bytes"]),
+    room("Reactor", "Runtime/Reactor", ["CLinux", "Bytes"], hot: true),
     room("Telemetry", "Runtime/Telemetry", ["Bytes", "JSON"]),
 
     // Wire: protocols as codecs without I/O, then thin drivers on Reactor.

@@ -27,7 +27,7 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
 
     private let slots = Slab()
     private var timers: TimerWheel
-    private var clock: MonotonicTime
+    @usableFromInline private(set) var clock: MonotonicTime
     /// Jobs from this thread, in order; `next` is the first that has not run.
     private var jobs: [Job] = []
     private var next = 0
@@ -93,6 +93,9 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
 
     /// The time when this turn of the loop began; asked from other threads it may be a turn old.
     public var now: MonotonicTime { isCurrent ? clock : .now() }
+
+    /// As `now`, for what lives on the loop: nobody asks which thread it is. On the loop only.
+    @inlinable public var turnTime: MonotonicTime { clock }
 
     // MARK: Running
 
@@ -305,6 +308,13 @@ public final class EventLoop: TaskExecutor, LoopClock, @unchecked Sendable {
     public func deregister(_ registration: Registration) {
         guard let slot = slots.remove(registration) else { return }
         _ = weft_epoll_ctl(epoll, EPOLL_CTL_DEL, slot.fd, 0, 0)
+        departed.append(slot.handler.takeRetainedValue())
+    }
+
+    /// As above, for a descriptor that is closed next and that nobody shares: the kernel takes it out of epoll by itself.
+    /// Where a child between fork and exec holds a copy, what it reports until then finds the slot's generation changed.
+    func deregisterClosing(_ registration: Registration) {
+        guard let slot = slots.remove(registration) else { return }
         departed.append(slot.handler.takeRetainedValue())
     }
 

@@ -49,6 +49,9 @@ public final class Listener: PollHandler, @unchecked Sendable {
     /// Connections that were closed at once because descriptors ran out. On the loop.
     public private(set) var shed = 0
 
+    /// What all its connections are bound to; nil where each may be bound to another address.
+    let onlyLocal: SocketAddress?
+
     private var fd: CInt
     private var reserve: CInt
     private var registration = Registration.none
@@ -71,6 +74,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
         self.options = options
         self.onAccept = onAccept
         self.address = SocketAddress.local(of: fd) ?? address
+        onlyLocal = Self.onlyLocal(self.address, options)
         reserve = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
         ownsPath = true
         super.init()
@@ -93,6 +97,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
         self.options = options
         self.onAccept = onAccept
         self.address = address
+        onlyLocal = Self.onlyLocal(address, options)
         reserve = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
         ownsPath = false
         super.init()
@@ -102,6 +107,12 @@ public final class Listener: PollHandler, @unchecked Sendable {
     deinit {
         if fd >= 0 { Glibc.close(fd) }
         if reserve >= 0 { Glibc.close(reserve) }
+    }
+
+    private static func onlyLocal(_ address: SocketAddress, _ options: ListenerOptions) -> SocketAddress? {
+        // IP_TRANSPARENT, which comes as an option, makes connections that are bound to where they meant to go.
+        guard case .ip(let ip, _, _) = address, !ip.isUnspecified, options.socketOptions.isEmpty else { return nil }
+        return address
     }
 
     /// One socket a loop with SO_REUSEPORT for an IP address; one on the first loop for a Unix address. Port 0 is chosen

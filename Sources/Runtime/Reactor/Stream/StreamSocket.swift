@@ -50,6 +50,8 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
         static let isDispatching = Flags(rawValue: 1 << 8)
         static let hungUp = Flags(rawValue: 1 << 9)
         static let isFlushing = Flags(rawValue: 1 << 10)
+        /// Came from elsewhere: other processes may share it.
+        static let isAdopted = Flags(rawValue: 1 << 11)
     }
 
     // MARK: Beginning
@@ -67,6 +69,7 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
         self.options = options
         isSocket = status.st_mode & S_IFMT == S_IFSOCK
         self.peer = peer ?? SocketAddress.peer(of: fd) ?? .unix(path: "")
+        flags.insert(.isAdopted)
     }
 
     /// For a socket that was made non-blocking by its maker.
@@ -169,7 +172,10 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
     public var queuedOutput: Int { output.count }
 
     /// What this end is bound to.
-    public var local: SocketAddress { (fd >= 0 ? SocketAddress.local(of: fd) : nil) ?? .unix(path: "") }
+    public var local: SocketAddress {
+        if let known = listener?.onlyLocal { return known }
+        return (fd >= 0 ? SocketAddress.local(of: fd) : nil) ?? .unix(path: "")
+    }
 
     /// The descriptor, for socket options; it stays the socket's. -1 when closed.
     public var descriptor: CInt { fd }
@@ -537,7 +543,7 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
         phase = .closed
         loop.cork.forget(self)
         loop.cancel(connectTimer)
-        loop.deregister(registration)
+        if flags.contains(.isAdopted) { loop.deregister(registration) } else { loop.deregisterClosing(registration) }
         Glibc.close(fd)
         fd = -1
         output.removeAll(loop.pool)
