@@ -25,6 +25,8 @@ final class HTTP1Downstream: DownstreamCodec {
     private var pending = GrowingBytes()
     private var isHTTP10 = false
     private var keepsAlive = true
+    /// The client has said that this request is its last.
+    private var isLastRequest = false
     private var answersHead = false
     private var isProcessing = false
     private var isPaused = false
@@ -36,8 +38,8 @@ final class HTTP1Downstream: DownstreamCodec {
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         parser = HTTP1Parser(.request, limits: manager.http1Limits)
-        parser.leniency = manager.http1.leniency
-        writer.isProperCase = manager.http1.writesProperCase
+        parser.leniency = manager.http1Leniency
+        writer.isProperCase = manager.options.http1.writesProperCase
         super.init(connection, manager)
         connection.countOpened(.http11)
         connection.setTimer(manager.idleTimeout)
@@ -119,7 +121,7 @@ final class HTTP1Downstream: DownstreamCodec {
                     let head = worker.head(capacity: manager.maximumHeaders)
                     guard let length = try parser.parseTrailers(rest, into: head) else { return at }
                     at &+= length
-                    if head.fieldCount > 0, manager.http1.enablesTrailers {
+                    if head.fieldCount > 0, manager.options.http1.enablesTrailers {
                         stream?.requestTrailers(head, length: length)
                     } else {
                         stream?.requestData(UnsafeRawBufferPointer(start: nil, count: 0), end: true)
@@ -153,8 +155,9 @@ final class HTTP1Downstream: DownstreamCodec {
     private func beginRequest(_ head: MessageHead, _ length: Int) {
         headHasBegun = false
         requests &+= 1
-        let isTooOld = head.version == .http10 && !manager.http1.acceptsHTTP10
+        let isTooOld = head.version == .http10 && !manager.options.http1.acceptsHTTP10
         isHTTP10 = head.version == .http10 && !isTooOld
+        isLastRequest = !head.keepsAlive
         keepsAlive = head.keepsAlive && !isDraining
         answersHead = head.method == .head
         connection.clearTimer()
@@ -177,11 +180,11 @@ final class HTTP1Downstream: DownstreamCodec {
     }
 
     private func addHost(_ stream: HTTPStream) {
-        guard isHTTP10, !manager.http1.defaultHost.isEmpty else {
+        guard isHTTP10, !manager.options.http1.defaultHost.isEmpty else {
             stream.flags.insert(.lacksHost)
             return
         }
-        var host = manager.http1.defaultHost
+        var host = manager.options.http1.defaultHost
         host.withUTF8 { stream.request.setAuthority(UnsafeRawBufferPointer($0)) }
     }
 
@@ -338,7 +341,7 @@ final class HTTP1Downstream: DownstreamCodec {
 
     override func sendTrailers(_ stream: HTTPStream, _ trailers: HeaderBlock) {
         guard stream === self.stream else { return }
-        queue { $0.end(manager.http1.enablesTrailers ? trailers : nil) }
+        queue { $0.end(manager.options.http1.enablesTrailers ? trailers : nil) }
         responseEnded()
     }
 
@@ -414,12 +417,19 @@ final class HTTP1Downstream: DownstreamCodec {
         case .lingering: return
         case .head, .answer: break
         }
-        guard keepsAlive else { return linger() }
+        guard keepsAlive else { return isLastRequest && pending.isEmpty && !isProcessing ? endAtOnce() : linger() }
         phase = .head
         connection.setTimer(manager.idleTimeout)
         guard !isProcessing, !pending.isEmpty else { return }
         processPending()
         limitPending()
+    }
+
+    /// Of a client that has said all it wants to say nothing is awaited: nginx and Envoy close without delay then, too.
+    private func endAtOnce() {
+        flush()
+        phase = .lingering
+        connection.closeAfterWrite()
     }
 
     /// Says no more and reads on for a while: closing with unread input would reset the connection and could take our last

@@ -132,6 +132,7 @@ package final class ConnectionManager: Sendable {
     let tracing: Tracing?
     /// nil where the proxy's own answers stay as they are.
     let localReplies: LocalReplyRules?
+    let http1Leniency: HTTP1Leniency
     let http1Limits: HTTPLimits
     let http2Limits: HTTPLimits
     /// Where its counters stand in each worker.
@@ -152,6 +153,7 @@ package final class ConnectionManager: Sendable {
         self.localReplies = localReplies
         self.statsID = statsID
         self.listenerStats = listenerStats
+        http1Leniency = options.http1.leniency
         var limits = HTTPLimits()
         limits.headerBytes = options.maximumHeadKilobytes << 10
         limits.headerCount = options.maximumHeaders
