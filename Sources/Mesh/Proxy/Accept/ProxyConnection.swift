@@ -28,7 +28,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     private(set) var wasClosedByPeer = false
     let began: UInt64
     /// Of whatever terminal there is.
-    private var timer: LazyTimer?
+    private var timer: ConnectionTimer?
     /// What `x-forwarded-client-cert` says of this connection; made once.
     private var certificateElement: String?
 
@@ -118,7 +118,10 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         if let securityStats, let error = error as? TLSError, let stat = SecurityStat(error) {
             worker.count(securityStats, stat)
         }
-        clearTimer()
+        if let timer {
+            self.timer = nil
+            worker.giveBack(timer)
+        }
         let hadRequests = (terminal as? DownstreamCodec)?.hasRequests ?? false
         let terminal = terminal
         self.terminal = nil
@@ -212,8 +215,8 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
 
     /// Calls the terminal's `timerIsDue` after so long; 0 never does. A later call replaces an earlier one.
     func setTimer(_ nanoseconds: UInt64) {
-        guard nanoseconds > 0 else { return clearTimer() }
-        if timer == nil { timer = LazyTimer(worker.loop) { [unowned self] in terminal?.timerIsDue() } }
+        guard nanoseconds > 0, !isClosed else { return clearTimer() }
+        if timer == nil { timer = worker.takeTimer(for: self) }
         timer?.set(worker.now &+ nanoseconds)
     }
 

@@ -6,7 +6,7 @@ import TLS
 /// A listener on one worker: its sockets, and what becomes of their connections. New connections go by the present
 /// snapshot; those that there are keep the chain they were given.
 package final class ProxyListener {
-    private unowned let worker: ProxyWorker
+    private unowned(unsafe) let worker: ProxyWorker
     private var listeners: [Listener] = []
     package private(set) var snapshot: ListenerSnapshot
     private var connections: [ProxyConnection] = []

@@ -142,7 +142,7 @@ package final class ClusterState {
     }
 
     private func pick(_ request: borrowing PickRequest) -> HostIndex? {
-        switch balancer.pick(request, now: worker.loop.now, random: &worker.random) {
+        switch balancer.pick(request, now: worker.loop.turnTime, random: &worker.random) {
         case .host(let index): index
         case .none, .originalDestination: nil
         }

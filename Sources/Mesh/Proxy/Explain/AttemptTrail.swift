@@ -54,6 +54,9 @@ struct AttemptTrail {
         entries[count &- 1].ended = now
     }
 
+    /// Takes over what another has, which need not be kept there.
+    mutating func take(_ other: inout AttemptTrail) { swap(&self, &other) }
+
     mutating func clear() {
         count = 0
         if !failure.isEmpty { failure = "" }

@@ -57,6 +57,6 @@ struct RequestRecord {
         requestEnded = stream.requestEndedAt
         responseBegan = stream.responseBeganAt
         ended = stream.worker.now
-        attempts = stream.trail
+        attempts.take(&stream.trail)
     }
 }

@@ -11,23 +11,23 @@ struct ClientIdentity {
     var isEdge = false
 
     /// - Parameter forwarded: `x-forwarded-for` before this hop is appended.
-    init(_ options: ConnectionManager.Options, peer: SocketAddress, forwarded: UnsafeRawBufferPointer?) {
+    init(_ manager: ConnectionManager, peer: SocketAddress, forwarded: UnsafeRawBufferPointer?) {
         var mayBeTrusted: Bool
-        if options.usesRemoteAddress {
+        if manager.options.usesRemoteAddress {
             mayBeTrusted = forwarded == nil
-            if options.trustedHops > 0, let forwarded {
-                remote = Self.address(forwarded, fromLast: options.trustedHops - 1)?.address
+            if manager.options.trustedHops > 0, let forwarded {
+                remote = Self.address(forwarded, fromLast: manager.options.trustedHops - 1)?.address
             }
             if remote == nil { remote = peer }
         } else {
             mayBeTrusted = false
-            if let forwarded, let found = Self.address(forwarded, fromLast: options.trustedHops) {
+            if let forwarded, let found = Self.address(forwarded, fromLast: manager.options.trustedHops) {
                 remote = found.address
                 mayBeTrusted = found.isOnly
             }
         }
-        isInternal = mayBeTrusted && (remote.map(options.isInternal) ?? false)
-        isEdge = !isInternal && options.usesRemoteAddress
+        isInternal = mayBeTrusted && (remote.map(manager.isInternal) ?? false)
+        isEdge = !isInternal && manager.options.usesRemoteAddress
     }
 
     /// The address so many places from the end of a list; nil where there is none, or no address.
@@ -64,11 +64,11 @@ struct ClientIdentity {
     }()
 }
 
-extension ConnectionManager.Options {
+extension ConnectionManager {
     func isInternal(_ address: SocketAddress) -> Bool {
         switch address {
-        case .ip(let ip, _, _): internalAddresses.map { $0.contains(ip) } ?? false
-        default: trustsUnixSockets
+        case .ip(let ip, _, _): options.internalAddresses.map { $0.contains(ip) } ?? false
+        default: options.trustsUnixSockets
         }
     }
 }

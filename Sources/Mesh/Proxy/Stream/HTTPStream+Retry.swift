@@ -5,8 +5,17 @@ import HTTP
 extension HTTPStream {
     /// Reads what route and request say about retries, before the first attempt.
     func prepareRetries(_ action: ForwardAction) {
-        var retries = RetryState()
         let policy = action.options.retry
+        // What nearly all requests have: neither their route nor they themselves ask for any.
+        if policy == nil, !request.hasEnvoyFields {
+            // A redirect that the proxy followed may have left those of another route.
+            if routing.retries.policy != nil || !routing.retries.conditions.isEmpty { routing.retries = RetryState() }
+            routing.retries.perTryTimeout = 0
+            routing.retries.hedges = action.options.hedgesOnPerTryTimeout
+            retriesLeft = 0
+            return
+        }
+        var retries = RetryState()
         retries.policy = policy
         retries.conditions = policy?.conditions ?? []
         retries.perTryTimeout = policy?.options.perTryTimeout ?? 0
@@ -58,7 +67,8 @@ extension HTTPStream {
 
     func shouldRetry(status: Int) -> Bool {
         guard !hasSentHead else { return false }
-        return permitsRetry(RetryDecision.wants(routing.retries, response, status: status))
+        return permitsRetry(
+            !routing.retries.conditions.isEmpty && RetryDecision.wants(routing.retries, response, status: status))
     }
 
     func shouldRetry(_ reason: StreamReset, _ attempt: UpstreamAttempt) -> Bool {

@@ -4,12 +4,12 @@ import HTTP
 extension HTTPStream {
     /// Before the first attempt. What the request asked for is taken out of it, and what is expected of the upstream put in.
     func prepareTimeouts(_ action: ForwardAction) {
-        let options = action.options
-        var timeout = options.timeout
-        if isGRPC, let maximum = options.routeGRPCTimeoutMaximum {
+        var timeout = action.options.timeout
+        if let maximum = action.options.routeGRPCTimeoutMaximum, isGRPC {
             timeout = grpcTimeout ?? 0
-            if options.routeGRPCTimeoutOffset > 0, timeout > options.routeGRPCTimeoutOffset {
-                timeout -= options.routeGRPCTimeoutOffset
+            let offset = action.options.routeGRPCTimeoutOffset
+            if offset > 0, timeout > offset {
+                timeout -= offset
             }
             if maximum > 0, timeout > maximum || timeout == 0 { timeout = maximum }
         }
@@ -19,12 +19,12 @@ extension HTTPStream {
         request.remove(Self.timeout)
         routing.answersTimeoutWithNothing = request.value(Self.alternative)?.elementsEqual("1".utf8) ?? false
         routing.timeout = timeout
-        if let idle = options.idleTimeout {
+        if let idle = action.options.idleTimeout {
             idleTimeout = idle
             if idle == 0 { idleDeadline = LazyTimer.never }
             touch()
         }
-        setDuration(options)
+        setDuration(action)
     }
 
     /// What the upstream may take, said to it; after retries are prepared.
@@ -36,13 +36,12 @@ extension HTTPStream {
         withDecimal(Int(expected / 1_000_000)) { request.set(Self.expected, $0) }
     }
 
-    private func setDuration(_ options: ForwardAction.Options) {
-        var duration = options.maximumStreamDuration ?? manager.options.maximumStreamDuration
-        if let maximum = options.grpcTimeoutMaximum, isGRPC, let asked = grpcTimeout {
+    private func setDuration(_ action: ForwardAction) {
+        var duration = action.options.maximumStreamDuration ?? manager.options.maximumStreamDuration
+        if let maximum = action.options.grpcTimeoutMaximum, isGRPC, let asked = grpcTimeout {
             duration = maximum > 0 ? min(asked, maximum) : asked
-            if options.grpcTimeoutOffset > 0, options.grpcTimeoutOffset < duration {
-                duration -= options.grpcTimeoutOffset
-            }
+            let offset = action.options.grpcTimeoutOffset
+            if offset > 0, offset < duration { duration -= offset }
         }
         durationDeadline = duration > 0 ? began &+ duration : LazyTimer.never
         arm()

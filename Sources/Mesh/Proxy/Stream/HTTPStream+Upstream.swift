@@ -74,16 +74,17 @@ extension HTTPStream {
     /// What the route does to the request before an upstream sees it.
     private func mutateRequest(_ action: ForwardAction, _ route: RouteEntry) {
         if route.host.countsAttemptsInRequest { request.set(Self.attemptCount, decimal: 1) }
-        let options = action.options
         if let weighted = routing.weighted {
             weighted.requestHeaders.apply(to: request, self)
             if !weighted.host.isEmpty { weighted.host.withUnsafeBytes { request.setAuthority($0) } }
         }
         for mutations in route.requestHeaders { mutations.apply(to: request, self) }
         let keepsOriginal = !manager.options.suppressesEnvoyHeaders
-        options.hostRewrite?.apply(
-            to: request, appendsForwardedHost: options.appendsForwardedHost, keepsOriginal: keepsOriginal)
-        guard let rewrite = options.pathRewrite, let range = rewrite.append(to: request, route.match) else { return }
+        action.options.hostRewrite?.apply(
+            to: request, appendsForwardedHost: action.options.appendsForwardedHost, keepsOriginal: keepsOriginal)
+        guard let rewrite = action.options.pathRewrite, let range = rewrite.append(to: request, route.match) else {
+            return
+        }
         if keepsOriginal { request.set(Self.originalPath, request.path) }
         request.setPath(request.bytes(range))
     }
@@ -95,7 +96,8 @@ extension HTTPStream {
             guard field.name == .other else { return false }
             let name = request.name(field)
             guard name.starts(with: StaticString("x-envoy-").bytes) else { return false }
-            for key in Self.routerHeaders where key.matches(.other, name) { return true }
+            let rest = UnsafeRawBufferPointer(rebasing: name[8...])
+            for own in Self.routerHeaders where rest.elementsEqual(own.bytes) { return true }
             return false
         }
     }
@@ -103,11 +105,11 @@ extension HTTPStream {
     static let attemptCount = HeaderKey("x-envoy-attempt-count")
     private static let originalPath = HeaderKey("x-envoy-original-path")
     private static let isTimeoutRetry = HeaderKey("x-envoy-is-timeout-retry")
-    private static let routerHeaders = [
-        "x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries", "x-envoy-retriable-status-codes",
-        "x-envoy-retriable-header-names", "x-envoy-upstream-rq-timeout-alt-response",
-        "x-envoy-hedge-on-per-try-timeout",
-    ].map { HeaderKey($0) }
+    /// Behind `x-envoy-`.
+    private static let routerHeaders: [StaticString] = [
+        "retry-on", "retry-grpc-on", "max-retries", "retriable-status-codes", "retriable-header-names",
+        "upstream-rq-timeout-alt-response", "hedge-on-per-try-timeout",
+    ]
 
     /// What the route asks of hosts.
     var matchCriteria: HostMetadata? { routing.weighted?.metadata ?? forwardAction?.options.metadata }
@@ -160,7 +162,7 @@ extension HTTPStream {
         }
         if attempts == 1 { worker.stats(manager).pointee.routed &+= 1 }
         if let policy = routing.retries.policy { policy.avoid(pool.host, in: &pick) }
-        notePriority(of: pool.host, cluster)
+        if routing.retries.policy != nil { notePriority(of: pool.host, cluster) }
         let attempt = worker.takeAttempt(self)
         upstream.remote = pool.address
         upstream.hostname = pool.host.hostname

@@ -7,17 +7,17 @@ enum RequestHygiene {
     /// False when the request was refused; the client has its answer then.
     static func apply(to stream: HTTPStream) -> Bool {
         let request = stream.request
-        let options = stream.manager.options
-        guard checkNames(stream, options), checkConnection(stream) else { return false }
+        let manager = stream.manager
+        guard checkNames(stream, manager), checkConnection(stream) else { return false }
         if stream.flags.contains(.lacksHost) {
             reject(stream, 400, "missing_host_header")
             return false
         }
-        guard checkPath(stream, options) else { return false }
-        normalizeHost(stream, options)
+        guard checkPath(stream, manager) else { return false }
+        normalizeHost(stream, manager)
         removeHopByHop(request, keepsUpgrade: stream.flags.contains(.isUpgrade))
-        forwardCertificate(stream, options)
-        identify(stream, options)
+        forwardCertificate(stream, manager)
+        identify(stream, manager)
         return true
     }
 
@@ -50,16 +50,16 @@ enum RequestHygiene {
     }
 
     /// `headers_with_underscores_action`
-    private static func checkNames(_ stream: HTTPStream, _ options: ConnectionManager.Options) -> Bool {
-        guard options.underscores != .allow else { return true }
+    private static func checkNames(_ stream: HTTPStream, _ manager: ConnectionManager) -> Bool {
+        guard manager.options.underscores != .allow else { return true }
         let request = stream.request
         let mark = UInt8(ascii: "_")
         guard (0..<request.count).contains(where: { request.name(request.fields[$0]).contains(mark) }) else {
             return true
         }
         let isHTTP2 = stream.codecVersion == .http2
-        guard options.underscores == .drop else {
-            if let counters = options.underscoreCounters {
+        guard manager.options.underscores == .drop else {
+            if let counters = manager.options.underscoreCounters {
                 stream.worker.count(isHTTP2 ? counters.rejectedHTTP2 : counters.rejectedHTTP1)
             }
             rejectMessage(stream, isHTTP2 ? "http2.unexpected_underscore" : "http1.unexpected_underscore")
@@ -67,7 +67,7 @@ enum RequestHygiene {
         }
         let before = request.count
         request.removeAll { request.name($0).contains(mark) }
-        if let counters = options.underscoreCounters {
+        if let counters = manager.options.underscoreCounters {
             stream.worker.count(
                 isHTTP2 ? counters.droppedHTTP2 : counters.droppedHTTP1, UInt64(before - request.count))
         }
@@ -79,6 +79,8 @@ enum RequestHygiene {
         let request = stream.request
         guard let index = request.find(.connection) else { return true }
         let value = request.value(request.fields[index])
+        // What nearly all say, and names nothing else.
+        if equalsIgnoringCase(value, "close") || equalsIgnoringCase(value, "keep-alive") { return true }
         for token in value.split(separator: UInt8(ascii: ",")) {
             let name = token.trimmed
             let known = HeaderName(name)
@@ -103,7 +105,7 @@ enum RequestHygiene {
         return true
     }
 
-    private static func checkPath(_ stream: HTTPStream, _ options: ConnectionManager.Options) -> Bool {
+    private static func checkPath(_ stream: HTTPStream, _ manager: ConnectionManager) -> Bool {
         let request = stream.request
         if request.pathRange.isEmpty || request.method == .connect && !stream.flags.contains(.isUpgrade) {
             guard request.method != .connect else { return true }
@@ -120,18 +122,18 @@ enum RequestHygiene {
             return false
         }
         var redirects = false
-        if options.escapedSlashes != .keep, PathHygiene.unescapeSlashes(request) {
-            guard options.escapedSlashes != .reject else {
+        if manager.options.escapedSlashes != .keep, PathHygiene.unescapeSlashes(request) {
+            guard manager.options.escapedSlashes != .reject else {
                 reject(stream, 400, pathFailure)
                 return false
             }
-            redirects = options.escapedSlashes == .unescapeAndRedirect
+            redirects = manager.options.escapedSlashes == .unescapeAndRedirect
         }
-        if options.normalizesPath, !PathHygiene.normalize(request) {
+        if manager.options.normalizesPath, !PathHygiene.normalize(request) {
             reject(stream, 400, pathFailure)
             return false
         }
-        if options.mergesSlashes { PathHygiene.mergeSlashes(request) }
+        if manager.options.mergesSlashes { PathHygiene.mergeSlashes(request) }
         guard redirects else { return true }
         stream.worker.stats(stream.manager).pointee.pathsRedirected &+= 1
         stream.requestIsWhole()
@@ -143,10 +145,11 @@ enum RequestHygiene {
         return false
     }
 
-    private static func normalizeHost(_ stream: HTTPStream, _ options: ConnectionManager.Options) {
+    private static func normalizeHost(_ stream: HTTPStream, _ manager: ConnectionManager) {
         let request = stream.request
-        guard options.stripsTrailingDot || options.stripsAnyPort || options.stripsMatchingPort else { return }
-        if options.stripsTrailingDot {
+        guard manager.options.stripsTrailingDot || manager.options.stripsAnyPort || manager.options.stripsMatchingPort
+        else { return }
+        if manager.options.stripsTrailingDot {
             let host = request.authority
             let port = Authority.portRange(host)
             let end = port.map { $0.lowerBound - 1 } ?? host.count
@@ -160,8 +163,8 @@ enum RequestHygiene {
         // A CONNECT is to a port (RFC 9110 §9.3.6).
         guard request.method != .connect, let port = Authority.portRange(request.authority) else { return }
         let host = request.authority
-        if !options.stripsAnyPort {
-            guard options.stripsMatchingPort, let local = stream.connection?.origin.local.port,
+        if !manager.options.stripsAnyPort {
+            guard manager.options.stripsMatchingPort, let local = stream.connection?.origin.local.port,
                 UnsafeRawBufferPointer(rebasing: host[port]).decimal == Int64(local.rawValue)
             else { return }
         }
@@ -171,19 +174,19 @@ enum RequestHygiene {
     // MARK: Who it is
 
     /// `x-forwarded-client-cert`
-    private static func forwardCertificate(_ stream: HTTPStream, _ options: ConnectionManager.Options) {
+    private static func forwardCertificate(_ stream: HTTPStream, _ manager: ConnectionManager) {
         let request = stream.request
-        guard options.clientCertificate.mode != .sanitize, let connection = stream.connection else {
+        guard manager.options.clientCertificate.mode != .sanitize, let connection = stream.connection else {
             request.remove(.xForwardedClientCert)
             return
         }
         let chain = connection.tlsPeer?.chain ?? []
-        switch options.clientCertificate.action(hasClientCertificate: !chain.isEmpty) {
+        switch manager.options.clientCertificate.action(hasClientCertificate: !chain.isEmpty) {
         case .keep: break
         case .remove: request.remove(.xForwardedClientCert)
         case .set, .append:
-            var element = connection.certificateElement(options.clientCertificate, chain)
-            let appends = options.clientCertificate.mode == .appendForward
+            var element = connection.certificateElement(manager.options.clientCertificate, chain)
+            let appends = manager.options.clientCertificate.mode == .appendForward
             element.withUTF8 { text in
                 let text = UnsafeRawBufferPointer(text)
                 if appends, let index = request.find(.xForwardedClientCert) {
@@ -195,37 +198,37 @@ enum RequestHygiene {
         }
     }
 
-    private static func identify(_ stream: HTTPStream, _ options: ConnectionManager.Options) {
+    private static func identify(_ stream: HTTPStream, _ manager: ConnectionManager) {
         let request = stream.request
         guard let connection = stream.connection else { return }
         let forwarded = joinForwarded(request)
-        let identity = ClientIdentity(options, peer: connection.origin.remote, forwarded: forwarded)
+        let identity = ClientIdentity(manager, peer: connection.origin.remote, forwarded: forwarded)
         stream.routing.identity = identity
         let isSecure = connection.isSecure
-        if options.usesRemoteAddress {
-            if !options.skipsXFFAppend { appendForwarded(request, connection.origin.remote) }
-            if options.trustedHops == 0 || !request.has(.xForwardedProto) {
+        if manager.options.usesRemoteAddress {
+            if !manager.options.skipsXFFAppend { appendForwarded(request, connection.origin.remote) }
+            if manager.options.trustedHops == 0 || !request.has(.xForwardedProto) {
                 request.set(.xForwardedProto, isSecure ? "https" : "http")
             }
         } else if !request.has(.xForwardedProto) {
             request.set(.xForwardedProto, isSecure ? "https" : "http")
         }
-        if options.appendsForwardedPort, let port = connection.origin.local.port {
+        if manager.options.appendsForwardedPort, let port = connection.origin.local.port {
             let key = Self.forwardedPort
-            let overwrites = options.usesRemoteAddress && options.trustedHops == 0
+            let overwrites = manager.options.usesRemoteAddress && manager.options.trustedHops == 0
             if overwrites || request.value(key) == nil { withDecimal(Int(port.rawValue)) { request.set(key, $0) } }
         }
-        setScheme(request, options, isSecure)
+        setScheme(request, manager, isSecure)
         removeReserved(stream, identity)
-        if options.addsUserAgent { setUserAgent(request, options) }
-        if !options.via.isEmpty { appendVia(request, options.via) }
+        if manager.options.addsUserAgent { setUserAgent(request, manager) }
+        if !manager.options.via.isEmpty { appendVia(request, manager.options.via) }
         if identity.isInternal { request.set(Self.internalRequest, StaticString("true").bytes) }
         if identity.isEdge, let address = identity.remote?.address {
             withText(of: address) { request.set(.xEnvoyExternalAddress, $0) }
         }
-        if options.generatesRequestID {
+        if manager.options.generatesRequestID {
             let present = request.value(.xRequestID).map { !$0.isEmpty } ?? false
-            if !present || identity.isEdge && !options.preservesExternalRequestID {
+            if !present || identity.isEdge && !manager.options.preservesExternalRequestID {
                 RequestID.make(&stream.worker.random, on: request)
             }
         }
@@ -268,9 +271,9 @@ enum RequestHygiene {
         text.withUTF8 { body(UnsafeRawBufferPointer($0)) }
     }
 
-    private static func setScheme(_ request: HeaderBlock, _ options: ConnectionManager.Options, _ isSecure: Bool) {
-        if !options.scheme.isEmpty {
-            options.scheme.withUnsafeBytes {
+    private static func setScheme(_ request: HeaderBlock, _ manager: ConnectionManager, _ isSecure: Bool) {
+        if !manager.options.scheme.isEmpty {
+            manager.options.scheme.withUnsafeBytes {
                 request.setScheme($0)
                 request.set(.xForwardedProto, $0)
             }
@@ -317,12 +320,14 @@ enum RequestHygiene {
         "decorator-operation", "downstream-service-cluster", "downstream-service-node", "original-path",
     ]
 
-    private static func setUserAgent(_ request: HeaderBlock, _ options: ConnectionManager.Options) {
-        options.serviceCluster.withUnsafeBytes { name in
+    private static func setUserAgent(_ request: HeaderBlock, _ manager: ConnectionManager) {
+        manager.options.serviceCluster.withUnsafeBytes { name in
             request.set(downstreamCluster, name)
             if request.value(.userAgent)?.isEmpty ?? true { request.set(.userAgent, name) }
         }
-        if !options.nodeName.isEmpty { options.nodeName.withUnsafeBytes { request.set(downstreamNode, $0) } }
+        if !manager.options.nodeName.isEmpty {
+            manager.options.nodeName.withUnsafeBytes { request.set(downstreamNode, $0) }
+        }
     }
 
     static func appendVia(_ block: HeaderBlock, _ via: [UInt8]) {

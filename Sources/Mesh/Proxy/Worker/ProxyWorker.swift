@@ -41,6 +41,7 @@ package final class ProxyWorker: @unchecked Sendable {
     private var heads: [MessageHead] = []
     private var streams: [HTTPStream] = []
     private var attempts: [UpstreamAttempt] = []
+    private var timers: [ConnectionTimer] = []
     private var finishedStreams: [HTTPStream] = []
     private var finishedAttempts: [UpstreamAttempt] = []
     private var dirty: [ConnectionTerminal] = []
@@ -101,7 +102,7 @@ package final class ProxyWorker: @unchecked Sendable {
 
     /// Nanoseconds of the monotonic clock when this turn of the loop began.
     @inline(__always)
-    package var now: UInt64 { loop.now.nanoseconds }
+    package var now: UInt64 { loop.turnTime.nanoseconds }
 
     func nextConnectionID() -> UInt64 { Self.connectionIDs.wrappingAdd(1, ordering: .relaxed).newValue }
 
@@ -122,6 +123,7 @@ package final class ProxyWorker: @unchecked Sendable {
         listeners = [:]
         streams = []
         attempts = []
+        timers = []
         finishedStreams = []
         finishedAttempts = []
     }
@@ -277,6 +279,18 @@ package final class ProxyWorker: @unchecked Sendable {
     }
 
     func giveBack(_ attempt: UpstreamAttempt) { finishedAttempts.append(attempt) }
+
+    func takeTimer(for connection: ProxyConnection) -> ConnectionTimer {
+        let timer = timers.popLast() ?? ConnectionTimer(loop)
+        timer.connection = connection
+        return timer
+    }
+
+    func giveBack(_ timer: ConnectionTimer) {
+        timer.connection = nil
+        timer.clear()
+        if timers.count < Self.keptObjects, !isClosed { timers.append(timer) }
+    }
 
     func lend(_ output: inout GrowingBytes) {
         if let buffer = buffers.popLast() { output = buffer }
