@@ -68,6 +68,7 @@ let targets: [Target] = [
 
     // Runtime: knows no protocol and no Kubernetes.
     room("Bytes", "Runtime/Bytes"),
+    room("Flags", "Runtime/Flags"),
     room("JSON", "Runtime/JSON", ["Bytes"]),
     room("YAML", "Runtime/YAML", ["JSON", "CYAML"]),
     room("Delta", "Runtime/Delta"),
@@ -168,15 +169,17 @@ let targets: [Target] = [
             "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
         ]),
     program("weft-cni", ["PodNetwork", "JSON", "Reactor", "Bytes"]),
-    program("weft-dns", ["ClusterDNS", "ClusterClient", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes"]),
-    program("weft-proxy", ["Proxy", "XDS", "HTTP", "Reactor", "Bytes"]),
-    program("shop", ["HTTP", "JSON", "Reactor", "Bytes"]),
+    program(
+        "weft-dns", ["ClusterDNS", "Flags", "ClusterClient", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes"]),
+    program("weft-proxy", ["Proxy", "Flags", "XDS", "HTTP", "Reactor", "Bytes"]),
+    program("shop", ["Flags", "HTTP", "JSON", "Reactor", "Bytes"]),
 
     // Tests: the same tree again.
     .target(
         name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"].map(dependency),
         path: "Tests/Support",
         swiftSettings: swiftSettings),
+    tests("FlagsTests", "Runtime/FlagsTests", ["Flags"]),
     tests("BytesTests", "Runtime/BytesTests", ["Bytes"]),
     tests("JSONTests", "Runtime/JSONTests", ["JSON", "Bytes"]),
     tests("YAMLTests", "Runtime/YAMLTests", ["YAML", "JSON"]),
@@ -269,7 +272,7 @@ let targets: [Target] = [
         "bench-service-proxy",
         ["ServiceProxy", "ClusterAPI", "Netlink", "HTTP", "Reactor", "JSON", "Bytes", "CLinux"]),
     benchmark("bench-policy", ["Policy", "ClusterAPI", "Netlink", "JSON", "Reactor", "Bytes"]),
-    benchmark("bench-proxy", ["HTTP", "TLS", "Reactor", "Bytes"]),
+    benchmark("bench-proxy", ["Flags", "HTTP", "TLS", "Reactor", "Bytes"]),
     benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-json", ["ClusterAPI", "JSON"]),
     benchmark("bench-xds", ["XDS", "JSON", "YAML", "Reactor"]),

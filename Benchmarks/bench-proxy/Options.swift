@@ -1,4 +1,4 @@
-import Bytes
+import Flags
 import Glibc
 
 /// What is measured, how long, and against whom.
@@ -31,35 +31,25 @@ struct Options: Sendable {
         """
 
     init(_ arguments: some Sequence<String>) throws {
-        var rest = Array(arguments)[...]
-        while let flag = rest.popFirst() {
-            func word() throws -> String {
-                guard let value = rest.popFirst() else { throw OptionError("\(flag) needs a value") }
-                return value
-            }
-            func number() throws -> Int {
-                let text = try word()
-                guard let value = UInt32(decimal: text.utf8), value > 0 else {
-                    throw OptionError("\(flag): \"\(text)\" is not a number above zero")
-                }
-                return Int(value)
-            }
+        var reader = FlagReader(arguments)
+        let positive = 1...Int(UInt32.max)
+        while let flag = try reader.nextName() {
             switch flag {
-            case "--rounds": rounds = try number()
-            case "--seconds": seconds = try number()
-            case "--only": only = try word().split(separator: ",").map(String.init)
+            case "--rounds": rounds = try reader.number(positive)
+            case "--seconds": seconds = try reader.number(positive)
+            case "--only": only = try reader.value().split(separator: ",").map(String.init)
             case "--peers":
-                peers = try word().split(separator: ",").map {
+                peers = try reader.value().split(separator: ",").map {
                     guard let peer = Contestant(rawValue: String($0)) else {
                         throw OptionError("no peer is called \($0)")
                     }
                     return peer
                 }
-            case "--weft-proxy": weftProxy = try word()
-            case "--envoy": envoy = try word()
-            case "--clusters": clusters = try number()
-            case "--connections": connections = try number()
-            case "--tls-connections": tlsConnections = try number()
+            case "--weft-proxy": weftProxy = try reader.value()
+            case "--envoy": envoy = try reader.value()
+            case "--clusters": clusters = try reader.number(positive)
+            case "--connections": connections = try reader.number(positive)
+            case "--tls-connections": tlsConnections = try reader.number(positive)
             case "--json": wantsJSON = true
             case "--show-configs": showsConfigs = true
             case "--help", "-h": wantsHelp = true

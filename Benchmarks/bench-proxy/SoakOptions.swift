@@ -1,4 +1,4 @@
-import Bytes
+import Flags
 
 /// `bench-proxy soak`: how long, and whom.
 struct SoakOptions: Sendable {
@@ -16,31 +16,20 @@ struct SoakOptions: Sendable {
         """
 
     init(_ arguments: some Sequence<String>) throws {
-        var rest = Array(arguments)[...]
+        var reader = FlagReader(arguments)
         var others: [String] = []
-        while let flag = rest.popFirst() {
-            func word() throws -> String {
-                guard let value = rest.popFirst() else { throw OptionError("\(flag) needs a value") }
-                return value
-            }
-            func number() throws -> UInt32 {
-                let text = try word()
-                guard let value = UInt32(decimal: text.utf8) else {
-                    throw OptionError("\(flag): \"\(text)\" is no number")
-                }
-                return value
-            }
+        while let flag = try reader.nextName() {
             switch flag {
-            case "--seconds": seconds = max(5, Int(try number()))
-            case "--seed": seed = UInt64(try number())
+            case "--seconds": seconds = try reader.number(5...86_400)
+            case "--seed": seed = UInt64(try reader.number(0...Int(Int32.max)))
             case "--json": wantsJSON = true
             case "--proxy":
-                let name = try word()
+                let name = try reader.value()
                 guard let peer = Contestant(rawValue: name), peer == .weft || peer == .envoy else {
                     throw OptionError("--proxy: \"\(name)\" is neither weft nor envoy")
                 }
                 proxy = peer
-            case "--weft-proxy", "--envoy": others += [flag, try word()]
+            case "--weft-proxy", "--envoy": others += [flag, try reader.value()]
             default: throw OptionError("unknown flag \(flag)")
             }
         }

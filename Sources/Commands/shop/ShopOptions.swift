@@ -1,4 +1,5 @@
 import Bytes
+import Flags
 
 /// The command line of `shop`.
 struct ShopOptions: Sendable {
@@ -9,38 +10,22 @@ struct ShopOptions: Sendable {
     var failures = 0
     var wantsHelp = false
 
-    struct Invalid: Error, CustomStringConvertible {
-        var description: String
-    }
-
-    /// Takes `--flag value` and `--flag=value`.
-    init(_ arguments: some Sequence<String>) throws(Invalid) {
-        var rest = Array(arguments)[...]
-        while let argument = rest.popFirst() {
-            let parts = argument.split(separator: "=", maxSplits: 1).map(String.init)
-            if argument == "--help" || argument == "-h" {
-                wantsHelp = true
-                continue
-            }
-            guard let value = parts.count == 2 ? parts[1] : rest.popFirst() else {
-                throw Invalid(description: "\(argument) needs a value")
-            }
-            switch parts[0] {
+    init(_ arguments: some Sequence<String>) throws(FlagError) {
+        var reader = FlagReader(arguments)
+        while let name = try reader.nextName() {
+            switch name {
+            case "--help", "-h": wantsHelp = true
             case "--listen":
+                let value = try reader.value()
                 let text = value.hasPrefix(":") ? "0.0.0.0" + value : value
                 guard let address = SocketAddress(text) else {
-                    throw Invalid(
-                        description: "--listen \(value): expected host:port or :port, with an address as host")
+                    throw FlagError("--listen \(value): expected host:port or :port, with an address as host")
                 }
                 listen = address
-            case "--name": name = value
-            case "--version": version = value
-            case "--failures":
-                guard let percent = Int(value), (0...100).contains(percent) else {
-                    throw Invalid(description: "--failures \(value): expected a share of a hundred")
-                }
-                failures = percent
-            default: throw Invalid(description: "unknown flag \(parts[0])")
+            case "--name": self.name = try reader.value()
+            case "--version": version = try reader.value()
+            case "--failures": failures = try reader.number(0...100)
+            default: throw FlagError("unknown flag \(name)")
             }
         }
     }

@@ -1,5 +1,6 @@
 // The small HTTP service of the demo: says who answers, moves bytes at a chosen rate, and asks other services.
 
+import Flags
 import Glibc
 import HTTP
 import Reactor
@@ -17,13 +18,6 @@ let usage = """
       /fetch?url=http://…    what that URL answers, asked from here; headers x-shop-… and of traces go along
 
     """
-
-/// Unbuffered, so that `kubectl logs` shows it at once.
-@Sendable
-func say(_ text: String, to descriptor: CInt = STDOUT_FILENO) {
-    let bytes = Array(text.utf8)
-    _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-}
 
 do {
     let options = try ShopOptions(CommandLine.arguments.dropFirst())

@@ -1,6 +1,7 @@
 import Bytes
 import ClusterClient
 import ClusterDNS
+import Flags
 import Glibc
 import HTTP
 import JSON
@@ -107,14 +108,14 @@ struct DNSProgram {
             if let kubeconfig {
                 let text = try Files.readText(kubeconfig, limit: 1 << 20)
                 guard let document = try? JSONValue.parse(text) else {
-                    throw OptionError("\(kubeconfig): a kubeconfig for weft-dns must be written as JSON")
+                    throw FlagError("\(kubeconfig): a kubeconfig for weft-dns must be written as JSON")
                 }
                 let directory = kubeconfig.lastIndex(of: "/").map { String(kubeconfig[..<$0]) } ?? "."
                 cluster = try KubeConfig(document: document, directory: directory)
             } else if let own = try KubeConfig.inCluster(environment: Self.environment()) {
                 cluster = own
             } else {
-                throw OptionError(
+                throw FlagError(
                     "plugin kubernetes: not in a pod (no KUBERNETES_SERVICE_HOST), and no kubeconfig option is given")
             }
             return KubeClient(try HTTPTransport(cluster, on: loop, userAgent: "weft-dns/v0.1.0"))

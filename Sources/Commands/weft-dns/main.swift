@@ -2,6 +2,7 @@
 
 import ClusterClient
 import ClusterDNS
+import Flags
 import Glibc
 import HTTP
 import JSON
@@ -12,15 +13,15 @@ let options: DNSOptions
 do {
     options = try DNSOptions(CommandLine.arguments.dropFirst())
 } catch {
-    DNSOptions.say("weft-dns: \(error)\n\(DNSOptions.usage)", to: STDERR_FILENO)
+    say("weft-dns: \(error)\n\(DNSOptions.usage)", to: STDERR_FILENO)
     exit(2)
 }
 if options.wantsHelp {
-    DNSOptions.say(DNSOptions.usage)
+    say(DNSOptions.usage)
     exit(0)
 }
 if options.wantsVersion {
-    DNSOptions.say("weft-dns 0.1.0\n")
+    say("weft-dns 0.1.0\n")
     exit(0)
 }
 exit(runOnLoops(threads: options.loops) { group in try await DNSProgram(options, group).run() })

@@ -1,3 +1,4 @@
+import Flags
 import Bytes
 import HTTP
 import Proxy
@@ -18,19 +19,19 @@ struct ExplainCommand: Sendable {
 
         """
 
-    init(_ arguments: some Sequence<String>) throws(OptionError) {
+    init(_ arguments: some Sequence<String>) throws(FlagError) {
         let words = Array(arguments)
         let ids = words.prefix { !$0.hasPrefix("-") }
         if let id = ids.first { target = "/explain?id=\(PercentEncoding.encode(id))" }
-        guard ids.count <= 1 else { throw OptionError("more than one request ID") }
-        var rest = CommandLineArguments(words.dropFirst(ids.count))
+        guard ids.count <= 1 else { throw FlagError("more than one request ID") }
+        var rest = FlagReader(words.dropFirst(ids.count))
         while let name = try rest.nextName() {
             switch name {
             case "--failed": target = "/explain?failed"
             case "--admin": address = try rest.value()
             case "--admin-address-path": addressPath = try rest.value()
             case "-h", "--help": target = ""
-            default: throw OptionError("Couldn't find match for argument: \(name)")
+            default: throw FlagError("Couldn't find match for argument: \(name)")
             }
         }
     }
@@ -43,13 +44,13 @@ struct ExplainCommand: Sendable {
         let text = addressPath.isEmpty ? address : try Files.readText(addressPath)
         guard let place = SocketAddress(text.split(separator: "\n").first.map(String.init) ?? ""),
             let endpoint = HTTPEndpoint(place)
-        else { throw OptionError("\"\(text)\" is no address") }
+        else { throw FlagError("\"\(text)\" is no address") }
         let client = HTTPClient(on: loop, endpoint: endpoint)
         let answer: HTTPResponse
         do { answer = try await client.request("GET", target) } catch {
-            throw OptionError("the admin port at \(place) cannot be asked: \(error)")
+            throw FlagError("the admin port at \(place) cannot be asked: \(error)")
         }
-        ProxyOptions.say(String(decoding: answer.body, as: UTF8.self), to: answer.status == 200 ? 1 : 2)
+        say(String(decoding: answer.body, as: UTF8.self), to: answer.status == 200 ? 1 : 2)
         return answer.status == 200 ? 0 : 1
     }
 }

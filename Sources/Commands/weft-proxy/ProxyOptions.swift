@@ -1,4 +1,4 @@
-import Glibc
+import Flags
 import Proxy
 
 /// The command line, in Envoy's form: `--name value` or `--name=value`. Names and meanings are Envoy's.
@@ -52,31 +52,31 @@ struct ProxyOptions: Sendable {
 
         """
 
-    init(_ arguments: some Sequence<String>) throws(OptionError) {
-        var rest = CommandLineArguments(arguments)
+    init(_ arguments: some Sequence<String>) throws(FlagError) {
+        var rest = FlagReader(arguments)
         while !isOver, let name = try rest.nextName() { try take(name, &rest) }
         guard
             wantsHotRestartVersion || wantsHelp || wantsVersion || !server.configPath.isEmpty
                 || !server.configYAML.isEmpty
         else {
-            throw OptionError("At least one of --config-path or --config-yaml must be given")
+            throw FlagError("At least one of --config-path or --config-yaml must be given")
         }
     }
 
-    private mutating func take(_ name: String, _ rest: inout CommandLineArguments) throws(OptionError) {
+    private mutating func take(_ name: String, _ rest: inout FlagReader) throws(FlagError) {
         switch name {
         case "-c", "--config-path": server.configPath = try rest.value()
         case "--config-yaml": server.configYAML = try rest.value()
         case "--mode":
             let text = try rest.value()
-            guard let known = Mode(rawValue: text) else { throw OptionError("error: unknown mode '\(text)'") }
+            guard let known = Mode(rawValue: text) else { throw FlagError("error: unknown mode '\(text)'") }
             mode = known
         case "--concurrency": concurrency = try rest.number(0...256)
         case "--admin-address-path": server.adminAddressPath = try rest.value()
         case "-l", "--log-level":
             server.logLevel = try rest.value()
             guard let level = ProxyLog.Level(server.logLevel) else {
-                throw OptionError("error: invalid log level specified '\(server.logLevel)'")
+                throw FlagError("error: invalid log level specified '\(server.logLevel)'")
             }
             self.level = level
         case "--component-log-level":
@@ -93,13 +93,13 @@ struct ProxyOptions: Sendable {
             switch try rest.value() {
             case "gradual": server.drainsAtOnce = false
             case "immediate": server.drainsAtOnce = true
-            case let text: throw OptionError("error: unknown drain-strategy '\(text)'")
+            case let text: throw FlagError("error: unknown drain-strategy '\(text)'")
             }
         case "--local-address-ip-version":
             switch try rest.value() {
             case "v4": server.listensOnIPv6 = false
             case "v6": server.listensOnIPv6 = true
-            case let text: throw OptionError("error: unknown IP address version '\(text)'")
+            case let text: throw FlagError("error: unknown IP address version '\(text)'")
             }
         case "--allow-unknown-fields", "--allow-unknown-static-fields": server.allowsUnknownStaticFields = true
         case "--reject-unknown-dynamic-fields": server.rejectsUnknownDynamicFields = true
@@ -111,7 +111,7 @@ struct ProxyOptions: Sendable {
         case "--restart-epoch":
             server.restartEpoch = try rest.number(0...Int(UInt32.max))
             guard server.restartEpoch == 0 else {
-                throw OptionError("--restart-epoch \(server.restartEpoch): there is no hot restart")
+                throw FlagError("--restart-epoch \(server.restartEpoch): there is no hot restart")
             }
         case "--disable-hot-restart", "--cpuset-threads", "--skip-deprecated-logs", "--use-dynamic-base-id",
             "--skip-hot-restart-on-no-parent", "--skip-hot-restart-parent-stats", "--log-format-escaped",
@@ -123,77 +123,30 @@ struct ProxyOptions: Sendable {
         case "--", "--ignore_rest": isOver = true
         case "--stats-tag", "--disable-extensions", "--enable-core-dump", "--enable-mutex-tracing",
             "--enable-fine-grain-logging":
-            throw OptionError("\(name) is not supported")
+            throw FlagError("\(name) is not supported")
         case "-h", "--help": wantsHelp = true
         case "--version": wantsVersion = true
-        default: throw OptionError("Couldn't find match for argument: \(name)")
+        default: throw FlagError("Couldn't find match for argument: \(name)")
         }
     }
 
-    private static func componentLevels(_ text: String) throws(OptionError)
+    private static func componentLevels(_ text: String) throws(FlagError)
         -> [(component: ProxyLog.Component, level: ProxyLog.Level)]
     {
         var found: [(ProxyLog.Component, ProxyLog.Level)] = []
         for pair in text.split(separator: ",") {
             let parts = pair.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
             guard parts.count == 2 else {
-                throw OptionError("error: component log level not correctly specified '\(pair)'")
+                throw FlagError("error: component log level not correctly specified '\(pair)'")
             }
             guard let component = ProxyLog.Component(rawValue: parts[0]) else {
-                throw OptionError("error: invalid component specified '\(parts[0])'")
+                throw FlagError("error: invalid component specified '\(parts[0])'")
             }
             guard let level = ProxyLog.Level(parts[1]) else {
-                throw OptionError("error: invalid log level specified '\(parts[1])'")
+                throw FlagError("error: invalid log level specified '\(parts[1])'")
             }
             found.append((component, level))
         }
         return found
     }
-
-    static func say(_ text: String, to descriptor: CInt = STDOUT_FILENO) {
-        let bytes = Array(text.utf8)
-        _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-    }
-}
-
-/// The words of a command line, taken one after the other.
-struct CommandLineArguments {
-    private var rest: ArraySlice<String>
-    private var name = ""
-    /// What stood behind the name's equals sign.
-    private var attached: String?
-
-    init(_ arguments: some Sequence<String>) { rest = Array(arguments)[...] }
-
-    mutating func nextName() throws(OptionError) -> String? {
-        if let attached { throw OptionError("\(name) takes no value, but got \"\(attached)\"") }
-        guard let argument = rest.popFirst() else { return nil }
-        guard argument.hasPrefix("-") else { throw OptionError("unexpected argument \"\(argument)\"") }
-        let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        name = String(parts[0])
-        attached = parts.count == 2 ? String(parts[1]) : nil
-        return name
-    }
-
-    mutating func value() throws(OptionError) -> String {
-        if let attached {
-            self.attached = nil
-            return attached
-        }
-        guard let next = rest.popFirst() else { throw OptionError("\(name) needs a value") }
-        return next
-    }
-
-    mutating func number(_ range: ClosedRange<Int>) throws(OptionError) -> Int {
-        let text = try value()
-        guard let number = Int(text), range.contains(number) else {
-            throw OptionError("\(name): \"\(text)\" is no number from \(range.lowerBound) to \(range.upperBound)")
-        }
-        return number
-    }
-}
-
-struct OptionError: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
 }

@@ -1,4 +1,5 @@
 import Bytes
+import Flags
 import Glibc
 import HTTP
 import Proxy
@@ -22,10 +23,10 @@ struct ProxyProgram {
             _ = try AdminOptions(bootstrap)
             try ProxyServer.validate(bootstrap)
             let path = options.server.configPath
-            ProxyOptions.say("configuration '\(path.isEmpty ? "--config-yaml" : path)' OK\n")
+            say("configuration '\(path.isEmpty ? "--config-yaml" : path)' OK\n")
             return 0
         } catch {
-            ProxyOptions.say("error: \(error)\n", to: STDERR_FILENO)
+            say("error: \(error)\n", to: STDERR_FILENO)
             return 1
         }
     }

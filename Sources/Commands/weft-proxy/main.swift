@@ -1,5 +1,6 @@
 // weft-proxy: the sidecar's and gateway's data plane, with Envoy's flags and configuration.
 
+import Flags
 import Glibc
 import Reactor
 
@@ -7,7 +8,7 @@ if CommandLine.arguments.dropFirst().first == "explain" {
     do {
         let command = try ExplainCommand(CommandLine.arguments.dropFirst(2))
         if command.wantsHelp {
-            ProxyOptions.say(ExplainCommand.usage)
+            say(ExplainCommand.usage)
             exit(0)
         }
         let found = Promise<CInt>()
@@ -15,7 +16,7 @@ if CommandLine.arguments.dropFirst().first == "explain" {
         if case .success(let code)? = found.result { exit(code) }
         exit(status)
     } catch {
-        ProxyOptions.say("weft-proxy: \(error)\n\(ExplainCommand.usage)", to: STDERR_FILENO)
+        say("weft-proxy: \(error)\n\(ExplainCommand.usage)", to: STDERR_FILENO)
         exit(2)
     }
 }
@@ -23,19 +24,19 @@ let options: ProxyOptions
 do {
     options = try ProxyOptions(CommandLine.arguments.dropFirst())
 } catch {
-    ProxyOptions.say("weft-proxy: \(error)\n\(ProxyOptions.usage)", to: STDERR_FILENO)
+    say("weft-proxy: \(error)\n\(ProxyOptions.usage)", to: STDERR_FILENO)
     exit(2)
 }
 if options.wantsHelp {
-    ProxyOptions.say(ProxyOptions.usage)
+    say(ProxyOptions.usage)
     exit(0)
 }
 if options.wantsVersion {
-    ProxyOptions.say("weft-proxy 0.1.0\n")
+    say("weft-proxy 0.1.0\n")
     exit(0)
 }
 if options.wantsHotRestartVersion {
-    ProxyOptions.say("disabled\n")
+    say("disabled\n")
     exit(0)
 }
 if options.mode == .validate {
