@@ -10,6 +10,7 @@ public import HTTP
 import JSON
 public import Store
 public import TLS
+public import Telemetry
 
 /// What an API server must be told.
 public struct APIServerConfig: Sendable {
@@ -30,6 +31,8 @@ public struct APIServerConfig: Sendable {
     public var nodeAgentTLS: TLSContext?
     /// What other parts of the control plane serve here.
     public var paths: [ServedPath] = []
+    /// What `/metrics` shows; others in this process add theirs.
+    public var metrics = MetricsRegistry()
 
     public init(
         serviceCIDRs: [CIDR], advertiseAddress: IPAddress, serviceAccountIssuer: String, serviceAccountKey: PrivateKey
@@ -64,7 +67,7 @@ public final class APIServer: Sendable {
         let agents = NodeAgents(tls: config.nodeAgentTLS)
         let tokens = ServiceAccountTokens(issuer: config.serviceAccountIssuer, key: config.serviceAccountKey)
         let authenticator = Authenticator(staticTokens: config.staticTokens, serviceAccounts: tokens)
-        let metrics = RequestMetrics()
+        let metrics = RequestMetrics(config.metrics)
         metrics.watch(watches, storage)
         let address = SocketAddress.ip(config.advertiseAddress, Port(config.securePort), scope: 0).description
         service = APIService(

@@ -5,7 +5,6 @@ import ClusterClient
 import Controllers
 import Glibc
 import HTTP
-import Discovery
 import MeshControl
 import Reactor
 import Scheduler
@@ -55,10 +54,10 @@ struct ControlPlane: Sendable {
         let api = APIServer(store: store, config: config)
         try await api.prepare()
 
+        let identity = try credentials.serving(
+            names: ClusterCredentials.servingNames(settings, advertised: advertised))
         let tls = try TLSContext(
-            serving: [
-                try credentials.serving(names: ClusterCredentials.servingNames(settings, advertised: advertised))
-            ], clientCertificates: .requested, trust: trust, protocols: ["h2", "http/1.1"])
+            serving: [identity], clientCertificates: .requested, trust: trust, protocols: ["h2", "http/1.1"])
         let server = HTTPServer(
             group: group, address: .ip(settings.bindAddress, Port(settings.securePort), scope: 0), tls: tls,
             limits: APIServer.limits, handler: api.handler)
@@ -66,37 +65,16 @@ struct ControlPlane: Sendable {
         try writeKubeconfigs(credentials, advertised: advertised)
         log.info("serving", ["address": "\(bound)", "advertised": "\(advertised)", "data": settings.dataDirectory])
 
-        let discovery = try await startDiscovery(api, mesh)
+        let served = try await MeshServers.start(
+            settings, api, credentials, serving: identity, pages: mesh, metrics: config.metrics, log: log)
         let work = startWork(api, credentials)
         try await waitForStop()
         log.info("stopping")
         work.cancel()
         await work.value
-        if let discovery {
-            discovery.work.cancel()
-            await discovery.server.drain(deadline: .zero)
-            await discovery.group.shutdown()
-        }
+        await served?.stop()
         api.beginStopping()
         await server.drain(deadline: Self.drainTime)
-    }
-
-    /// What proxies are served, where somebody wants it. All streams are on one loop, which shares what is encoded.
-    private func startDiscovery(_ api: APIServer, _ pages: MeshPages) async throws -> (
-        group: EventLoopGroup, server: HTTPServer, work: Task<Void, Never>
-    )? {
-        guard let address = settings.xdsAddress else { return nil }
-        let own = try EventLoopGroup(count: 1, name: "discovery")
-        let loop = own.all[0]
-        let plane = try await loop.perform { [settings, log] in
-            MeshControlPlane(
-                KubeClient(api.transport(as: .controllerManager)), domain: settings.clusterDomain, loop: loop, log: log)
-        }
-        pages.attach(plane)
-        let server = HTTPServer(group: own, address: address, limits: DiscoveryServer.limits) { _ in plane.server }
-        let bound = try await server.start()
-        log.info("serving proxies", ["address": "\(bound)"])
-        return (own, server, Task(executorPreference: loop) { await plane.run() })
     }
 
     /// Controllers and scheduler, beside each other, on loops of the group.

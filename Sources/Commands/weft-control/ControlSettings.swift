@@ -1,6 +1,8 @@
 import APIServer
 import Bytes
+import ClusterAPI
 import JSON
+import MeshControl
 import Reactor
 import YAML
 
@@ -20,6 +22,15 @@ struct ControlSettings: Sendable {
     var tokenFile: String?
     /// Where proxies and gRPC's clients are served their configuration, in plain text; nil serves none.
     var xdsAddress: SocketAddress?
+    /// Where nodes and proxies are served certificates and configuration; nil: nowhere.
+    var meshAddress: SocketAddress?
+    /// Somebody has said where, so that it must be possible there.
+    var namesMeshAddress = false
+    /// A folder with an authority of one's own; nil: the cluster makes one.
+    var meshAuthorityFolder: String?
+    var meshPassphraseFile: String?
+    /// Of workloads' certificates: what is given where nothing is asked for, and the most.
+    var meshCertificateLifetime = Duration.seconds(86400)
     /// Where the administrator's kubeconfig is written besides the data directory.
     var kubeconfigOut: String?
     /// Further names and addresses for the serving certificate.
@@ -33,6 +44,17 @@ struct ControlSettings: Sendable {
     static let defaultClusterRange = "10.244.0.0/16"
 
     init() {}
+
+    /// Istio's port for the same.
+    static let meshPort: UInt16 = 15012
+
+    var meshDirectory: String { dataDirectory + "/pki/mesh" }
+    var meshAuthority: LiveMeshAuthority.Place {
+        meshAuthorityFolder.map { .brought(folder: $0) } ?? .own(directory: meshDirectory)
+    }
+    var meshPassphrase: MeshPassphrase {
+        MeshPassphrase(path: meshPassphraseFile ?? dataDirectory + "/pki/mesh-ca.passphrase")
+    }
 
     var database: String { dataDirectory + "/store.db" }
 
@@ -67,6 +89,21 @@ struct ControlSettings: Sendable {
                 throw ConfigurationError("\(name): expected ADDRESS:PORT, found \"\(value)\"")
             }
             xdsAddress = address
+        case "mesh-address":
+            namesMeshAddress = true
+            guard value != "none" else { return meshAddress = nil }
+            guard let address = SocketAddress(value), address.endpoint != nil else {
+                throw ConfigurationError("\(name): expected ADDRESS:PORT or none, found \"\(value)\"")
+            }
+            meshAddress = address
+        case "mesh-ca-dir": meshAuthorityFolder = value
+        case "mesh-ca-passphrase-file": meshPassphraseFile = value
+        case "mesh-cert-lifetime":
+            guard let lifetime = Duration(goText: value), lifetime >= .seconds(10), lifetime <= .seconds(90 * 86400)
+            else {
+                throw ConfigurationError("\(name): expected a duration from 10s to 2160h, found \"\(value)\"")
+            }
+            meshCertificateLifetime = lifetime
         case "kubeconfig-out": kubeconfigOut = value
         case "tls-san": extraNames += value.split(separator: ",").map(String.init)
         case "threads": threads = Int(try number(name, value, 0...1024) as UInt16)
@@ -109,6 +146,7 @@ struct ControlSettings: Sendable {
             serviceRanges = try ranges("service-cluster-ip-range", Self.defaultServiceRange, atMost: 1)
         }
         if clusterRanges.isEmpty { clusterRanges = try ranges("cluster-cidr", Self.defaultClusterRange, atMost: 1) }
+        if !namesMeshAddress { meshAddress = .ip(bindAddress, Port(Self.meshPort), scope: 0) }
         for service in serviceRanges {
             guard service.count >= 8 else {
                 throw ConfigurationError("service-cluster-ip-range: \(service) is too small, it must hold 8 addresses")

@@ -53,6 +53,27 @@ struct Run: ParsableCommand {
         ))
     var xdsAddress: String?
 
+    @Option(
+        help:
+            "ADDRESS:PORT to serve nodes and proxies their certificates and configuration on, over TLS; none: nowhere. Default: the serving address, port 15012."
+    )
+    var meshAddress: String?
+
+    @Option(
+        help:
+            "Folder with a certificate authority for the mesh: ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem, as for Istio. Default: the cluster makes one."
+    )
+    var meshCaDir: String?
+
+    @Option(
+        help:
+            "File with the passphrase of the mesh authority's keys. Default: pki/mesh-ca.passphrase in the data directory, made if missing."
+    )
+    var meshCaPassphraseFile: String?
+
+    @Option(help: "How long workloads' certificates live, 10s to 2160h. Default 24h.")
+    var meshCertLifetime: String?
+
     @Option(help: "Where to write the administrator's kubeconfig besides the data directory.")
     var kubeconfigOut: String?
 
@@ -86,7 +107,10 @@ struct Run: ParsableCommand {
             ("cluster-domain", clusterDomain), ("node-cidr-mask-size", nodeCidrMaskSize),
             ("node-cidr-mask-size-ipv6", nodeCidrMaskSizeIPv6), ("token-auth-file", tokenAuthFile),
             ("xds-address", xdsAddress),
-            ("kubeconfig-out", kubeconfigOut), ("tls-san", tlsSan), ("threads", threads), ("controllers", controllers),
+            ("mesh-address", meshAddress), ("mesh-ca-dir", meshCaDir),
+            ("mesh-ca-passphrase-file", meshCaPassphraseFile),
+            ("mesh-cert-lifetime", meshCertLifetime), ("kubeconfig-out", kubeconfigOut), ("tls-san", tlsSan),
+            ("threads", threads), ("controllers", controllers),
             ("scheduler", scheduler),
         ]
         for (name, value) in flags {

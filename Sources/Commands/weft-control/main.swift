@@ -6,7 +6,8 @@ struct WeftControl: ParsableCommand {
         commandName: "weft-control",
         abstract: "The control plane of a cluster: store, API server, controllers and scheduler in one process.",
         version: "weft-control v1.36.2+weft",
-        subcommands: [Run.self, IssueNodeKubeconfig.self, IssueKubeconfig.self], defaultSubcommand: Run.self)
+        subcommands: [Run.self, IssueNodeKubeconfig.self, IssueKubeconfig.self, RotateMeshRoot.self],
+        defaultSubcommand: Run.self)
 }
 
 WeftControl.main()

@@ -246,7 +246,7 @@ extension DiscoveryServer: HTTPService {
     public func peerStoppedSending(_ exchange: HTTPExchange) {}
 
     private static func trailers(_ ending: GRPCEnding) -> HTTPHeaders {
-        ["content-type": "application/grpc", "grpc-status": String(ending.code), "grpc-message": ending.message]
+        ["content-type": "application/grpc", "grpc-status": String(ending.code), "grpc-message": ending.fieldValue]
     }
 }
 

@@ -4,6 +4,7 @@ public import Discovery
 import GRPC
 import HTTP
 public import Reactor
+import TLS
 import Telemetry
 import XDS
 
@@ -16,15 +17,20 @@ public final class MeshControlPlane: @unchecked Sendable {
 
     public let server: DiscoveryServer
     let loop: EventLoop
+    let client: KubeClient
     private let log: Log
     private let services: Informer<MeshService>
     private let slices: Informer<MeshSlice>
     private let routes: [Informer<MeshRoute>]
     private let grants: Informer<MeshGrant>
-    private let pods: Informer<MeshPod>
+    let pods: Informer<MeshPod>
     private let peerPolicies: Informer<PeerAuthentication>
     private let authorizations: Informer<AuthorizationPolicy>
     private let sidecars: SidecarScopes
+    /// Who is at the other end of TLS; set by what serves it.
+    var authenticate: (TLSSession.Peer?) throws(GRPCEnding) -> MeshPeer = { _ throws(GRPCEnding) in
+        throw GRPCEnding(.unauthenticated, "nobody is known here")
+    }
 
     /// Answers streams; the server is there before this is.
     private final class Front {
@@ -41,15 +47,17 @@ public final class MeshControlPlane: @unchecked Sendable {
     /// On the loop.
     public init(_ client: KubeClient, domain: String, loop: EventLoop, log: Log) {
         self.loop = loop
+        self.client = client
         self.log = log
         model = MeshModel(domain: domain)
         let front = Front()
-        server = DiscoveryServer(loop: loop, identifier: "weft-control") { node, _ throws(GRPCEnding) in
+        server = DiscoveryServer(loop: loop, identifier: "weft-control") { node, peer throws(GRPCEnding) in
             // A proxy that comes back would take half of the world for all of it.
             guard let plane = front.plane, plane.isReady else {
                 throw GRPCEnding(.unavailable, "the cluster has not been read yet")
             }
-            return try plane.scopes(ofUnknown: node)
+            guard let peer else { return try plane.scopes(ofUnknown: node) }
+            return try plane.scopes(of: plane.identify(node, plane.authenticate(peer)), node)
         }
         sidecars = SidecarScopes(server, trustDomain: domain)
         services = Informer(client, .services, log: log)

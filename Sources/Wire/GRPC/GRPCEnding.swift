@@ -22,6 +22,20 @@ public struct GRPCEnding: Error, Hashable, Sendable, CustomStringConvertible {
     /// `14, connection refused`
     public var description: String { "\(code), \(message)" }
 
+    /// The message as a `grpc-message` field has it: percent-encoded but for printable ASCII.
+    public var fieldValue: String {
+        var text = ""
+        for byte in message.utf8 {
+            if (0x20...0x7e).contains(byte), byte != UInt8(ascii: "%") {
+                text.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                let digits = String(byte, radix: 16, uppercase: true)
+                text += digits.utf8.count == 1 ? "%0" + digits : "%" + digits
+            }
+        }
+        return text
+    }
+
     /// The text of a `grpc-message` field, which is percent-encoded UTF-8.
     public static func text(ofField value: some Sequence<UInt8>) -> String {
         var decoded: [UInt8] = []

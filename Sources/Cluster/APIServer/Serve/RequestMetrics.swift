@@ -11,14 +11,15 @@ final class RequestMetrics: Sendable {
         var code: Int
     }
 
-    let registry = MetricsRegistry()
+    let registry: MetricsRegistry
     private let requests: MetricFamily<Counter>
     private let durations: MetricFamily<Histogram>
     private let refused: Counter
     private let reads = Atomic(0)
     private let writes = Atomic(0)
 
-    init() {
+    init(_ registry: MetricsRegistry) {
+        self.registry = registry
         requests = registry.counter(
             "apiserver_request_total", "Requests by verb, resource and code.", labels: ["verb", "resource", "code"])
         durations = registry.histogram(

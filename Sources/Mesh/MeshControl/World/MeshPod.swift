@@ -5,6 +5,7 @@ import JSON
 /// What the mesh keeps of a pod.
 struct MeshPod: APIDecodable, Hashable {
     let key: ObjectKey
+    let uid: String
     let account: String
     let labels: [String: String]
     let node: String
@@ -22,6 +23,7 @@ struct MeshPod: APIDecodable, Hashable {
 
     init(_ object: KubeObject) {
         key = object.key
+        uid = object.uid
         let metadata = object.json["metadata"] ?? .null
         let spec = object.json["spec"] ?? .null
         let account = spec.text("serviceAccountName")

@@ -1,3 +1,4 @@
+import ClusterAPI
 import JSON
 
 /// A configuration that cannot be used: what, in which field of which file, and what it should be.

@@ -1,3 +1,4 @@
+import ClusterAPI
 import Bytes
 public import JSON
 

@@ -1,6 +1,6 @@
 extension Duration {
     /// As Go writes durations: `1h30m`, `10s`, `1.5s`, `200ms`, `-5s`. nil for anything else.
-    init?(goText text: String) {
+    public init?(goText text: String) {
         var total = Duration.zero
         var rest = text[...]
         let isNegative = rest.first == "-"
@@ -30,7 +30,7 @@ extension Duration {
     }
 
     /// As Go prints it: `24h0m0s`, `1m30s`, `250ms`, `0s`.
-    var goText: String {
+    public var goText: String {
         let (seconds, attoseconds) = components
         let nanoseconds = attoseconds / 1_000_000_000
         if seconds < 0 || nanoseconds < 0 { return "-" + (.zero - self).goText }
