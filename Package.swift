@@ -150,8 +150,8 @@ let targets: [Target] = [
     program(
         "weft",
         [
-            "CLinux", "ServiceProxy", "Policy", "ClusterAPI", "ClusterClient", "Netlink", "JSON", "Reactor", "Bytes",
-            "ArgumentParser", "YAML",
+            "CLinux", "ServiceProxy", "Policy", "ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON",
+            "Reactor", "Bytes", "ArgumentParser", "YAML",
         ]),
     program(
         "weft-control",
@@ -255,6 +255,7 @@ let targets: [Target] = [
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
+    tests("WeftTests", "Commands/WeftTests", ["weft", "ClusterAPI", "JSON"]),
     tests(
         "IntegrationTests", "Integration",
         ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),

@@ -1,5 +1,5 @@
 import ClusterAPI
-import HTTP
+public import HTTP
 public import JSON
 public import Reactor
 import Synchronization
@@ -81,6 +81,11 @@ public final class HTTPTransport: APITransport {
             throw StatusError.internalError("a watch was answered with status \(response.status)")
         }
         return HTTPWatch(response)
+    }
+
+    /// A page that is no object: status and bytes as they are, whatever they say.
+    public func page(_ method: String = "GET", _ path: String) async throws -> HTTPResponse {
+        try await client.request(method, path, headers: try await commonHeaders(), timeout: Self.requestTimeout)
     }
 
     /// Lines of a container's log, as they come; for `weft logs` and tests.

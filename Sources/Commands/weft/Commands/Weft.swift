@@ -6,7 +6,10 @@ struct Weft: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "weft", abstract: "Kubernetes networking, and a small cluster around it.",
         version: "v1.36.0+weft",
-        subcommands: [Up.self, Status.self, Service.self, PolicyCommand.self, Down.self, Version.self, Supervise.self])
+        subcommands: [
+            Up.self, Status.self, ProxyCommand.self, RouteCommand.self, PolicyCommand.self, Service.self, Down.self,
+            Version.self, Supervise.self,
+        ])
 }
 
 /// Where a cluster is kept; every command takes it.

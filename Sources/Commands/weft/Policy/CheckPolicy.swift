@@ -17,7 +17,7 @@ struct CheckPolicy: ParsableCommand {
     @Argument(help: "FROM -> TO:PORT")
     var words: [String]
 
-    @OptionGroup var options: PolicyOptions
+    @OptionGroup var options: AnswerOptions
 
     private var parts: [String] { words.filter { !["->", "→"].contains($0) } }
 
@@ -35,7 +35,7 @@ struct CheckPolicy: ParsableCommand {
 
     func run() throws {
         try options.answering {
-            let (cluster, namespace) = try options.read()
+            let (cluster, namespace) = try options.readPolicies()
             let evaluator = cluster.evaluator()
             let clients = try cluster.parties(parts[0], namespace: namespace)
             var rows: [Row] = []

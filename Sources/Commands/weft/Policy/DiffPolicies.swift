@@ -28,7 +28,7 @@ struct DiffPolicies: ParsableCommand {
     @Option(help: "Pairs that are printed; 0 for all. All are counted.")
     var limit = 200
 
-    @OptionGroup var options: PolicyOptions
+    @OptionGroup var options: AnswerOptions
     @OptionGroup var nodes: ReachableNodes
 
     func validate() throws {
@@ -37,7 +37,7 @@ struct DiffPolicies: ParsableCommand {
 
     func run() throws {
         try options.answering {
-            let (cluster, namespace) = try options.read()
+            let (cluster, namespace) = try options.readPolicies()
             let names = Set(removed.map { Self.key($0, namespace) })
             let difference = PolicyDifference(
                 cluster, set: try files.flatMap { try Self.policies($0, namespace) }, removed: names)

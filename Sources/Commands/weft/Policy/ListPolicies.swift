@@ -7,14 +7,14 @@ struct ListPolicies: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "Every policy: whom it selects, and what it allows, in words.")
 
-    @OptionGroup var options: PolicyOptions
+    @OptionGroup var options: AnswerOptions
 
     @Flag(name: [.customShort("A"), .long], help: "Of all namespaces; without -n that is the default.")
     var allNamespaces = false
 
     func run() throws {
         try options.answering {
-            let cluster = try options.read().cluster
+            let cluster = try options.readPolicies().cluster
             let wanted = allNamespaces ? nil : options.namespace
             let entries = cluster.policies.filter { wanted == nil || $0.key.namespace == wanted }.map { policy in
                 (

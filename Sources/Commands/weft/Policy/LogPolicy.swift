@@ -13,7 +13,7 @@ struct LogPolicy: ParsableCommand {
             other machines are not seen: run it there.
             """)
 
-    @OptionGroup var options: PolicyOptions
+    @OptionGroup var options: AnswerOptions
     @OptionGroup var nodes: ReachableNodes
 
     private struct Entry {
@@ -24,7 +24,7 @@ struct LogPolicy: ParsableCommand {
 
     func run() throws {
         try options.answering {
-            let cluster = try options.read().cluster
+            let cluster = try options.readPolicies().cluster
             let evaluator = cluster.evaluator()
             var entries: [Entry] = []
             var counts: [(node: String, counts: [PolicyVerdictCount])] = []
