@@ -163,7 +163,8 @@ let targets: [Target] = [
     program(
         "weft-node",
         [
-            "ServiceProxy", "PodNetwork", "PodRuntime", "Policy", "ClusterAPI", "ClusterClient", "Netlink", "JSON",
+            "ServiceProxy", "PodNetwork", "PodRuntime", "Policy", "MeshNode", "ClusterAPI", "ClusterClient", "Netlink",
+            "JSON",
             "Reactor",
             "TLS",
             "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
@@ -238,7 +239,8 @@ let targets: [Target] = [
     tests(
         "MeshControlTests", "Mesh/MeshControlTests",
         [
-            "MeshControl", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient", "Store", "HTTP",
+            "MeshControl", "MeshIdentity", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient",
+            "Store", "HTTP",
             "TLS", "JSON",
             "Telemetry", "Reactor", "Bytes", "TestSupport",
         ], data: ["grpc_peer.py"]),

@@ -31,6 +31,9 @@ struct NodeDaemon: Sendable {
         let policy = try PolicyRole(options, client: client, metrics: metrics, log: log)
         let daemon = try await startPodNetwork(behind: policy)
         try await policy?.adopt(daemon)
+        let mesh = options.roles.contains(.kubelet) ? try MeshRole(options, metrics: metrics, log: log) : nil
+        // Proxies that ran on while this process did not look for their sockets again.
+        await mesh?.workloads.recover()
 
         try await withThrowingTaskGroup(of: Void.self) { roles in
             roles.addTask {
@@ -45,6 +48,7 @@ struct NodeDaemon: Sendable {
                 roles.addTask { await role.run() }
             }
             if let policy { roles.addTask { await policy.run() } }
+            if let mesh { roles.addTask { await mesh.run() } }
             if options.roles.contains(.kubelet) {
                 let role = KubeletRole(
                     options: options, client: client, network: daemon.map { DaemonNetworking($0) } ?? NoNetworking(),

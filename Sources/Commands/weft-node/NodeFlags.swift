@@ -31,6 +31,8 @@ struct NodeFlags: ParsableArguments {
     var clusterDns: String?
     @Option(help: "The cluster's DNS domain. Default: cluster.local.")
     var clusterDomain: String?
+    @Option(help: "HOST:PORT of the mesh's control plane. Default: the API server's host, port 15012.")
+    var meshAddress: String?
     @Option(help: "Port of the node's own server, on the node's address. Default: 10250.")
     var port: Int?
     @Option(

@@ -28,6 +28,8 @@ struct NodeOptions: Sendable {
     var backend: Backend
     var clusterDNS: [String]
     var clusterDomain: String
+    /// Nil: where the API server is.
+    var meshAddress: String?
     var port: UInt16
     var health: SocketAddress
     var certificateFile: String?
@@ -92,6 +94,7 @@ struct NodeOptions: Sendable {
             throw Invalid(description: "--cluster-dns must be IP addresses, not \"\(server)\"")
         }
         clusterDomain = try text(flags.clusterDomain, "cluster-domain") ?? "cluster.local"
+        meshAddress = try text(flags.meshAddress, "mesh-address")
         let portText = try flags.port.map(String.init) ?? settings.text("port") ?? "10250"
         guard let port = UInt16(portText), port > 0 else {
             throw Invalid(description: "--port must be 1 to 65535, not \"\(portText)\"")

@@ -11,7 +11,7 @@ struct NodeSettings {
 
     private static let names: Set<String> = [
         "kubeconfig", "node-name", "node-ip", "roles", "state-dir", "run-dir", "log-dir", "pod-cidr", "cluster-cidr",
-        "backend", "cluster-dns", "cluster-domain", "port", "healthz-bind-address", "tls-cert-file",
+        "backend", "cluster-dns", "cluster-domain", "mesh-address", "port", "healthz-bind-address", "tls-cert-file",
         "tls-private-key-file",
         "client-ca-file", "node-labels", "cgroup-root", "hidden-paths", "log-level",
     ]
