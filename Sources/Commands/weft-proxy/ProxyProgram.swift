@@ -20,7 +20,6 @@ struct ProxyProgram {
     static func validate(_ options: ProxyOptions) -> CInt {
         do {
             let bootstrap = try bootstrap(options)
-            _ = try AdminOptions(bootstrap)
             try ProxyServer.validate(bootstrap)
             let path = options.server.configPath
             say("configuration '\(path.isEmpty ? "--config-yaml" : path)' OK\n")

@@ -126,6 +126,5 @@ package struct AdminOptions: Sendable {
         node.ignore("profile_path", "ignore_global_conn_limit")
         guard let address = try node.socketAddress("address") else { return nil }
         self.address = address
-        try node.finish()
     }
 }

@@ -21,6 +21,9 @@ final class ClusterDirectory: @unchecked Sendable {
     /// The control planes; nil before the bootstrap is known.
     var discovery: DiscoverySessions?
     var overload: OverloadMonitor?
+    private var home: (cluster: ClusterID, locality: Locality)?
+    /// The cluster that this proxy is in itself, as it stands: what zone-aware routing compares with.
+    private(set) var local: LocalCluster?
     lazy var resolution = HostResolution.read()
     var names = NameCounters()
     var random: SplitMix64
@@ -122,11 +125,29 @@ final class ClusterDirectory: @unchecked Sendable {
     /// All workers, each on its loop and in the same order as any other change.
     func publish(_ snapshots: [ClusterSnapshot]) {
         guard !snapshots.isEmpty else { return }
+        defer {
+            if let home, let snapshot = snapshots.last(where: { $0.id == home.cluster }) { settle(beside: snapshot) }
+        }
         for worker in workers {
             worker.loop.submit {
                 for snapshot in snapshots { worker.set(snapshot) }
                 worker.flush()
             }
         }
+    }
+
+    /// Which cluster this proxy is in itself, and where in it.
+    func setHome(_ home: (cluster: ClusterID, locality: Locality)?) {
+        self.home = home
+        if home == nil { local = nil }
+    }
+
+    private func settle(beside snapshot: ClusterSnapshot) {
+        guard let home else { return }
+        let next = LocalCluster(own: home.locality, snapshot.hosts)
+        guard next != local else { return }
+        local = next
+        for cluster in clusters.values where cluster.settings.id != home.cluster { cluster.stand(beside: next) }
+        for cluster in warming.values where cluster.settings.id != home.cluster { cluster.stand(beside: next) }
     }
 }

@@ -23,7 +23,8 @@ final class LiveCluster {
         settings = configured.settings
         self.directory = directory
         hosts = HostSet(
-            configured.endpoints, settings.balance, membership: settings.membership, now: directory.loop.now)
+            configured.endpoints, settings.balance, membership: settings.membership, local: directory.local,
+            now: directory.loop.now)
         outliers = settings.outliers.map { OutlierWatch($0) }
         watch()
     }
@@ -107,13 +108,20 @@ final class LiveCluster {
         let before = hosts
         membershipChanges &+= 1
         hosts = HostSet(
-            assignment, settings.balance, membership: settings.membership, previous: before, now: directory.loop.now)
+            assignment, settings.balance, membership: settings.membership, previous: before, local: directory.local,
+            now: directory.loop.now)
         let present = Set(hosts.hosts.map(\.id))
         for host in before.hosts where !present.contains(host.id) { outliers?.detector.leave(host.id) }
         watch()
         isDiscovered = true
         monitorHosts()
         if isWarm { directory.publish([snapshot]) } else { warm() }
+    }
+
+    /// The proxy's own cluster is another.
+    func stand(beside local: LocalCluster) {
+        hosts = hosts.beside(local)
+        if isWarm { directory.publish([snapshot]) }
     }
 
     /// Outlier detection's numbers under Envoy's names; empty without it.

@@ -27,7 +27,7 @@ package final class BuildContext {
 
     /// What connections of all listeners take of: `global_downstream_max_connections`, else the runtime key of old.
     let globalAllowance: ConnectionAllowance
-    private let globalLimit = GlobalConnectionLimit()
+    let globalLimit = GlobalConnectionLimit()
     var overload: OverloadSettings?
 
     /// The bootstrap's own, by name.
@@ -40,7 +40,11 @@ package final class BuildContext {
     /// `node.id` of the bootstrap.
     package var nodeName = ""
     var serviceZone = ""
+    /// `cluster_manager.local_cluster_name`, and where in it this proxy is; nil for none.
+    var home: (cluster: ClusterID, locality: Locality)?
     var runtime = RuntimeLayers()
+    /// Which statistics are told.
+    var statSettings = StatSettings()
     /// Each once, whoever asked for it.
     var traceExports: [TraceExport] = []
     /// Of managers that name no provider of their own.
@@ -77,35 +81,8 @@ package final class BuildContext {
     package var managerPrefixes: [String] { managers.sorted { $0.value < $1.value }.map(\.key) }
 }
 
-extension BuildContext {
-    /// Takes note of what static configuration says of itself.
-    ///
-    /// - Parameter options: the command line, which goes before the bootstrap's node.
-    func know(
-        _ bootstrap: ConfigNode, _ found: [ResourceKind: [Resource]], _ options: ServerOptions = ServerOptions()
-    ) throws(ConfigError) {
-        // With others to come from elsewhere nothing can be said of a name.
-        staticSecrets = Dictionary((found[.secret] ?? []).map { ($0.name, $0) }) { first, _ in first }
-        clusterNames = bootstrap.has("dynamic_resources") ? nil : Set((found[.cluster] ?? []).map(\.name))
-        hasAggregatedSource = bootstrap.message("dynamic_resources")?.has("ads_config") ?? false
-        runtime = try bootstrap.message("layered_runtime", RuntimeLayers.init) ?? RuntimeLayers()
-        overload = try bootstrap.message("overload_manager") { (node) throws(ConfigError) in
-            try OverloadSettings(node)
-        }
-        globalLimit.set(overload)
-        let node = bootstrap.message("node")
-        func said(_ option: String, _ configured: String?) -> String { option.isEmpty ? configured ?? "" : option }
-        serviceCluster = said(options.serviceCluster, node?.string("cluster"))
-        nodeName = said(options.serviceNode, node?.string("id"))
-        serviceZone = said(options.serviceZone, node?.message("locality")?.string("zone"))
-        if let provider = bootstrap.message("tracing")?.message("http") {
-            commonTraceExport = try traceExport(of: provider)
-        }
-    }
-}
-
 /// How many connections all listeners may hold together. Any thread.
-private final class GlobalConnectionLimit: Sendable {
+final class GlobalConnectionLimit: Sendable {
     private let configured = Atomic<Int>(-1)
     private let key = RuntimeKey.named("overload.global_downstream_max_connections")
 

@@ -40,6 +40,7 @@ extension ProxyServer {
         await discoveryFacts().report(to: &report)
         await reportOverload(to: &report)
         subtractBaseline(from: &report)
+        context.statSettings.apply(to: &report)
         return report
     }
 

@@ -59,10 +59,15 @@ package actor ProxyServer {
         let found = try bootstrap.staticResources()
         self.bootstrap = BootstrapAtRest(bootstrap.message)
         try context.know(bootstrap, found, options)
+        // The port is opened by who starts the server, if anybody does.
+        _ = try AdminOptions(bootstrap)
         context.runtime.publish()
         await watchOverload()
         try await applyStatic(resources.replace(.secret, with: found[.secret] ?? []))
         let sources = try DynamicSources(bootstrap, context, found[.cluster] ?? [])
+        try bootstrap.finish()
+        let home = context.home
+        await onDirectory { $0.setHome(home) }
         await startDiscovery(sources.aggregated)
         try await applyStatic(resources.replace(.cluster, with: found[.cluster] ?? []))
         if let source = sources.clusters { try await follow(.cluster, source) }
@@ -88,6 +93,8 @@ package actor ProxyServer {
         try context.know(bootstrap, found)
         for resource in found[.secret] ?? [] { try check(secret: resource) }
         _ = try DynamicSources(bootstrap, context, found[.cluster] ?? [])
+        _ = try AdminOptions(bootstrap)
+        try bootstrap.finish()
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
         for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
     }

@@ -68,8 +68,6 @@ extension OverloadSettings {
             monitors.append(Monitor(name: name, resource: try Self.resource(monitor)))
         }
         for action in node.messages("actions") { try read(action) }
-        // The bootstrap as a whole is not asked for what nobody read.
-        try node.finish()
     }
 
     private static func resource(_ monitor: ConfigNode) throws(ConfigError) -> Resource {

@@ -4,10 +4,25 @@ struct PrometheusText {
     private var gauges: [String: [(labels: String, value: Int64)]] = [:]
     private var histograms: [String: [(labels: String, values: HistogramSnapshot)]] = [:]
 
+    /// Of every series, behind its own.
+    private let common: String
+
+    init(_ common: [(name: String, value: String)] = []) {
+        self.common = common.map {
+            "\(String($0.name.map { $0.isLetter && $0.isASCII || $0.isNumber ? $0 : "_" }))=\"\(Self.escaped($0.value))\""
+        }.joined(separator: ",")
+    }
+
+    private func series(_ scope: StatScope, _ leaf: String) -> (name: String, labels: String) {
+        var series = Self.series(scope, leaf)
+        if !common.isEmpty { series.labels += series.labels.isEmpty ? common : "," + common }
+        return series
+    }
+
     enum Buckets { case cumulative, summary }
 
     mutating func add(_ sample: StatSample) {
-        let (name, labels) = Self.series(sample.scope, sample.leaf)
+        let (name, labels) = series(sample.scope, sample.leaf)
         switch sample.kind {
         case .counter: counters[name, default: []].append((labels, sample.value))
         case .gauge: gauges[name, default: []].append((labels, sample.value))
@@ -15,7 +30,7 @@ struct PrometheusText {
     }
 
     mutating func add(_ sample: HistogramSample) {
-        let (name, labels) = Self.series(sample.scope, sample.leaf)
+        let (name, labels) = series(sample.scope, sample.leaf)
         histograms[name, default: []].append((labels, sample.values))
     }
 

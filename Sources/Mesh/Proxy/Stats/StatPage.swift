@@ -28,7 +28,7 @@ struct StatPage {
         let histograms = kinds == .all || kinds == .histograms ? report.histograms.filter(wants) : []
         switch format {
         case .prometheus:
-            var text = PrometheusText()
+            var text = PrometheusText(report.labels)
             for sample in samples { text.add(sample) }
             for sample in histograms { text.add(sample) }
             return text.text(buckets == .summary ? .summary : .cumulative)

@@ -41,6 +41,8 @@ package struct StatReport: Sendable {
     package var samples: [StatSample] = []
     package var histograms: [HistogramSample] = []
     package var texts: [StatText] = []
+    /// What Prometheus is told with all of them.
+    var labels: [(name: String, value: String)] = []
     package init() {}
 
     mutating func counter(_ scope: StatScope, _ leaf: String, _ value: UInt64, isUsed: Bool? = nil) {
