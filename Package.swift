@@ -132,7 +132,7 @@ let targets: [Target] = [
             "MeshIdentity", "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS",
             "JSON", "Reactor",
             "Telemetry",
-            "Bytes",
+            "Bytes", "CRE2",
         ]),
     room(
         "MeshNode", "Mesh/MeshNode",

@@ -20,6 +20,8 @@ public final class DiscoveryServer {
     let loop: EventLoop
     private let identifier: String
     private let resolve: Resolver
+    /// Called when some proxy refuses something, or something else than before, or no longer does; `status()` says what.
+    public var onRefusals: (() -> Void)?
     private let tables = NameTables()
     private(set) var streams: [ObjectIdentifier: DiscoveryStream] = [:]
     /// What is to be taken away once nobody's routes refer to it.
@@ -176,6 +178,10 @@ public final class DiscoveryServer {
         let peer = stream.exchange.tls
         let resolve = resolve
         try session.receive(message) { node throws(GRPCEnding) in try resolve(node, peer) }
+        if session.hasNewRefusals {
+            session.hasNewRefusals = false
+            onRefusals?()
+        }
         if isNew { for scope in session.scopes { scope.sessions[ObjectIdentifier(session)] = session } }
         if isRetiring, session.isSettled {
             retire()
@@ -186,6 +192,7 @@ public final class DiscoveryServer {
     fileprivate func remove(_ stream: DiscoveryStream) {
         streams[ObjectIdentifier(stream.session)] = nil
         moved.removeAll { $0 === stream.session }
+        if stream.session.isRefusing { onRefusals?() }
         for scope in stream.session.scopes { scope.sessions[ObjectIdentifier(stream.session)] = nil }
         retire()
         flush()

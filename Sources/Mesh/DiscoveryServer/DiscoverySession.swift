@@ -27,6 +27,8 @@ final class DiscoverySession {
     private var replaced: [ServedScope] = []
     private(set) var kinds: [ResourceKind: KindState] = [:]
     private var lastNonce: UInt64 = 0
+    /// What the proxy refuses is not what it refused when this was last set to false.
+    var hasNewRefusals = false
     /// Endpoints of clusters that were sent: the proxy will ask for them, and routes to those clusters wait until it has them.
     private var expected: Set<String> = []
 
@@ -49,6 +51,8 @@ final class DiscoverySession {
         return !expected.isEmpty
             || [ResourceKind.cluster, .clusterLoadAssignment].contains { !(kinds[$0]?.isSettled ?? true) }
     }
+
+    var isRefusing: Bool { kinds.values.contains { $0.refusal != nil } }
 
     var isExpecting: Bool { !expected.isEmpty }
 
@@ -80,6 +84,7 @@ final class DiscoverySession {
         let answers = state.awaitsAnswer && isCurrent && !isFirst && state.nonce != 0
         if answers {
             state.awaitsAnswer = false
+            if state.refusal != request.refusal { hasNewRefusals = true }
             state.refusal = request.refusal
             if request.refusal == nil { state.acceptedVersion = state.sentVersion }
             // Whatever of the clusters it took, it may not ask for the endpoints of all.

@@ -19,14 +19,12 @@ public final class MeshControlPlane: @unchecked Sendable {
     let loop: EventLoop
     let client: KubeClient
     private let log: Log
-    private let services: Informer<MeshService>
-    private let slices: Informer<MeshSlice>
-    private let routes: [Informer<MeshRoute>]
-    private let grants: Informer<MeshGrant>
     let pods: Informer<MeshPod>
-    private let peerPolicies: Informer<PeerAuthentication>
-    private let authorizations: Informer<AuthorizationPolicy>
+    /// Of everything that is followed.
+    private var followed: [@Sendable () async -> Void] = []
     private let sidecars: SidecarScopes
+    let gateways: GatewayScopes
+    private var controller: GatewayController?
     /// Who is at the other end of TLS; set by what serves it.
     var authenticate: (TLSSession.Peer?) throws(GRPCEnding) -> MeshPeer = { _ throws(GRPCEnding) in
         throw GRPCEnding(.unauthenticated, "nobody is known here")
@@ -60,39 +58,73 @@ public final class MeshControlPlane: @unchecked Sendable {
             return try plane.scopes(of: plane.identify(node, plane.authenticate(peer)), node)
         }
         sidecars = SidecarScopes(server, trustDomain: domain)
-        services = Informer(client, .services, log: log)
-        slices = Informer(client, .endpointSlices, log: log)
-        routes = [RouteKind.http, .grpc].map { Informer(client, $0.resource, log: log) }
-        grants = Informer(
-            client, GroupVersionResource(group: RouteKind.group, resource: "referencegrants"), log: log)
+        gateways = GatewayScopes(server)
         pods = Informer(client, .pods, log: log)
-        let security = "security.istio.io"
-        peerPolicies = Informer(
-            client, GroupVersionResource(group: security, resource: "peerauthentications"), log: log)
-        authorizations = Informer(
-            client, GroupVersionResource(group: security, resource: "authorizationpolicies"), log: log)
         front.plane = self
-        follow(services) { model, key, new, _ in model.set(new, key) }
-        follow(slices) { model, key, new, old in model.set(new, key, old: old) }
-        for (kind, routes) in zip([RouteKind.http, .grpc], routes) {
-            follow(routes) { model, key, new, _ in model.set(new, RouteKey(kind: kind, key: key)) }
-        }
-        follow(grants) { model, key, new, _ in model.set(new, key) }
         follow(pods) { model, key, new, _ in model.set(new, key) }
-        follow(peerPolicies) { model, key, new, _ in model.set(new, key) }
-        follow(authorizations) { model, key, new, _ in model.set(new, key) }
+        follow(Informer<MeshService>(client, .services, log: log)) { model, key, new, _ in model.set(new, key) }
+        follow(Informer<MeshSlice>(client, .endpointSlices, log: log)) { model, key, new, old in
+            model.set(new, key, old: old)
+        }
+        followGatewayAPI()
+        let security = "security.istio.io"
+        follow(
+            Informer<PeerAuthentication>(
+                client, GroupVersionResource(group: security, resource: "peerauthentications"), log: log)
+        ) { model, key, new, _ in model.set(new, key) }
+        follow(
+            Informer<AuthorizationPolicy>(
+                client, GroupVersionResource(group: security, resource: "authorizationpolicies"), log: log)
+        ) { model, key, new, _ in model.set(new, key) }
+        controller = GatewayController(
+            client, loop: loop, log: log,
+            GatewayController.Questions(
+                status: { [weak self] target in
+                    try? await self?.loop.perform { [weak self] in
+                        guard let self else { return nil }
+                        return model.status(target, gateways.refusals, now: .now())
+                    }
+                }, workload: { _ in nil }))
+        server.onRefusals = { [weak self] in
+            guard let self else { return }
+            controller?.enqueue(gateways.note(model))
+        }
+    }
+
+    private func followGatewayAPI() {
+        for kind in RouteKind.allCases {
+            follow(Informer<MeshRoute>(client, kind.resource, log: log)) { model, key, new, _ in
+                model.set(new, RouteKey(kind: kind, key: key))
+            }
+        }
+        func resource(_ name: String) -> GroupVersionResource {
+            GroupVersionResource(group: RouteKind.group, resource: name)
+        }
+        follow(Informer<MeshGrant>(client, resource("referencegrants"), log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
+        follow(Informer<MeshGateway>(client, resource("gateways"), log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
+        follow(Informer<MeshGatewayClass>(client, resource("gatewayclasses"), log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
+        follow(Informer<BackendTLSPolicy>(client, resource("backendtlspolicies"), log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
+        follow(Informer<MeshNamespace>(client, .namespaces, log: log)) { model, key, new, _ in model.set(new, key) }
+        let certificates = Selection(fields: "type=kubernetes.io/tls")
+        follow(Informer<MeshSecret>(client, .secrets, selection: certificates, log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
+        follow(Informer<MeshAuthorities>(client, .configMaps, log: log)) { model, key, new, _ in model.set(new, key) }
     }
 
     /// Until the surrounding task is cancelled.
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { [services] in await services.run() }
-            group.addTask { [slices] in await slices.run() }
-            for routes in routes { group.addTask { await routes.run() } }
-            group.addTask { [grants] in await grants.run() }
-            group.addTask { [pods] in await pods.run() }
-            group.addTask { [peerPolicies] in await peerPolicies.run() }
-            group.addTask { [authorizations] in await authorizations.run() }
+            for follow in followed { group.addTask { await follow() } }
+            if let controller { group.addTask { await controller.run() } }
         }
     }
 
@@ -101,6 +133,7 @@ public final class MeshControlPlane: @unchecked Sendable {
         _ apply: @escaping @Sendable (inout MeshModel, ObjectKey, _ new: Element?, _ old: Element?) -> Void
     ) {
         unsynced += 1
+        followed.append { await informer.run() }
         informer.onEvent { [weak self] event in
             guard let self else { return }
             loop.execute { [self] in
@@ -126,7 +159,10 @@ public final class MeshControlPlane: @unchecked Sendable {
         isScheduled = false
         let changes = model.changes()
         for problem in changes.problems { report(problem) }
-        server.publish(changes.audiences.map { (changes[$0], self[$0]) })
+        let gatewayChanges = model.gatewayChanges()
+        for problem in gatewayChanges.problems { report(problem) }
+        server.publish(changes.audiences.map { (changes[$0], self[$0]) } + gateways.take(gatewayChanges, model))
+        controller?.enqueue(gatewayChanges.statuses)
         for pod in changes.pods {
             do throws(ConfigError) {
                 try sidecars.change(pod, to: model.inboundShape(of: pod))

@@ -1,3 +1,4 @@
+import ClusterAPI
 import Discovery
 import GRPC
 
@@ -10,8 +11,17 @@ extension MeshControlPlane {
         let common = [self[.namespace(proxy.namespace)], self[.members], self[.everybody]]
         return switch proxy.kind {
         case .sidecar: [try ownScope(of: proxy.pod), self[.sidecars]] + common
-        case .router: common
+        case .router: try scopes(ofGateway: proxy) + [self[.everybody]]
         }
+    }
+
+    /// A gateway sees its own listeners and clusters; its private keys only where it has proven whose it is.
+    private func scopes(ofGateway proxy: ProxyIdentity) throws(GRPCEnding) -> [ServedScope] {
+        let account = ObjectKey(namespace: proxy.namespace, name: proxy.serviceAccount)
+        guard let scopes = gateways.scopes(ofAccount: account) else {
+            throw GRPCEnding(.permissionDenied, "account \(account) is that of no Gateway")
+        }
+        return [scopes.resources, scopes.secrets]
     }
 
     /// The scopes of one that came over plain text, where nobody is asked who he is: gRPC's clients, proxies of other makers, and
@@ -19,6 +29,12 @@ extension MeshControlPlane {
     func scopes(ofUnknown node: ProxyNode) throws(GRPCEnding) -> [ServedScope] {
         if node.userAgent.hasPrefix("gRPC") { return [self[.clients], self[.strangers], self[.everybody]] }
         guard let (kind, pod) = ProxyIdentity.named(node.id) else { return [self[.strangers], self[.everybody]] }
+        if kind == .router {
+            guard let gateway = gateways.gateway(of: node), let scopes = gateways.scopes(of: gateway) else {
+                throw GRPCEnding(.permissionDenied, "cluster \(node.cluster) is that of no Gateway")
+            }
+            return [scopes.resources, self[.everybody]]
+        }
         return try scopes(of: ProxyIdentity(kind: kind, pod: pod, serviceAccount: ""), node)
     }
 }

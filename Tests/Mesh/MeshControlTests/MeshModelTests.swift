@@ -75,12 +75,6 @@ private struct World {
     }
 }
 
-private func backend(_ name: String, _ weight: Int64 = 1, in namespace: String? = nil) -> JSONValue {
-    var reference: JSONValue = ["name": .string(name), "port": 80, "weight": .int(weight)]
-    if let namespace { reference["namespace"] = .string(namespace) }
-    return reference
-}
-
 @Suite("What Services and HTTPRoutes mean to proxies")
 struct MeshModelTests {
     @Test("a change speaks of what it touches, and of nothing else")

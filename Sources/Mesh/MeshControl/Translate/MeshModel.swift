@@ -8,6 +8,9 @@ import XDS
 struct MeshModel {
     private(set) var world: MeshWorld
     var services: [ObjectKey: MeshService] { world.services }
+    private(set) var gateways = GatewayModel()
+    /// Of each Service, routes of which a match can never be met, because another has the same.
+    private(set) var shadowed: [ObjectKey: [RouteKey: RouteKey]] = [:]
     private var slices: [ObjectKey: [ObjectKey: MeshSlice]] = [:]
     private var dirtyTables: Set<ObjectKey> = []
     private var dirtyEndpoints: Set<ObjectKey> = []
@@ -32,6 +35,10 @@ struct MeshModel {
     mutating func set(_ service: MeshService?, _ key: ObjectKey) {
         let (old, wasDual) = (services[key], world.isDualStack)
         guard old != service else { return }
+        // The address of a gateway is that of its Service.
+        if let name = service?.gateway ?? old?.gateway {
+            gateways.touch(status: .gateway(ObjectKey(namespace: key.namespace, name: name)))
+        }
         world.set(service, key)
         touch(service: key)
         dirtyEndpoints.insert(key)
@@ -100,12 +107,15 @@ struct MeshModel {
     mutating func set(_ route: MeshRoute?, _ key: RouteKey) {
         let old = world.routes[key]
         world.set(route, key)
+        gateways.touch(status: .route(key))
         if let old, let route, old.says(route) { return }
+        gateways.touch(route: key)
         for version in [old, route].compactMap(\.self) { touch(version) }
     }
 
     mutating func set(_ grant: MeshGrant?, _ key: ObjectKey) {
         world.set(grant, key)
+        gateways.touch(grantsIn: key.namespace, world)
         for (backend, leading) in world.leading where backend.namespace == key.namespace {
             for route in leading { touch(route: route) }
         }
@@ -114,10 +124,12 @@ struct MeshModel {
     /// Routes answer otherwise when a backend comes or goes.
     private mutating func touch(service key: ObjectKey) {
         dirtyTables.insert(key)
+        for route in world.bound[key] ?? [] { gateways.touch(status: .route(route)) }
         for route in world.leading[key] ?? [] { touch(route: route) }
     }
 
     private mutating func touch(route key: RouteKey) {
+        gateways.touch(route: key)
         if let route = world.routes[key] { touch(route) }
     }
 
@@ -132,6 +144,58 @@ struct MeshModel {
             dirtyTables.formUnion(route.backends)
             touchPods(behind: route.backends.map { services[$0] })
         }
+    }
+
+    // MARK: What the cluster says of gateways
+
+    mutating func set(_ gateway: MeshGateway?, _ key: ObjectKey) {
+        let old = world.gateways[key]
+        world.set(gateway, key)
+        gateways.touch(status: .gateway(key))
+        if let old, let gateway, old.says(gateway) { return }
+        gateways.touch(gateway: key)
+    }
+
+    mutating func set(_ gatewayClass: MeshGatewayClass?, _ key: ObjectKey) {
+        let old = world.classes[key.name]
+        world.set(gatewayClass, key)
+        gateways.touch(status: .gatewayClass(key.name))
+        if old?.isOurs != gatewayClass?.isOurs { gateways.touch(gatewayClass: key.name, world) }
+    }
+
+    mutating func set(_ namespace: MeshNamespace?, _ key: ObjectKey) {
+        let old = world.namespaces[key.name]
+        world.namespaces[key.name] = namespace
+        if old != namespace { gateways.touchSelectors() }
+    }
+
+    mutating func set(_ secret: MeshSecret?, _ key: ObjectKey) {
+        let old = world.secrets[key]
+        world.secrets[key] = secret
+        if old != secret { gateways.touch(secret: key, old, secret, world) }
+    }
+
+    mutating func set(_ authorities: MeshAuthorities?, _ key: ObjectKey) {
+        let old = world.configMaps[key]
+        world.configMaps[key] = authorities
+        if old != authorities { gateways.touch(configMap: key, world) }
+    }
+
+    mutating func set(_ policy: BackendTLSPolicy?, _ key: ObjectKey) {
+        let old = world.backendPolicies[key]
+        world.set(policy, key)
+        gateways.touch(status: .policy(key))
+        if let old, let policy, old.says(policy) { return }
+        for version in [old, policy].compactMap(\.self) { gateways.touch(policy: version, world) }
+    }
+
+    /// What gateways have to be told since the last call; asked after `changes()`.
+    mutating func gatewayChanges() -> GatewayModel.Changes {
+        // Taken out while it changes, so that nothing of it is copied.
+        var gateways = GatewayModel()
+        swap(&gateways, &self.gateways)
+        defer { self.gateways = gateways }
+        return gateways.changes(world) { service, port in outbound(service, port).meshCluster(accounts[service] ?? []) }
     }
 
     // MARK: What follows
@@ -150,12 +214,18 @@ struct MeshModel {
         }
         for key in dirtyTables {
             var said: Set<Name> = []
+            var shadowed: [RouteKey: RouteKey] = [:]
+            gateways.touch(service: key)
             for port in services[key]?.ports ?? [] {
-                describe(key, port) { audience, kind, name, json in
+                describe(key, port, &shadowed) { audience, kind, name, json in
                     said.insert(Name(audience: audience, kind: kind, name: name))
                     changes.add(kind, name, json, for: audience)
                 }
             }
+            for route in Set(shadowed.keys).union((self.shadowed[key] ?? [:]).keys) {
+                gateways.touch(status: .route(route))
+            }
+            self.shadowed[key] = shadowed.isEmpty ? nil : shadowed
             for gone in published[key, default: []].subtracting(said) {
                 changes.add(ServedChange(gone.kind, gone.name, nil), for: gone.audience)
                 // Its endpoints go with the cluster.
@@ -177,14 +247,19 @@ struct MeshModel {
         return changes
     }
 
-    /// All that is said of a port of a Service, but for its endpoints.
-    private func describe(
-        _ key: ObjectKey, _ port: MeshService.Port, _ say: (Audience, ResourceKind, _ name: String, JSONValue) -> Void
-    ) {
+    private func outbound(_ key: ObjectKey, _ port: MeshService.Port) -> OutboundTranslation {
         var known = port
         known.spoken = world.spoken(key, port)
-        let outbound = OutboundTranslation(
+        return OutboundTranslation(
             host: world.host(key), cluster: world.clusterName(key, port.number), port: known)
+    }
+
+    /// All that is said of a port of a Service, but for its endpoints.
+    private func describe(
+        _ key: ObjectKey, _ port: MeshService.Port, _ shadowed: inout [RouteKey: RouteKey],
+        _ say: (Audience, ResourceKind, _ name: String, JSONValue) -> Void
+    ) {
+        let outbound = outbound(key, port)
         say(.strangers, .cluster, outbound.cluster, outbound.plainCluster())
         say(.members, .cluster, outbound.cluster, outbound.meshCluster(accounts[key] ?? []))
         // Routes of the Service's own namespace are for everybody; those of others for the callers there, who then follow no
@@ -196,11 +271,11 @@ struct MeshModel {
         let table = outbound.table
         say(
             .everybody, .routeConfiguration, table,
-            routeConfiguration(table, key, port.number, bound[key.namespace] ?? []))
+            routeConfiguration(table, key, port.number, bound[key.namespace] ?? [], &shadowed))
         for (namespace, routes) in bound where namespace != key.namespace {
             say(
                 .namespace(namespace), .routeConfiguration, table,
-                routeConfiguration(table, key, port.number, routes))
+                routeConfiguration(table, key, port.number, routes, &shadowed))
         }
         say(.clients, .listener, table, outbound.clientListener())
         for address in services[key]?.addresses ?? [] {
@@ -221,12 +296,16 @@ struct MeshModel {
         return found.sorted()
     }
 
-    private func routeConfiguration(_ name: String, _ key: ObjectKey, _ port: Int, _ bound: [MeshRoute]) -> JSONValue {
+    private func routeConfiguration(
+        _ name: String, _ key: ObjectKey, _ port: Int, _ bound: [MeshRoute], _ shadowed: inout [RouteKey: RouteKey]
+    ) -> JSONValue {
         let own = world.clusterName(key, port)
         let translation = RouteTranslation { reference, route in
             guard case .port(let backend, let port) = world.backend(reference, of: route) else { return nil }
             return world.clusterName(backend, port.number)
         }
+        let table = translation.table([bound.filter { $0.objection() == nil }])
+        shadowed.merge(table.shadowed) { first, _ in first }
         // Without a route a Service is what it always was; with one, what no rule matches is not found.
         let routes: [JSONValue] =
             bound.isEmpty
@@ -236,7 +315,7 @@ struct MeshModel {
                     "route": ["cluster": .string(own), "timeout": "0s", "retry_policy": RouteTranslation.retries],
                 ]
             ]
-            : translation.table([bound]).routes
+            : table.routes
         // Who uses this table has chosen the Service already, by its address or its name; what he calls it is his affair.
         return [
             "name": .string(name),

@@ -27,10 +27,19 @@ public struct MeshService: APIDecodable, Hashable {
     /// Empty selects nothing: its endpoints are set by hand.
     let selector: [String: String]
 
+    /// Addresses from outside, as `status.loadBalancer` has them.
+    let ingress: [String]
+    /// The Gateway that it is made for.
+    let gateway: String?
+
     /// Nil fields: a Service that is only a name elsewhere (`ExternalName`) has no ports here.
     public init(_ object: KubeObject) {
         key = object.key
         let spec = object.json["spec"] ?? .null
+        ingress = object.json.list("status", "loadBalancer", "ingress").map {
+            $0.text("ip").isEmpty ? $0.text("hostname") : $0.text("ip")
+        }
+        gateway = object.label("gateway.networking.k8s.io/gateway-name")
         addresses = spec.list("clusterIPs").compactMap(\.string).filter { $0 != "None" }
         guard spec.text("type") != "ExternalName" else {
             (ports, selector) = ([], [:])

@@ -14,6 +14,16 @@ struct MeshWorld {
     var policies = MeshPolicies()
     private(set) var routes: [RouteKey: MeshRoute] = [:]
     private(set) var grants: [String: [ObjectKey: MeshGrant]] = [:]
+    private(set) var gateways: [ObjectKey: MeshGateway] = [:]
+    private(set) var classes: [String: MeshGatewayClass] = [:]
+    var namespaces: [String: MeshNamespace] = [:]
+    var secrets: [ObjectKey: MeshSecret] = [:]
+    var configMaps: [ObjectKey: MeshAuthorities] = [:]
+    private(set) var backendPolicies: [ObjectKey: BackendTLSPolicy] = [:]
+    /// The policies for a Service.
+    private(set) var policed: [ObjectKey: Set<ObjectKey>] = [:]
+    /// The routes that name a Gateway.
+    private(set) var entering: [ObjectKey: Set<RouteKey>] = [:]
     /// The routes that bind to a Service, and those that lead to it.
     private(set) var bound: [ObjectKey: Set<RouteKey>] = [:]
     private(set) var leading: [ObjectKey: Set<RouteKey>] = [:]
@@ -48,13 +58,28 @@ struct MeshWorld {
         if let old, let route, old.says(route) { return }
         if let old {
             for parent in old.parents where parent.kind == .service { bound.remove(key, from: parent.key) }
+            for parent in old.parents where parent.kind == .gateway { entering.remove(key, from: parent.key) }
             for backend in old.backends { leading.remove(key, from: backend) }
         }
         if let route {
             for parent in route.parents where parent.kind == .service { bound[parent.key, default: []].insert(key) }
+            for parent in route.parents where parent.kind == .gateway { entering[parent.key, default: []].insert(key) }
             for backend in route.backends { leading[backend, default: []].insert(key) }
         }
     }
+
+    mutating func set(_ gateway: MeshGateway?, _ key: ObjectKey) { gateways[key] = gateway }
+
+    mutating func set(_ gatewayClass: MeshGatewayClass?, _ key: ObjectKey) { classes[key.name] = gatewayClass }
+
+    mutating func set(_ policy: BackendTLSPolicy?, _ key: ObjectKey) {
+        for service in backendPolicies[key]?.services ?? [] { policed.remove(key, from: service) }
+        backendPolicies[key] = policy
+        for service in policy?.services ?? [] { policed[service, default: []].insert(key) }
+    }
+
+    /// Whether a Gateway is of a class of ours.
+    func isOurs(_ gateway: MeshGateway) -> Bool { classes[gateway.className]?.isOurs ?? false }
 
     /// Whether an object of the core group may be named by a kind of the Gateway API's in another namespace, or in its own.
     func isAllowed(_ kind: String, of namespace: String, toName target: String, _ key: ObjectKey) -> Bool {

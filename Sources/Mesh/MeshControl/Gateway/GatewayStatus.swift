@@ -1,0 +1,247 @@
+import Bytes
+import ClusterAPI
+import JSON
+
+/// A status that has to be written: a merge patch of the object as it was seen.
+struct StatusPatch: Sendable {
+    var resource: GroupVersionResource
+    var key: ObjectKey
+    var patch: JSONValue
+
+    /// - Parameter version: Of the object that the status was compared with: an answer to another would overwrite what somebody else
+    ///   wrote since.
+    init(_ resource: GroupVersionResource, _ key: ObjectKey, version: String, status: JSONValue) {
+        self.resource = resource
+        self.key = key
+        patch = ["metadata": ["resourceVersion": .string(version)], "status": status]
+    }
+}
+
+/// What proxies have refused, in their own words.
+struct ProxyRefusals {
+    /// By Gateway.
+    var gateways: [ObjectKey: String] = [:]
+    /// By the name of a Service's route configuration.
+    var tables: [String: String] = [:]
+}
+
+extension MeshModel {
+    /// What has to be written of something; nil when it is as it should be.
+    func status(_ target: StatusTarget, _ refusals: ProxyRefusals, now: Timestamp) -> StatusPatch? {
+        switch target {
+        case .gatewayClass(let name): classStatus(name, now)
+        case .gateway(let key): gatewayStatus(key, refusals, now)
+        case .route(let key): routeStatus(key, refusals, now)
+        case .policy(let key): policyStatus(key, now)
+        }
+    }
+
+    private func classStatus(_ name: String, _ now: Timestamp) -> StatusPatch? {
+        guard let gatewayClass = world.classes[name], gatewayClass.isOurs else { return nil }
+        let accepted =
+            gatewayClass.hasParameters
+            ? Condition("Accepted", false, "InvalidParameters", "parametersRef is not supported")
+            : Condition("Accepted", true, "Accepted", "gateways of this class are run by weft-control")
+        let conditions = [accepted].json(
+            generation: gatewayClass.generation, after: gatewayClass.status.list("conditions"), now: now)
+        let features = JSONValue.array(GatewayFeatures.supported.sorted().map { ["name": .string($0)] })
+        guard
+            gatewayClass.status["conditions"] != conditions || gatewayClass.status["supportedFeatures"] != features
+        else { return nil }
+        return StatusPatch(
+            GroupVersionResource(group: RouteKind.group, resource: "gatewayclasses"), ObjectKey(name: name),
+            version: gatewayClass.resourceVersion, status: ["conditions": conditions, "supportedFeatures": features])
+    }
+
+    // MARK: Gateways
+
+    private func gatewayStatus(_ key: ObjectKey, _ refusals: ProxyRefusals, _ now: Timestamp) -> StatusPatch? {
+        guard let gateway = world.gateways[key], let state = gateways.states[key] else { return nil }
+        let refusal = refusals.gateways[key]
+        let old = gateway.status.list("listeners")
+        let listeners = state.plan.listeners.enumerated().filter { $0.element.spec.owner == .gateway(key) }.map {
+            index, listener -> JSONValue in
+            let known = old.first { $0.text("name") == listener.spec.name }?.list("conditions") ?? []
+            var conditions = listener.conditions
+            if let refusal, listener.isUsable {
+                conditions[3] = Condition("Programmed", false, "Invalid", refusal)
+            }
+            return [
+                "name": .string(listener.spec.name), "attachedRoutes": .int(Int64(state.attached[index])),
+                "supportedKinds": .array(
+                    listener.kinds.map { ["group": .string(RouteKind.group), "kind": .string($0.rawValue)] }),
+                "conditions": conditions.json(generation: gateway.generation, after: known, now: now),
+            ]
+        }
+        let addresses = world.services[gateway.workload]?.ingress ?? []
+        let conditions = gatewayConditions(gateway, state, addresses, refusal).json(
+            generation: gateway.generation, after: gateway.status.list("conditions"), now: now, keepingOthers: true)
+        let status: JSONValue = [
+            "addresses": .array(
+                addresses.map {
+                    [
+                        "type": .string($0.contains(where: \.isLetter) && !$0.contains(":") ? "Hostname" : "IPAddress"),
+                        "value": .string($0),
+                    ]
+                }),
+            "conditions": conditions, "listeners": .array(listeners),
+        ]
+        let isSame = ["addresses", "conditions", "listeners"].allSatisfy { name in
+            (gateway.status[name] ?? .array([])) == (status[name] ?? .null)
+        }
+        guard !isSame else { return nil }
+        return StatusPatch(
+            GroupVersionResource(group: RouteKind.group, resource: "gateways"), key, version: gateway.resourceVersion,
+            status: status)
+    }
+
+    private func gatewayConditions(
+        _ gateway: MeshGateway, _ state: GatewayState, _ addresses: [String], _ refusal: String?
+    ) -> [Condition] {
+        let usable = state.plan.listeners.filter(\.isUsable)
+        let invalid = state.plan.listeners.filter { !$0.isUsable }
+        var accepted = Condition("Accepted", true, "Accepted", "the Gateway is in use")
+        if gateway.infrastructure["parametersRef"] != nil {
+            accepted = Condition(
+                "Accepted", false, "InvalidParameters", "infrastructure.parametersRef is not supported")
+        } else if let other = gateway.addresses.first(where: { !["", "IPAddress"].contains($0.text("type")) }) {
+            accepted = Condition(
+                "Accepted", false, "UnsupportedAddress", "addresses of type \(other.text("type")) are not supported")
+        } else if !invalid.isEmpty {
+            let names = invalid.map { "\($0.section): \($0.conditions[3].message)" }.joined(separator: "; ")
+            accepted = Condition("Accepted", !usable.isEmpty, "ListenersNotValid", names)
+        }
+        let wanted = Set(gateway.addresses.map { $0.text("value") }.filter { !$0.isEmpty })
+        var programmed = Condition("Programmed", true, "Programmed", "proxies have what they need")
+        if !accepted.holds {
+            programmed = Condition("Programmed", false, "Invalid", accepted.message)
+        } else if let refusal {
+            programmed = Condition("Programmed", false, "Invalid", refusal)
+        } else if !wanted.isSubset(of: addresses), !wanted.isEmpty, !addresses.isEmpty {
+            programmed = Condition(
+                "Programmed", false, "AddressNotUsable",
+                "\(wanted.subtracting(addresses).sorted().joined(separator: ", ")) is no address of a node")
+        } else if addresses.isEmpty {
+            programmed = Condition(
+                "Programmed", false, wanted.isEmpty ? "AddressNotAssigned" : "AddressNotUsable",
+                "Service \(gateway.workload) has no address yet")
+        }
+        var conditions = [accepted, programmed]
+        if gateway.backend != .null || gateway.frontend != .null { conditions.append(state.plan.resolved) }
+        return conditions
+    }
+
+    // MARK: Routes
+
+    private func routeStatus(_ key: RouteKey, _ refusals: ProxyRefusals, _ now: Timestamp) -> StatusPatch? {
+        guard let route = world.routes[key] else { return nil }
+        let own = route.statuses.filter { $0.text("controllerName") == MeshGatewayClass.controller }
+        let others = route.statuses.filter { $0.text("controllerName") != MeshGatewayClass.controller }
+        var parents: [JSONValue] = []
+        for (index, parent) in route.parents.enumerated() {
+            guard let conditions = conditions(route, index, parent, refusals) else { continue }
+            let known = own.first { $0["parentRef"] == parent.reference }?.list("conditions") ?? []
+            parents.append([
+                "parentRef": parent.reference, "controllerName": .string(MeshGatewayClass.controller),
+                "conditions": conditions.json(generation: route.generation, after: known, now: now),
+            ])
+        }
+        guard own != parents else { return nil }
+        return StatusPatch(
+            key.kind.resource, key.key, version: route.resourceVersion, status: ["parents": .array(others + parents)])
+    }
+
+    /// Nil where the parent is not ours to speak for.
+    private func conditions(
+        _ route: MeshRoute, _ index: Int, _ parent: MeshRoute.Parent, _ refusals: ProxyRefusals
+    ) -> [Condition]? {
+        switch parent.kind {
+        case .other: return nil
+        case .gateway, .listenerSet:
+            let state =
+                parent.kind == .gateway
+                ? gateways.states[parent.key] : gateways.states.values.first { $0.bindings[route.route]?[index] != nil }
+            guard let state, let binding = state.bindings[route.route]?[index] else { return nil }
+            var conditions = [binding.accepted, route.resolved(world)]
+            if let other = state.shadowed[route.route] {
+                conditions.append(
+                    Condition(
+                        "weft.dev/Shadowed", true, "MatchTaken",
+                        "\(other) is older and has the same match: it gets the requests"))
+            }
+            if let refusal = refusals.gateways[state.gateway.key] {
+                conditions.append(Condition("weft.dev/Programmed", false, "RefusedByProxy", refusal))
+            }
+            return conditions
+        case .service:
+            var conditions = [acceptedByService(route, parent), route.resolved(world)]
+            let ports = (world.services[parent.key]?.ports ?? []).map(\.number).filter {
+                parent.port == nil || parent.port == $0
+            }
+            for port in ports {
+                if let refusal = refusals.tables["\(world.host(parent.key)):\(port)"] {
+                    conditions.append(Condition("weft.dev/Programmed", false, "RefusedByProxy", refusal))
+                    break
+                }
+            }
+            if let other = shadowed[parent.key]?[route.route] {
+                conditions.append(
+                    Condition(
+                        "weft.dev/Shadowed", true, "MatchTaken",
+                        "\(other) is older and has the same match: it gets the requests"))
+            }
+            return conditions
+        }
+    }
+
+    private func acceptedByService(_ route: MeshRoute, _ parent: MeshRoute.Parent) -> Condition {
+        guard let service = world.services[parent.key] else {
+            return Condition("Accepted", false, "NoMatchingParent", "Service \(parent.key) does not exist")
+        }
+        if let port = parent.port, !service.ports.contains(where: { $0.number == port }) {
+            return Condition("Accepted", false, "NoMatchingParent", "Service \(parent.key) has no TCP port \(port)")
+        }
+        guard route.route.kind.isOfRequests else {
+            return Condition(
+                "Accepted", false, "UnsupportedValue", "a \(route.route.kind.rawValue) can be bound to Gateways only")
+        }
+        return route.objection() ?? RouteBinding.accepted
+    }
+
+    // MARK: Policies
+
+    private func policyStatus(_ key: ObjectKey, _ now: Timestamp) -> StatusPatch? {
+        guard let policy = world.backendPolicies[key] else { return nil }
+        let own = policy.statuses.filter { $0.text("controllerName") == MeshGatewayClass.controller }
+        let others = policy.statuses.filter { $0.text("controllerName") != MeshGatewayClass.controller }
+        let users = gateways.states.values.filter { state in policy.services.contains { state.isUsing($0) } }
+        let resolved = world.trust(policy).resolved
+        var accepted = Condition("Accepted", true, "Accepted", "the policy is in force")
+        let winners = policy.targets.flatMap { target in
+            (world.services[target.service]?.ports ?? []).filter {
+                target.section.isEmpty || target.section == $0.name
+            }.compactMap { world.policy(for: target.service, $0)?.key }
+        }
+        if !winners.isEmpty, !winners.contains(key) {
+            accepted = Condition(
+                "Accepted", false, "Conflicted", "BackendTLSPolicy \(winners[0]) is older and has the same target")
+        } else if !resolved.holds, policy.authorities.count == 1 || world.trust(policy).pem?.isEmpty == true {
+            accepted = Condition("Accepted", false, "NoValidCACertificate", resolved.message)
+        }
+        let ancestors = users.map(\.gateway.key).sorted().map { gateway -> JSONValue in
+            let reference: JSONValue = [
+                "group": .string(RouteKind.group), "kind": "Gateway", "namespace": .string(gateway.namespace),
+                "name": .string(gateway.name),
+            ]
+            let known = own.first { $0["ancestorRef"] == reference }?.list("conditions") ?? []
+            return [
+                "ancestorRef": reference, "controllerName": .string(MeshGatewayClass.controller),
+                "conditions": [accepted, resolved].json(generation: policy.generation, after: known, now: now),
+            ]
+        }
+        guard own != ancestors else { return nil }
+        return StatusPatch(
+            GroupVersionResource(group: RouteKind.group, resource: "backendtlspolicies"), key,
+            version: policy.resourceVersion, status: ["ancestors": .array(others + ancestors)])
+    }
+}
