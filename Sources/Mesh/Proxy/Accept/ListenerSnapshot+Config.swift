@@ -45,6 +45,13 @@ extension ListenerSnapshot {
         options.logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
         options.fingerprint = node.message.fingerprint(
             without: ["filter_chains", "default_filter_chain", "filter_chain_matcher"])
+        if let balance = node.message("connection_balance_config") {
+            guard balance.choice("balance_type") == "exact_balance" else {
+                throw balance.error("only exact_balance is supported")
+            }
+            _ = balance.message("exact_balance")
+            options.isBalanced = true
+        }
         options.bypassesOverload = node.bool("bypass_overload_manager")
         if !node.bool("ignore_global_conn_limit"), !options.bypassesOverload {
             options.allowances.append((context.globalAllowance, .globalOverflows))

@@ -25,6 +25,8 @@ package final class ListenerSnapshot: Sendable {
     let allowances: [(allowance: ConnectionAllowance, stat: ListenerStat)]
     /// It serves as ever, however short memory is.
     let bypassesOverload: Bool
+    /// By address, what spreads its connections over the workers; empty where that is the kernel's business.
+    let balances: [ConnectionBalance]
 
     package struct Options {
         package var filters: [ListenerFilter] = []
@@ -46,6 +48,8 @@ package final class ListenerSnapshot: Sendable {
         var fingerprint = 0
         var allowances: [(allowance: ConnectionAllowance, stat: ListenerStat)] = []
         var bypassesOverload = false
+        /// Every worker has as many connections.
+        var isBalanced = false
         package init() {}
     }
 
@@ -74,6 +78,7 @@ package final class ListenerSnapshot: Sendable {
         fingerprint = options.fingerprint
         allowances = options.allowances
         bypassesOverload = options.bypassesOverload
+        balances = options.isBalanced ? addresses.map { _ in ConnectionBalance() } : []
     }
 
     /// The TLS contexts that change with their secrets and files.
@@ -88,7 +93,7 @@ package final class ListenerSnapshot: Sendable {
     /// The same sockets serve both.
     func hasSocketsOf(_ other: ListenerSnapshot) -> Bool {
         addresses == other.addresses && bindsToPort == other.bindsToPort
-            && allowances.count == other.allowances.count
+            && allowances.count == other.allowances.count && balances.count == other.balances.count
             && sockets.count == other.sockets.count
             && zip(sockets, other.sockets).allSatisfy { $0.isBoundAs($1) }
     }

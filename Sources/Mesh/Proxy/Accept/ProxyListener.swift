@@ -55,6 +55,7 @@ package final class ProxyListener {
         options.backlog = snapshot.backlog
         options.allowances = snapshot.allowances.map(\.allowance)
         options.stream = streamOptions
+        options.balance = number < snapshot.balances.count ? snapshot.balances[number] : nil
         let onAccept = { [unowned self] (socket: StreamSocket) in accept(socket) }
         if case .descriptor(let fd, let address) = shared {
             return try Listener(sharing: fd, address, on: worker.loop, options: options, onAccept: onAccept)
@@ -180,6 +181,9 @@ package final class ProxyListener {
         connection.listenerLogs = snapshot.logs
         connection.logAccess()
     }
+
+    /// Keeps the connections that it accepts.
+    func leaveBalance() { for listener in listeners { listener.leaveBalance() } }
 
     /// Another listener is in its place: takes what waits in its queue and then no more, and drains its connections.
     func retire() {

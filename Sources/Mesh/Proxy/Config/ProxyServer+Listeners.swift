@@ -93,6 +93,8 @@ extension ProxyServer {
 
     /// Takes no more connections there, and drains those that there are.
     func retire(_ made: [ProxyListenerReference]) async {
+        // First all of them, so that none hands a connection to one that is closed.
+        for (worker, listener) in zip(workers, made) { await worker.perform { _ in listener.value.leaveBalance() } }
         for (worker, listener) in zip(workers, made) {
             await worker.perform { _ in listener.value.retire() }
         }

@@ -24,6 +24,8 @@ public struct ListenerOptions: Sendable {
     public var acceptsInTurn = Listener.maximumAcceptsInTurn
     /// Each connection takes of all of these; one that cannot is closed at once.
     public var allowances: [ConnectionAllowance] = []
+    /// Shared with listeners on other loops, to which connections may go from here.
+    public var balance: ConnectionBalance?
 
     public init() {}
 }
@@ -79,6 +81,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
         ownsPath = true
         super.init()
         registration = try loop.register(fd: fd, handler: self, interest: .readable)
+        options.balance?.join(self)
     }
 
     /// A second descriptor of the listening socket, for another loop's `init(sharing:)`; the caller owns it. On the loop.
@@ -102,6 +105,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
         ownsPath = false
         super.init()
         registration = try loop.register(fd: fd, handler: self, interest: .readable)
+        options.balance?.join(self)
     }
 
     deinit {
@@ -221,13 +225,31 @@ public final class Listener: PollHandler, @unchecked Sendable {
                     return
                 }
             }
-            begin(accepted, SocketAddress(storage, length: length) ?? .unix(path: ""))
+            let peer = SocketAddress(storage, length: length) ?? .unix(path: "")
+            if let other = options.balance?.place(self), other !== self {
+                other.loop.submit { other.takeOver(accepted, peer) }
+            } else {
+                begin(accepted, peer)
+            }
         }
     }
+
+    /// A connection that another loop has accepted.
+    private func takeOver(_ accepted: CInt, _ peer: SocketAddress) {
+        guard fd >= 0 else {
+            Glibc.close(accepted)
+            return
+        }
+        begin(accepted, peer)
+    }
+
+    /// Keeps what it accepts from now on. What others have handed over already still comes. On the loop.
+    public func leaveBalance() { options.balance?.leave(self) }
 
     private func begin(_ accepted: CInt, _ peer: SocketAddress) {
         for (number, allowance) in options.allowances.enumerated() where !allowance.take() {
             for taken in options.allowances[..<number] { taken.release() }
+            options.balance?.closed(self)
             Glibc.close(accepted)
             return onRefuse(number)
         }
@@ -260,6 +282,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
     func streamDidClose() {
         connections -= 1
         for allowance in options.allowances { allowance.release() }
+        options.balance?.closed(self)
         if connections == options.maximumConnections - 1, fd >= 0 { loop.again(self) }
     }
 
@@ -293,6 +316,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
         loop.execute { [self] in
             guard fd >= 0 else { return }
             loop.deregister(registration)
+            leaveBalance()
             // A child between fork and exec may hold a copy; it must not go on listening.
             if ownsPath { shutdown(fd, CInt(SHUT_RDWR)) }
             Glibc.close(fd)
@@ -302,6 +326,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
     }
 
     public override func loopDidStop() {
+        leaveBalance()
         if fd >= 0 { Glibc.close(fd) }
         fd = -1
         if ownsPath, case .unix(let path) = address { unlink(path) }

@@ -55,6 +55,41 @@ struct ListenerTests {
         #expect(access(path, F_OK) != 0)
     }
 
+    @Test("exact_balance gives every worker as many connections, whoever accepted them, and again after some have gone")
+    func balance() async throws {
+        let more = "connection_balance_config: { exact_balance: {} },"
+        try await ProxyBench.run(Self.listener([Self.echo()], more), workers: 4) { bench in
+            let address = try await bench.address()
+            func perWorker() async -> [Int64] {
+                let samples = await bench.server.stats().samples
+                return samples.filter { $0.name.contains("worker_") && $0.leaf == "downstream_cx_active" }.map(\.value)
+            }
+            func open(_ count: Int) async throws -> [StreamConnection] {
+                var clients: [StreamConnection] = []
+                for _ in 0..<count {
+                    let client = try await client(bench, address)
+                    try await client.send("hello")
+                    #expect(try await client.text(5) == "hello")
+                    clients.append(client)
+                }
+                return clients
+            }
+            let clients = try await open(20)
+            var found = await perWorker()
+            #expect(found == [5, 5, 5, 5])
+            for client in clients[..<13] { client.close() }
+            try await bench.until { await perWorker().reduce(0, +) == 7 }
+            let others = try await open(5)
+            found = await perWorker()
+            #expect(found == [3, 3, 3, 3])
+            // Another listener in its place takes over, and keeps what there is.
+            try await bench.reload(Self.listener([Self.echo()], "enable_reuse_port: true,"))
+            try await others[0].send("again")
+            #expect(try await others[0].text(5) == "again")
+            _ = try await open(1)
+        }
+    }
+
     @Test("a server that speaks first does not wait for an inspector that is disabled for its port")
     func filterDisabled() async throws {
         let inspector = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
