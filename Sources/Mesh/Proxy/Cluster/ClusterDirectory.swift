@@ -24,6 +24,7 @@ final class ClusterDirectory: @unchecked Sendable {
     private var home: (cluster: ClusterID, locality: Locality)?
     /// The cluster that this proxy is in itself, as it stands: what zone-aware routing compares with.
     private(set) var local: LocalCluster?
+    private(set) lazy var onDemand = OnDemandClusters(self)
     lazy var resolution = HostResolution.read()
     var names = NameCounters()
     var random: SplitMix64
@@ -42,6 +43,7 @@ final class ClusterDirectory: @unchecked Sendable {
         self.problems = problems
         secrets = SecretDirectory(loop, problems)
         random = SplitMix64(seed: MonotonicTime.now().nanoseconds)
+        for worker in workers { worker.directory = self }
         secrets.session = { [unowned self] in discovery?.session($0, .secret) }
     }
 
@@ -68,6 +70,7 @@ final class ClusterDirectory: @unchecked Sendable {
         clusters.updateValue(cluster, forKey: id)?.close()
         if gathered != nil { gathered?.append(cluster.snapshot) } else { publish([cluster.snapshot]) }
         discovery?.clusterCame(id)
+        onDemand.came(id)
         toldWarm()
     }
 

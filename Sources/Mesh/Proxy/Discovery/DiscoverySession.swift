@@ -101,6 +101,12 @@ final class DiscoverySession: @unchecked Sendable {
         flushLater()
     }
 
+    /// A cluster by its name, beside whatever else is asked for.
+    func subscribeToCluster(_ name: String, fetchTime: UInt64) {
+        _ = client.subscribe(.cluster, name, fetchTime: fetchTime, now: now)
+        flushLater()
+    }
+
     /// A secret by its name, which is then looked for in what the client holds.
     func subscribeToSecret(_ name: String, fetchTime: UInt64) {
         _ = client.subscribe(.secret, name, fetchTime: fetchTime, now: now)
@@ -278,6 +284,7 @@ final class DiscoverySession: @unchecked Sendable {
         switch kind {
         case .clusterLoadAssignment: endpoints.giveUp(names)
         case .secret: directory.secrets.giveUp(names, origin)
+        case .cluster: directory.onDemand.giveUp(names, origin)
         default: Task { [users, origin] in await users.giveUp(kind, names, origin) }
         }
     }

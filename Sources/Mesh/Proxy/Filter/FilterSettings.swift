@@ -16,6 +16,7 @@ package enum FilterSettings: Sendable {
     case compressor(CompressorFilter.Override)
     case statefulSession(StatefulSessionFilter.Override)
     case rateLimit(RateLimitFilter.Override)
+    case onDemand(OnDemandFilter)
 
     /// - Returns: nil when the type is unknown and may be.
     static func read(
@@ -38,6 +39,7 @@ package enum FilterSettings: Sendable {
         case "compressor.v3.CompressorPerRoute": return .compressor(try CompressorFilter.Override(node))
         case "stateful_session.v3.StatefulSessionPerRoute":
             return .statefulSession(try StatefulSessionFilter.Override(node))
+        case "on_demand.v3.PerRouteConfig": return .onDemand(try OnDemandFilter(node, context.build))
         case "ratelimit.v3.RateLimitPerRoute": return .rateLimit(try RateLimitFilter.Override(node))
         default:
             if isOptional { return nil }
@@ -68,6 +70,7 @@ extension HTTPFilter {
         case "grpc_stats.v3.FilterConfig": self = .grpcStats(try GRPCStatsFilter(node))
         case "grpc_web.v3.GrpcWeb": self = .grpcWeb
         case "stateful_session.v3.StatefulSession": self = .statefulSession(try StatefulSessionFilter(node))
+        case "on_demand.v3.OnDemand": self = .onDemand(try OnDemandFilter(node, context.build))
         case "ratelimit.v3.RateLimit": self = .rateLimit(try RateLimitFilter(node, context))
         default: throw node.error("HTTP filter \(node.typeName) is not supported")
         }

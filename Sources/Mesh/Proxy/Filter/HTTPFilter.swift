@@ -67,11 +67,12 @@ package enum HTTPFilter: Sendable {
     case grpcWeb
     case statefulSession(StatefulSessionFilter)
     case rateLimit(RateLimitFilter)
+    case onDemand(OnDemandFilter)
 
     var phases: FilterPhases {
         switch self {
         case .extAuthz: [.requestHead, .requestData, .responseHead, .ended]
-        case .jwt: [.requestHead, .ended]
+        case .jwt, .onDemand: [.requestHead, .ended]
         case .compressor:
             [.requestHead, .requestData, .requestTrailers, .responseHead, .responseData, .responseTrailers]
         case .decompressor: [.requestHead, .requestData, .responseHead, .responseData]
@@ -110,6 +111,7 @@ package enum HTTPFilter: Sendable {
         case .grpcWeb: GRPCWebFilter.requestHead(stream, slot)
         case .statefulSession(let filter): filter.requestHead(stream, slot)
         case .rateLimit(let filter): filter.requestHead(stream, slot)
+        case .onDemand(let filter): filter.requestHead(stream, slot)
         }
     }
 
@@ -187,6 +189,7 @@ package enum HTTPFilter: Sendable {
         case .extAuthz(let filter): filter.ended(stream, slot)
         case .jwt(let filter): filter.ended(stream, slot)
         case .rateLimit(let filter): filter.ended(stream, slot)
+        case .onDemand(let filter): filter.ended(stream, slot)
         default: break
         }
     }

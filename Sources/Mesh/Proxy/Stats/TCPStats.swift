@@ -9,6 +9,9 @@ package struct TCPStats {
     package var durationsReached: UInt64 = 0
     package var paused: UInt64 = 0
     package var resumed: UInt64 = 0
+    package var demands: UInt64 = 0
+    package var demandsMet: UInt64 = 0
+    package var demandsUnmet: UInt64 = 0
 
     package init() {}
 
@@ -19,5 +22,7 @@ package struct TCPStats {
             ("idle_timeout", \.idleTimeouts), ("max_downstream_connection_duration", \.durationsReached),
             ("downstream_flow_control_paused_reading_total", \.paused),
             ("downstream_flow_control_resumed_reading_total", \.resumed),
+            ("on_demand_cluster_attempt", \.demands), ("on_demand_cluster_success", \.demandsMet),
+            ("on_demand_cluster_missing", \.demandsUnmet),
         ], gauges: [("downstream_cx_active", \.activeConnections, \.connections)], histograms: [])
 }

@@ -49,6 +49,19 @@ extension HTTPStream {
         }
     }
 
+    /// The name of the cluster that the route means, known or not.
+    var wantedCluster: String? {
+        guard case .forward(let action)? = route?.action else { return nil }
+        func name(_ choice: ForwardAction.Choice) -> String? {
+            switch choice {
+            case .cluster(let id): id.name
+            case .header(let key): request.value(key).map { String(decoding: $0, as: UTF8.self) }
+            case .weighted: routing.weighted.flatMap { name($0.choice) }
+            }
+        }
+        return name(action.choice)
+    }
+
     private func forward(_ action: ForwardAction, _ route: RouteEntry) {
         guard let id = clusterID(action.choice), let cluster = worker.cluster(id) else {
             worker.stats(manager).pointee.noClusters &+= 1

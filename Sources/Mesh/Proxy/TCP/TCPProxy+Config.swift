@@ -19,6 +19,9 @@ extension TCPProxy {
                 throw backOff.error("max_interval", "must be greater than or equal to the base_interval")
             }
         }
+        options.onDemand = try node.message("on_demand") { (node) throws(ConfigError) in
+            try OnDemandSource(node, "odcds_config", timeout: Self.standardDemandTimeout, context)
+        }
         _ = try node.enumeration("upstream_connect_mode", as: ConnectMode.self)
         if let log = node.message("access_log_options") {
             options.logInterval = log.nanoseconds("access_log_flush_interval", default: 0)
@@ -56,6 +59,9 @@ extension TCPProxy {
         self.init(
             options, destinations: destinations, logs: logs, statsID: context.tcpStatsID(options.statPrefix))
     }
+
+    /// Nanoseconds where the configuration has none, as in Envoy.
+    private static let standardDemandTimeout: UInt64 = 60_000_000_000
 
     /// `metadata_match`: what is under `envoy.lb`.
     private static func criteria(_ node: ConfigNode) -> JSONObject? {

@@ -20,6 +20,8 @@ package final class TCPProxy: Sendable {
         package var logInterval: UInt64 = 0
         /// The client's address decides among hosts, where the cluster's policy hashes.
         package var hashesSource = false
+        /// Where a cluster is found that is not known.
+        var onDemand: OnDemandSource?
         package init() {}
     }
 

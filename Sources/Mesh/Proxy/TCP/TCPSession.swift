@@ -16,6 +16,8 @@ final class TCPSession: ConnectionTerminal {
     private var phase = Phase.fresh
     private(set) var cluster: ClusterState?
     private var upstream: TCPUpstream?
+    /// The cluster is being found.
+    private var demand: ClusterDemand?
     /// What came with the end of a TLS handshake, before the upstream stood.
     private var early = GrowingBytes()
     private var hasEnded = false
@@ -58,10 +60,30 @@ final class TCPSession: ConnectionTerminal {
         let destination =
             connection.routedCluster.map { TCPProxy.Destination(cluster: $0) }
             ?? proxy.destination { worker.random.next(upperBound: $0) }
-        guard let destination, let cluster = worker.cluster(destination.cluster) else {
-            stats.pointee.noRoutes &+= 1
-            return refuse(.noClusterFound)
+        guard let destination else { return refuseWithoutCluster() }
+        if let source = proxy.options.onDemand, worker.cluster(destination.cluster) == nil {
+            stats.pointee.demands &+= 1
+            demand = ClusterDemand(destination.cluster.name, source, worker) { [unowned self] in
+                demand = nil
+                if worker.cluster(destination.cluster) != nil {
+                    stats.pointee.demandsMet &+= 1
+                } else {
+                    stats.pointee.demandsUnmet &+= 1
+                }
+                route(to: destination)
+            }
+            return
         }
+        route(to: destination)
+    }
+
+    private func refuseWithoutCluster() {
+        stats.pointee.noRoutes &+= 1
+        refuse(.noClusterFound)
+    }
+
+    private func route(to destination: TCPProxy.Destination) {
+        guard let cluster = worker.cluster(destination.cluster) else { return refuseWithoutCluster() }
         self.cluster = cluster
         criteria = destination.criteria
         pick.subset = cluster.subsets(criteria)
@@ -110,6 +132,7 @@ final class TCPSession: ConnectionTerminal {
     private func finish() {
         guard phase != .over else { return }
         phase = .over
+        demand = nil
         timer?.clear()
         stats.pointee.activeConnections &-= 1
         if !proxy.logs.isEmpty { log("TcpConnectionEnd") }

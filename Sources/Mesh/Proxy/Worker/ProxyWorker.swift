@@ -35,6 +35,9 @@ package final class ProxyWorker: @unchecked Sendable {
     }
     /// By address, for connections that one listener hands to another.
     private var listeners: [SocketAddress: ProxyListener] = [:]
+    /// Where clusters are found that nobody has named before; set before the loop knows the worker.
+    weak var directory: ClusterDirectory?
+    var demands = ClusterDemands()
     var random: SplitMix64
 
     // Scratch, and what is used again.
@@ -156,6 +159,8 @@ package final class ProxyWorker: @unchecked Sendable {
         if index < clusters.count, let state = clusters[index] { return state }
         return makeCluster(id)
     }
+
+    func cluster(named name: String) -> ClusterState? { ClusterID(known: name).flatMap { cluster($0) } }
 
     private func makeCluster(_ id: ClusterID) -> ClusterState? {
         let index = Int(id.rawValue)
