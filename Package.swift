@@ -113,6 +113,7 @@ let targets: [Target] = [
         ["ClusterAPI", "ClusterClient", "PodNetwork", "JSON", "Reactor", "HTTP", "TLS", "Telemetry", "Bytes", "CLinux"]),
 
     // Mesh: the sidecar and what configures it.
+    room("MeshAPI", "Mesh/MeshAPI", ["Bytes"]),
     room("XDS", "Mesh/XDS", ["Bytes", "JSON", "YAML", "Protobuf"], data: ["Protos"]),
     room(
         "Proxy", "Mesh/Proxy",
@@ -129,7 +130,7 @@ let targets: [Target] = [
     room(
         "MeshControl", "Mesh/MeshControl",
         [
-            "MeshIdentity", "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS",
+            "MeshAPI", "MeshIdentity", "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS",
             "JSON", "Reactor",
             "Telemetry",
             "Bytes", "CRE2",
@@ -156,7 +157,7 @@ let targets: [Target] = [
     program(
         "weft-control",
         [
-            "APIServer", "Store", "Controllers", "Scheduler", "MeshControl", "Discovery", "ClusterAPI", "ClusterClient",
+            "APIServer", "Store", "Controllers", "Scheduler", "MeshAPI", "MeshControl", "Discovery", "ClusterAPI", "ClusterClient",
             "JSON",
             "Reactor", "TLS", "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
         ]),
@@ -239,7 +240,7 @@ let targets: [Target] = [
     tests(
         "MeshControlTests", "Mesh/MeshControlTests",
         [
-            "MeshControl", "MeshIdentity", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient",
+            "MeshAPI", "MeshControl", "MeshIdentity", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient",
             "Store", "HTTP",
             "TLS", "JSON",
             "Telemetry", "Reactor", "Bytes", "TestSupport",

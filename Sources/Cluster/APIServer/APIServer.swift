@@ -33,6 +33,8 @@ public struct APIServerConfig: Sendable {
     public var paths: [ServedPath] = []
     /// What `/metrics` shows; others in this process add theirs.
     public var metrics = MetricsRegistry()
+    /// What other rooms say to objects that are made, behind the server's own admission.
+    public var admissions: [any CreationAdmission] = []
 
     public init(
         serviceCIDRs: [CIDR], advertiseAddress: IPAddress, serviceAccountIssuer: String, serviceAccountKey: PrivateKey
@@ -61,7 +63,7 @@ public final class APIServer: Sendable {
     ) {
         let storage = ObjectStorage(store: store)
         let registry = Registry(
-            schema: schema, storage: storage, admission: .standard,
+            schema: schema, storage: storage, admission: .standard(adding: config.admissions),
             services: ServiceAllocator(ranges: config.serviceCIDRs, nodePorts: config.nodePorts))
         let authorizer = AuthorizerChain(authorizers: [authorizer, RoleAuthorizer(schema: schema, storage: storage)])
         let agents = NodeAgents(tls: config.nodeAgentTLS)

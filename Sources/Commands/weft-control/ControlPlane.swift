@@ -40,6 +40,8 @@ struct ControlPlane: Sendable {
         config.nodePorts = settings.nodePorts
         config.clusterDomain = settings.clusterDomain
         config.securePort = settings.securePort
+        let injector = PodInjector(settings.sidecar)
+        config.admissions = [SidecarAdmission(injector: injector)]
         let trust = TrustPool([credentials.authority.certificate])
         if let file = settings.tokenFile { config.staticTokens = try APIServer.staticTokens(try Files.readText(file)) }
         // Node agents show their own client certificates, which the authority signed; their addresses are in none of them.
@@ -65,6 +67,7 @@ struct ControlPlane: Sendable {
         try writeKubeconfigs(credentials, advertised: advertised)
         log.info("serving", ["address": "\(bound)", "advertised": "\(advertised)", "data": settings.dataDirectory])
 
+        try await InjectionServer.start(injector, settings, api, identity, group: group, log: log)
         let served = try await MeshServers.start(
             settings, api, credentials, serving: identity, pages: mesh, metrics: config.metrics, log: log)
         let work = startWork(api, credentials)

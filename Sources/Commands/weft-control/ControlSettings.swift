@@ -31,6 +31,10 @@ struct ControlSettings: Sendable {
     var meshPassphraseFile: String?
     /// Of workloads' certificates: what is given where nothing is asked for, and the most.
     var meshCertificateLifetime = Duration.seconds(86400)
+    /// What sidecars are like that are injected into pods.
+    var sidecar = SidecarSettings()
+    /// Where injection is also served as a webhook, over TLS; nil serves none.
+    var injectAddress: SocketAddress?
     /// Where the administrator's kubeconfig is written besides the data directory.
     var kubeconfigOut: String?
     /// Further names and addresses for the serving certificate.
@@ -80,7 +84,9 @@ struct ControlSettings: Sendable {
                 throw ConfigurationError("\(name): expected LOW-HIGH, found \"\(value)\"")
             }
             nodePorts = low...high
-        case "cluster-domain": clusterDomain = value
+        case "cluster-domain":
+            clusterDomain = value
+            sidecar.clusterDomain = value
         case "node-cidr-mask-size": nodeMaskV4 = try number(name, value, 1...32)
         case "node-cidr-mask-size-ipv6": nodeMaskV6 = try number(name, value, 1...128)
         case "token-auth-file": tokenFile = value
@@ -104,6 +110,13 @@ struct ControlSettings: Sendable {
                 throw ConfigurationError("\(name): expected a duration from 10s to 2160h, found \"\(value)\"")
             }
             meshCertificateLifetime = lifetime
+        case "proxy-image": sidecar.image = value
+        case "proxy-command": sidecar.command = value
+        case "inject-address":
+            guard let address = SocketAddress(value), address.endpoint != nil else {
+                throw ConfigurationError("\(name): expected ADDRESS:PORT, found \"\(value)\"")
+            }
+            injectAddress = address
         case "kubeconfig-out": kubeconfigOut = value
         case "tls-san": extraNames += value.split(separator: ",").map(String.init)
         case "threads": threads = Int(try number(name, value, 0...1024) as UInt16)

@@ -74,6 +74,19 @@ struct Run: ParsableCommand {
     @Option(help: "How long workloads' certificates live, 10s to 2160h. Default 24h.")
     var meshCertLifetime: String?
 
+    @Option(
+        help: "Image of the sidecars that are injected into pods. Default weft.local/host, the node's own programs.")
+    var proxyImage: String?
+
+    @Option(help: "Program in that image, called with Envoy's flags. Default weft-proxy.")
+    var proxyCommand: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "ADDRESS:PORT to serve injection on as a mutating webhook too (POST /inject, TLS), for other API servers. Default: not served."
+        ))
+    var injectAddress: String?
+
     @Option(help: "Where to write the administrator's kubeconfig besides the data directory.")
     var kubeconfigOut: String?
 
@@ -111,6 +124,7 @@ struct Run: ParsableCommand {
             ("mesh-ca-passphrase-file", meshCaPassphraseFile),
             ("mesh-cert-lifetime", meshCertLifetime), ("kubeconfig-out", kubeconfigOut), ("tls-san", tlsSan),
             ("threads", threads), ("controllers", controllers),
+            ("proxy-image", proxyImage), ("proxy-command", proxyCommand), ("inject-address", injectAddress),
             ("scheduler", scheduler),
         ]
         for (name, value) in flags {

@@ -19,13 +19,17 @@ extension AdmissionPlugin {
     func admitDelete(_ call: APICall, in registry: Registry) async throws(StatusError) {}
 }
 
-/// The plug-ins in upstream's order. Webhooks and quota come between the last of these and storage.
+/// The plug-ins in upstream's order, then what other rooms add. Quota comes between the last of these and storage.
 struct AdmissionChain: Sendable {
     let plugins: [any AdmissionPlugin]
+    /// For objects that are made.
+    let added: [any CreationAdmission]
 
-    static let standard = AdmissionChain(plugins: [
-        NamespaceLifecycle(), ServiceAccountAdmission(), PriorityAdmission(), DefaultTolerations(),
-    ])
+    static func standard(adding added: [any CreationAdmission] = []) -> AdmissionChain {
+        AdmissionChain(
+            plugins: [NamespaceLifecycle(), ServiceAccountAdmission(), PriorityAdmission(), DefaultTolerations()],
+            added: added)
+    }
 
     func admit(
         _ object: inout JSONValue, old: JSONValue?, _ call: APICall, in registry: Registry

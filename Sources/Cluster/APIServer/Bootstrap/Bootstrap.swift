@@ -135,7 +135,8 @@ struct Bootstrap: Sendable {
         call.namespace = namespace
         call.name = object["metadata"]?["name"]?.string ?? ""
         guard try await registry.storage.find(resource, call.key) != nil else {
-            _ = try await registry.create(object, call)
+            var warnings: [String] = []
+            _ = try await registry.create(object, call, warnings: &warnings)
             return
         }
         guard !renews.isEmpty else { return }

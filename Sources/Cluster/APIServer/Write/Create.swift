@@ -10,17 +10,19 @@ extension Registry {
         var object = try decode(
             try call.requireBody(), as: call.resource, options.fieldValidation, warnings: &warnings)
         try place(&object, at: call, nameRequired: false)
-        let stored = try await create(object, call, dryRun: options.dryRun)
+        let stored = try await create(object, call, dryRun: options.dryRun, warnings: &warnings)
         return APIAnswer(code: 201, content: .object(stored), warnings: warnings)
     }
 
     /// Creates an object that is decoded and placed.
-    func create(_ body: JSONValue, _ call: APICall, dryRun: Bool = false) async throws(StatusError) -> StoredObject {
+    /// - Parameter warnings: gets what admission has to say to the client.
+    func create(
+        _ body: JSONValue, _ call: APICall, dryRun: Bool = false, warnings: inout [String]
+    ) async throws(StatusError) -> StoredObject {
         var object = body
         let strategy = strategy(call.resource)
         try begin(&object, call)
         Defaulting.apply(to: &object, of: call.resource.gvk)
-        strategy.prepareForCreate(&object)
         let generated = object["metadata"]?["generateName"]?.string.flatMap { $0.isEmpty ? nil : $0 }
         let isGenerated = (object["metadata"]?["name"]?.string ?? "").isEmpty
         var attempt = 0
@@ -29,6 +31,8 @@ extension Registry {
             if isGenerated, let generated { candidate["metadata"]?["name"] = .string(GeneratedName.from(generated)) }
             let key = ObjectKey(namespace: call.namespace, name: candidate["metadata"]?["name"]?.string ?? "")
             try await admission.admit(&candidate, old: nil, call, in: self)
+            let remarks = try await admission.admitAdded(&candidate, call, in: self)
+            strategy.prepareForCreate(&candidate)
             strategy.canonicalize(&candidate)
             var problems = ObjectValidation.create(
                 candidate, call.resource.gvk, namespaced: call.resource.namespaced)
@@ -46,9 +50,12 @@ extension Registry {
                         throw StatusError.alreadyExists(call.resource.gvr, key.name)
                     }
                     lease.giveBack()
+                    warnings += remarks
                     return encoded
                 }
-                return try await storage.create(call.resource, key, encoded)
+                let stored = try await storage.create(call.resource, key, encoded)
+                warnings += remarks
+                return stored
             } catch {
                 lease.giveBack()
                 guard isGenerated, error.reason == .alreadyExists, attempt < Self.nameRetries else { throw error }

@@ -23,7 +23,7 @@ extension Registry {
         if call.subresource.isEmpty, strategy.createsOnUpdate,
             try await storage.find(call.resource, call.key) == nil, expected.isEmpty
         {
-            let stored = try await create(object, call, dryRun: options.dryRun)
+            let stored = try await create(object, call, dryRun: options.dryRun, warnings: &warnings)
             return APIAnswer(code: 201, content: .object(stored), warnings: warnings)
         }
         let update = object

@@ -1,0 +1,92 @@
+public import Bytes
+
+/// Which of a pod's TCP connections go through its sidecar. Pure; `MeshNode` makes rules of it.
+public struct CapturePlan: Sendable, Hashable {
+    /// All, or those that are listed.
+    public enum Choice<Item: Sendable & Hashable>: Sendable, Hashable {
+        case all
+        case only([Item])
+    }
+
+    /// False leaves all traffic alone (`interceptionMode: NONE`).
+    public var isOn = true
+    public var inboundPorts: Choice<ClosedRange<UInt16>> = .all
+    public var inboundExcluded: [ClosedRange<UInt16>] = []
+    /// Captured whatever their address.
+    public var outboundPorts: Choice<ClosedRange<UInt16>> = .only([])
+    public var outboundPortsExcluded: [ClosedRange<UInt16>] = []
+    public var outboundRanges: Choice<CIDR> = .all
+    public var outboundRangesExcluded: [CIDR] = []
+
+    /// Captures everything that may be captured.
+    public init() {}
+
+    /// Settings by their names behind the prefix.
+    public static let settings: Set<String> = [
+        "includeInboundPorts", "excludeInboundPorts", "includeOutboundPorts", "excludeOutboundPorts",
+        "includeOutboundIPRanges", "excludeOutboundIPRanges", "interceptionMode",
+    ]
+
+    /// - Throws: `AnnotationError` for the first annotation that is not of its form.
+    public init(_ annotations: MeshAnnotations) throws(AnnotationError) {
+        if let mode = annotations.sidecar("interceptionMode") {
+            switch mode.value {
+            case "REDIRECT": break
+            case "NONE": isOn = false
+            default: throw mode.expected("REDIRECT or NONE, which are what this mesh can do")
+            }
+        }
+        if let entry = annotations.traffic("includeInboundPorts") {
+            inboundPorts = entry.value == "*" ? .all : .only(try Self.ports(entry))
+        }
+        if let entry = annotations.traffic("excludeInboundPorts") { inboundExcluded = try Self.ports(entry) }
+        if let entry = annotations.traffic("includeOutboundPorts") {
+            outboundPorts = entry.value == "*" ? .all : .only(try Self.ports(entry))
+        }
+        if let entry = annotations.traffic("excludeOutboundPorts") { outboundPortsExcluded = try Self.ports(entry) }
+        if let entry = annotations.traffic("includeOutboundIPRanges") {
+            outboundRanges = entry.value == "*" ? .all : .only(try Self.ranges(entry))
+        }
+        if let entry = annotations.traffic("excludeOutboundIPRanges") {
+            outboundRangesExcluded = try Self.ranges(entry)
+        }
+    }
+
+    private static func items(_ entry: MeshAnnotations.Entry) -> [Substring] {
+        entry.value.split(separator: ",").map { $0.trimmed }.filter { !$0.isEmpty }
+    }
+
+    /// `80`, `8000-8010`, with commas.
+    private static func ports(_ entry: MeshAnnotations.Entry) throws(AnnotationError) -> [ClosedRange<UInt16>] {
+        var found: [ClosedRange<UInt16>] = []
+        for item in items(entry) {
+            let ends = item.split(separator: "-", omittingEmptySubsequences: false).map { UInt16($0.trimmed) }
+            guard let low = ends[0], low > 0, ends.count <= 2, let high = ends[ends.count - 1], low <= high else {
+                throw entry.expected("ports such as 80 or 8000-8010, separated by commas")
+            }
+            found.append(low...high)
+        }
+        return found
+    }
+
+    private static func ranges(_ entry: MeshAnnotations.Entry) throws(AnnotationError) -> [CIDR] {
+        var found: [CIDR] = []
+        for item in items(entry) {
+            let range = CIDR(item) ?? IPAddress(item).map { CIDR(host: $0) }
+            guard let range else {
+                throw entry.expected("ranges such as 10.0.0.0/8, separated by commas")
+            }
+            found.append(range.network)
+        }
+        return found
+    }
+}
+
+extension Substring {
+    fileprivate var trimmed: Substring {
+        var rest = self
+        while rest.first == " " { rest.removeFirst() }
+        while rest.last == " " { rest.removeLast() }
+        return rest
+    }
+}
