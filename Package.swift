@@ -138,8 +138,8 @@ let targets: [Target] = [
     room(
         "MeshNode", "Mesh/MeshNode",
         [
-            "MeshIdentity", "Discovery", "XDS", "GRPC", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor", "Telemetry",
-            "Bytes",
+            "MeshAPI", "MeshIdentity", "Discovery", "XDS", "GRPC", "Netlink", "ClusterClient", "HTTP", "TLS", "JSON",
+            "Reactor", "Telemetry", "Bytes",
         ]),
 
     // DNS: zones, plugins, server.
@@ -248,7 +248,7 @@ let targets: [Target] = [
     tests(
         "MeshNodeTests", "Mesh/MeshNodeTests",
         [
-            "MeshNode", "MeshIdentity", "MeshControl", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI",
+            "MeshNode", "MeshAPI", "Netlink", "MeshIdentity", "MeshControl", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI",
             "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Telemetry", "Reactor", "Bytes", "TestSupport",
         ]),
     tests(

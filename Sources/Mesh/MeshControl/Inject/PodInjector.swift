@@ -78,7 +78,10 @@ public struct PodInjector: Sendable {
 
     /// Annotations that proxies are told; not what tools keep there for themselves, which can be as large as the pod.
     private static func told(_ annotations: [String: String]) -> [String: String] {
-        annotations.filter { $0.key.contains("istio.io/") || $0.key.hasPrefix(MeshAnnotations.prefix) }
+        annotations.filter {
+            $0.key != MeshName.status
+                && ($0.key.contains("istio.io/") || $0.key.hasPrefix(MeshAnnotations.prefix))
+        }
     }
 
     // MARK: Into the pod
@@ -102,15 +105,17 @@ public struct PodInjector: Sendable {
             if own["image"]?.string == "auto" { own["image"] = nil }
             container = try merge(own, over: container)
         }
+        let spec = pod["spec"]
         func others(_ field: String) -> [JSONValue] {
-            (pod["spec"]?[field]?.array ?? []).filter { $0["name"]?.string != MeshName.container }
+            (spec?[field]?.array ?? []).filter { $0["name"]?.string != MeshName.container }
         }
+        let volumes = (spec?["volumes"]?.array ?? []).filter { $0["name"]?.string != MeshName.volume }
+        var changed = spec ?? .object(JSONObject())
         // First, so that init containers have their network as well.
-        pod["spec"]?["initContainers"] = .array([container] + others("initContainers"))
-        pod["spec"]?["containers"] = .array(others("containers"))
-        var volumes = pod["spec"]?["volumes"]?.array ?? []
-        volumes.removeAll { $0["name"]?.string == MeshName.volume }
-        pod["spec"]?["volumes"] = .array(volumes + [SidecarContainer.volume])
+        changed["initContainers"] = .array([container] + others("initContainers"))
+        changed["containers"] = .array(others("containers"))
+        changed["volumes"] = .array(volumes + [SidecarContainer.volume])
+        pod["spec"] = changed
         let status: JSONValue = [
             "initContainers": [.string(MeshName.container)], "volumes": [.string(MeshName.volume)],
             "image": container["image"] ?? "",

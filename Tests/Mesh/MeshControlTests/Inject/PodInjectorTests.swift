@@ -2,6 +2,7 @@ import ClusterAPI
 import JSON
 import MeshAPI
 import MeshControl
+import TestSupport
 import Testing
 
 @Suite("Injection of sidecars into pods")
@@ -267,5 +268,16 @@ struct PodInjectorTests {
             arguments.starts(with: [
                 "--service-node", "sidecar~$(POD_NAME).$(POD_NAMESPACE)", "--service-cluster", "web.shop",
             ]))
+    }
+
+    @Test(
+        "Envoy takes the same bootstrap", .enabled(if: EnvoyBinary.path != nil, "Envoy cannot be installed"))
+    func envoy() throws {
+        let text = try bootstrap(injected(pod())).encodedString().replacing("$(INSTANCE_IPS)", with: "10.0.0.1")
+        let (output, status) = try ChildCommand([
+            #require(EnvoyBinary.path), "--mode", "validate", "--service-node", "sidecar~web-1.shop",
+            "--service-cluster", "web.shop", "--config-yaml", text, "--use-dynamic-base-id",
+        ]).finish()
+        #expect(status == 0, "\(output.suffix(2000))")
     }
 }
