@@ -23,7 +23,7 @@ extension AdmissionPlugin {
 struct AdmissionChain: Sendable {
     let plugins: [any AdmissionPlugin]
     /// For objects that are made.
-    let added: [any CreationAdmission]
+    var added: [any CreationAdmission] = []
 
     static func standard(adding added: [any CreationAdmission] = []) -> AdmissionChain {
         AdmissionChain(

@@ -135,8 +135,7 @@ struct Bootstrap: Sendable {
         call.namespace = namespace
         call.name = object["metadata"]?["name"]?.string ?? ""
         guard try await registry.storage.find(resource, call.key) != nil else {
-            var warnings: [String] = []
-            _ = try await registry.create(object, call, warnings: &warnings)
+            _ = try await registry.create(object, call)
             return
         }
         guard !renews.isEmpty else { return }

@@ -14,6 +14,12 @@ extension Registry {
         return APIAnswer(code: 201, content: .object(stored), warnings: warnings)
     }
 
+    /// Creates an object that is decoded and placed, for nobody who would read warnings.
+    func create(_ body: JSONValue, _ call: APICall) async throws(StatusError) -> StoredObject {
+        var warnings: [String] = []
+        return try await create(body, call, warnings: &warnings)
+    }
+
     /// Creates an object that is decoded and placed.
     /// - Parameter warnings: gets what admission has to say to the client.
     func create(

@@ -6,7 +6,9 @@ import TestSupport
 
 /// A node with two pods and the world around it, each in a namespace of its own; the first pod's connections are captured. Every server
 /// answers with where a connection ended, where it was meant to go, and who came: `PORT ORIGINAL CLIENT`.
-final class CaptureLab {
+final class CaptureLab: @unchecked Sendable {
+    // Proof for `@unchecked`: one suite uses it, whose tests run one after the other.
+
     struct Failure: Error, CustomStringConvertible { var description: String }
 
     enum Family: String, CaseIterable, Sendable { case v4, v6 }

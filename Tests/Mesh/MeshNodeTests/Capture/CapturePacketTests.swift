@@ -4,12 +4,17 @@ import TestSupport
 import Testing
 
 /// Real packets through real namespaces; the sidecar is a server that says what it was given.
-@Suite("Capture of a pod's connections")
+@Suite("Capture of a pod's connections", .serialized)
 struct CapturePacketTests {
     typealias Family = CaptureLab.Family
     private let lab: CaptureLab
+    /// One for all: each test says what is captured.
+    private static let shared = Result { try CaptureLab() }
 
-    init() throws { lab = try CaptureLab() }
+    init() throws {
+        lab = try Self.shared.get()
+        try lab.capture(plan(["mesh.weft.dev/interceptionMode": "NONE"]))
+    }
 
     private func plan(_ annotations: [String: String]) throws -> CapturePlan {
         try CapturePlan(MeshAnnotations(annotations))
