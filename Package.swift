@@ -130,7 +130,8 @@ let targets: [Target] = [
     room(
         "MeshControl", "Mesh/MeshControl",
         [
-            "MeshAPI", "MeshIdentity", "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP", "TLS",
+            "MeshAPI", "MeshIdentity", "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP",
+            "TLS",
             "JSON", "Reactor",
             "Telemetry",
             "Bytes", "CRE2",
@@ -157,7 +158,8 @@ let targets: [Target] = [
     program(
         "weft-control",
         [
-            "APIServer", "Store", "Controllers", "Scheduler", "MeshAPI", "MeshControl", "Discovery", "ClusterAPI", "ClusterClient",
+            "APIServer", "Store", "Controllers", "Scheduler", "MeshAPI", "MeshControl", "Discovery", "ClusterAPI",
+            "ClusterClient",
             "JSON",
             "Reactor", "TLS", "HTTP", "Telemetry", "Bytes", "ArgumentParser", "YAML",
         ]),
@@ -240,7 +242,8 @@ let targets: [Target] = [
     tests(
         "MeshControlTests", "Mesh/MeshControlTests",
         [
-            "MeshAPI", "MeshControl", "MeshIdentity", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI", "ClusterClient",
+            "MeshAPI", "MeshControl", "MeshIdentity", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI",
+            "ClusterClient",
             "Store", "HTTP",
             "TLS", "JSON",
             "Telemetry", "Reactor", "Bytes", "TestSupport",
@@ -248,7 +251,8 @@ let targets: [Target] = [
     tests(
         "MeshNodeTests", "Mesh/MeshNodeTests",
         [
-            "MeshNode", "MeshAPI", "Netlink", "MeshIdentity", "MeshControl", "Discovery", "XDS", "GRPC", "APIServer", "ClusterAPI",
+            "MeshNode", "MeshAPI", "Netlink", "MeshIdentity", "MeshControl", "Discovery", "XDS", "GRPC", "APIServer",
+            "ClusterAPI",
             "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Telemetry", "Reactor", "Bytes", "TestSupport",
         ]),
     tests(
