@@ -251,10 +251,12 @@ let targets: [Target] = [
     tests(
         "MeshNodeTests", "Mesh/MeshNodeTests",
         [
-            "MeshNode", "MeshAPI", "Netlink", "MeshIdentity", "MeshControl", "Discovery", "XDS", "GRPC", "APIServer",
+            "MeshNode", "MeshAPI", "Netlink", "weft-control", "weft-proxy", "MeshIdentity", "MeshControl", "Discovery",
+            "XDS",
+            "GRPC", "APIServer",
             "ClusterAPI",
             "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Telemetry", "Reactor", "Bytes", "TestSupport",
-        ]),
+        ], data: ["certificate_peer.py"]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",
         ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"],

@@ -26,10 +26,14 @@ struct DiscoveryFacts: Sendable {
 extension [DiscoveryFacts] {
     func report(to report: inout StatReport) {
         guard !isEmpty else { return }
-        report.gauge(.process, "control_plane.connected_state", contains { $0.isConnected } ? 1 : 0, isUsed: true)
+        // As in Envoy these tell of the stream for all; who has none of it hears of those for one kind.
+        let aggregated = filter { $0.origin == .aggregated }
+        let shown = aggregated.isEmpty ? self : aggregated
+        report.gauge(
+            .process, "control_plane.connected_state", shown.contains { $0.isConnected } ? 1 : 0, isUsed: true)
         // What a stream is due is sent at once.
         report.gauge(.process, "control_plane.pending_requests", 0)
-        let identifiers = map(\.client.server).filter { !$0.isEmpty }
+        let identifiers = shown.map(\.client.server).filter { !$0.isEmpty }
         report.texts.append(StatText("control_plane.identifier", identifiers.first ?? ""))
         for facts in self { facts.report(to: &report) }
     }
