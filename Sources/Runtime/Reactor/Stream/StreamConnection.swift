@@ -55,7 +55,7 @@ public final class StreamConnection: Sendable {
     }
 
     /// Some bytes, at most `limit`; empty at the end of the stream. One reader at a time (`EBUSY`).
-    public func read(limit: Int = 64 << 10) async throws -> [UInt8] {
+    public func read(limit: Int = 256 << 10) async throws -> [UInt8] {
         let end = end
         return try await loop.wait { waiter in end.read(limit, waiter) }
     }

@@ -12,6 +12,8 @@ import Glibc
 public final class StreamSocket: PollHandler, @unchecked Sendable {
     /// Reads in one event before other sockets have their turn.
     static let maximumReadsInTurn = 4
+    /// Bytes that are read in one event; as above.
+    static let maximumBytesInTurn = 256 << 10
     /// Free room for the next read behind unconsumed input.
     static let minimumRoom = 4 << 10
 
@@ -232,7 +234,7 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
     }
 
     private func readAvailable() {
-        var reads = 0
+        var (reads, bytes) = (0, 0)
         while true {
             // Before the next read, which may find the end: what the handler left for its successor is still to be had.
             if flags.contains(.mustOffer) {
@@ -240,7 +242,7 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
                 offerInput()
             }
             guard flags.contains(.canRead), !flags.contains(.isPaused), phase == .open else { return }
-            guard reads < Self.maximumReadsInTurn else { return loop.again(self) }
+            guard reads < Self.maximumReadsInTurn, bytes < Self.maximumBytesInTurn else { return loop.again(self) }
             reads += 1
             if input != nil {
                 guard makeRoom() else { return }
@@ -253,6 +255,7 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
             let count =
                 isSocket ? recv(fd, room.baseAddress, room.count, 0) : Glibc.read(fd, room.baseAddress, room.count)
             if count > 0 {
+                bytes += count
                 // A short read has emptied the kernel's buffer, unless the end of the stream stands behind it.
                 if count < room.count, !flags.contains(.hungUp) { flags.remove(.canRead) }
                 if input == nil {
