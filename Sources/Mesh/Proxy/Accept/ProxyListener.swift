@@ -185,11 +185,16 @@ package final class ProxyListener {
     /// Keeps the connections that it accepts.
     func leaveBalance() { for listener in listeners { listener.leaveBalance() } }
 
-    /// Another listener is in its place: takes what waits in its queue and then no more, and drains its connections.
+    /// Another listener is in its place.
     func retire() {
+        leave()
+        drain()
+    }
+
+    /// Takes what waits in its queue, which the kernel would reset, and then no more.
+    func leave() {
         for listener in listeners { listener.acceptWaiting() }
         close()
-        drain()
     }
 
     /// Takes no more connections; those that there are go on.

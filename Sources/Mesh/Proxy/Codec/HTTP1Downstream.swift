@@ -258,7 +258,9 @@ final class HTTP1Downstream: DownstreamCodec {
         isDraining = true
         worker.stats(manager).pointee.drainCloses &+= 1
         keepsAlive = false
-        if phase == .head, pending.isEmpty { connection.closeAfterWrite() }
+        // A request that waits to be read is answered yet.
+        guard phase == .head, pending.isEmpty, connection.socket?.hasUnreadInput != true else { return }
+        connection.closeAfterWrite()
     }
 
     // MARK: Output

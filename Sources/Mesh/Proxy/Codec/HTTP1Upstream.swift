@@ -35,9 +35,7 @@ final class HTTP1Upstream: UpstreamCodec {
     override var isUsable: Bool {
         guard phase == .idle, !connection.isClosed, let socket = connection.socket else { return false }
         guard worker.now &- restsSince > Self.trustedRest else { return true }
-        var byte: UInt8 = 0
-        let count = recv(socket.descriptor, &byte, 1, CInt(MSG_PEEK) | CInt(MSG_DONTWAIT))
-        return count < 0 && errno == EAGAIN
+        return !socket.hasUnreadInput
     }
 
     override var room: Int { phase == .idle && !isRetired ? 1 : 0 }

@@ -18,12 +18,10 @@ extension ProxyServer {
         for worker in workers { try? await worker.loop.perform { worker.failsHealthChecks = true } }
         for (worker, listener) in all { try? await worker.loop.perform { listener.value.announceDrain() } }
         if await openConnections(all) > 0 { try? await clusters.loop.sleep(for: min(Self.drainNotice, deadline)) }
-        for (worker, listener) in all {
-            try? await worker.loop.perform {
-                listener.value.close()
-                listener.value.finishDrain()
-            }
-        }
+        // All of them first: a client that one has turned away must not find another that goes next.
+        for (worker, listener) in all { try? await worker.loop.perform { listener.value.leaveBalance() } }
+        for (worker, listener) in all { try? await worker.loop.perform { listener.value.leave() } }
+        for (worker, listener) in all { try? await worker.loop.perform { listener.value.finishDrain() } }
         while true {
             let open = await openConnections(all)
             let now = MonotonicTime.now()

@@ -173,6 +173,13 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
     /// Bytes that were written and that the kernel has not taken yet.
     public var queuedOutput: Int { output.count }
 
+    /// Bytes wait in the kernel, or the peer's end or an error does. Asks the kernel.
+    public var hasUnreadInput: Bool {
+        guard fd >= 0, isSocket else { return false }
+        var byte: UInt8 = 0
+        return recv(fd, &byte, 1, CInt(MSG_PEEK) | CInt(MSG_DONTWAIT)) >= 0 || errno != EAGAIN
+    }
+
     /// What this end is bound to.
     public var local: SocketAddress {
         if let known = listener?.onlyLocal { return known }
