@@ -25,7 +25,8 @@ struct MeshServers: Sendable {
         let loop = group.all[0]
         let plane = try await loop.perform {
             MeshControlPlane(
-                KubeClient(api.transport(as: .controllerManager)), domain: settings.clusterDomain, loop: loop, log: log)
+                KubeClient(api.transport(as: .controllerManager)), domain: settings.clusterDomain, loop: loop, log: log,
+                sidecar: settings.sidecar)
         }
         pages.attach(plane)
         var servers: [HTTPServer] = []

@@ -43,7 +43,11 @@ public final class MeshControlPlane: @unchecked Sendable {
     private var isScheduled = false
 
     /// On the loop.
-    public init(_ client: KubeClient, domain: String, loop: EventLoop, log: Log) {
+    ///
+    /// - Parameter sidecar: What proxies that are made here are like: those of gateways.
+    public init(
+        _ client: KubeClient, domain: String, loop: EventLoop, log: Log, sidecar: SidecarSettings = SidecarSettings()
+    ) {
         self.loop = loop
         self.client = client
         self.log = log
@@ -84,7 +88,20 @@ public final class MeshControlPlane: @unchecked Sendable {
                         guard let self else { return nil }
                         return model.status(target, gateways.refusals, now: .now())
                     }
-                }, workload: { _ in nil }))
+                },
+                workload: { [weak self] key in
+                    try? await self?.loop.perform { [weak self] in
+                        guard let state = self?.model.gateways.states[key] else { return nil as GatewayWorkload? }
+                        return GatewayWorkload(gateway: state.gateway, ports: state.plan.ports, settings: sidecar)
+                    }
+                },
+                ingress: { [weak self] in
+                    let state = try? await self?.loop.perform { [weak self] in
+                        guard let self else { return nil as (Bool, Bool)? }
+                        return (model.needsIngressGateway, model.world.gateways[MeshIngressClass.gateway] != nil)
+                    }
+                    return (state ?? nil) ?? (false, false)
+                }))
         server.onRefusals = { [weak self] in
             guard let self else { return }
             controller?.enqueue(gateways.note(model))
@@ -92,7 +109,7 @@ public final class MeshControlPlane: @unchecked Sendable {
     }
 
     private func followGatewayAPI() {
-        for kind in RouteKind.allCases {
+        for kind in RouteKind.ofGatewayAPI {
             follow(Informer<MeshRoute>(client, kind.resource, log: log)) { model, key, new, _ in
                 model.set(new, RouteKey(kind: kind, key: key))
             }
@@ -112,6 +129,11 @@ public final class MeshControlPlane: @unchecked Sendable {
         follow(Informer<BackendTLSPolicy>(client, resource("backendtlspolicies"), log: log)) { model, key, new, _ in
             model.set(new, key)
         }
+        follow(Informer<MeshIngress>(client, RouteKind.ingress.resource, log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
+        let classes = GroupVersionResource(group: "networking.k8s.io", resource: "ingressclasses")
+        follow(Informer<MeshIngressClass>(client, classes, log: log)) { model, key, new, _ in model.set(new, key) }
         follow(Informer<MeshNamespace>(client, .namespaces, log: log)) { model, key, new, _ in model.set(new, key) }
         let certificates = Selection(fields: "type=kubernetes.io/tls")
         follow(Informer<MeshSecret>(client, .secrets, selection: certificates, log: log)) { model, key, new, _ in

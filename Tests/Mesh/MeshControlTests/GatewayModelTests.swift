@@ -509,3 +509,94 @@ struct GatewayModelTests {
         #expect(said?.sorted() == ["cds outbound|80||cart.shop.svc.cluster.local", "rds http.80"])
     }
 }
+
+@Suite("What Ingresses mean to proxies")
+struct IngressModelTests {
+    private func world(isDefault: Bool = false) throws -> GatewayWorld {
+        var world = try GatewayWorld()
+        try world.service("cart")
+        try world.service("next")
+        var ingressClass = KubeObject(apiVersion: "networking.k8s.io/v1", kind: "IngressClass", name: "weft")
+        ingressClass.spec = ["controller": "weft.dev/ingress"]
+        if isDefault { ingressClass.annotations = ["ingressclass.kubernetes.io/is-default-class": "true"] }
+        world.model.set(MeshIngressClass(ingressClass), ingressClass.key)
+        try world.set(
+            "Gateway", "weft-ingress", namespace: "kube-system",
+            [
+                "gatewayClassName": "weft",
+                "listeners": [["name": "http", "port": 80, "protocol": "HTTP"]],
+            ])
+        return world
+    }
+
+    private func ingress(_ name: String, _ spec: JSONValue, className: String? = "weft") -> MeshIngress {
+        var object = KubeObject(apiVersion: "networking.k8s.io/v1", kind: "Ingress", namespace: "shop", name: name)
+        object.spec = spec
+        if let className { object.spec["ingressClassName"] = .string(className) }
+        return MeshIngress(object)
+    }
+
+    private func rule(_ host: String, _ path: String, _ type: String, _ service: String, port: JSONValue) -> JSONValue {
+        let backend: JSONValue = ["service": ["name": .string(service), "port": port]]
+        var rule: JSONValue = [
+            "http": ["paths": [["path": .string(path), "pathType": .string(type), "backend": backend]]]
+        ]
+        if !host.isEmpty { rule["host"] = .string(host) }
+        return rule
+    }
+
+    @Test("paths, hosts, ports by name, a default backend and a certificate")
+    func all() throws {
+        var world = try world()
+        try world.certificate("tls")
+        let ingress = ingress(
+            "web",
+            [
+                "defaultBackend": ["service": ["name": "next", "port": ["number": 80]]],
+                "tls": [["hosts": ["a.example.com"], "secretName": "tls"]],
+                "rules": [
+                    rule("a.example.com", "/x", "Prefix", "cart", port: ["name": "web"]),
+                    rule("a.example.com", "/y", "Exact", "gone", port: ["number": 80]),
+                    rule("*.b.com", "/", "ImplementationSpecific", "cart", port: ["number": 80]),
+                ],
+            ])
+        world.model.set(ingress, ingress.key)
+        try world.publish()
+        let host = world.hosts()["a.example.com"]
+        #expect(
+            host == [
+                "shop/web/a.example.com/1 500", "shop/web/a.example.com/0", "shop/web/a.example.com/0", "shop/web/0",
+            ])
+        #expect(world.hosts()["*"] == ["shop/web/0"])
+        #expect(world.said[.listener]?.keys.sorted() == ["0.0.0.0_443", "0.0.0.0_80"])
+        #expect(world.said[.secret]?.keys.map { $0 } == ["kubernetes://shop/tls"])
+        #expect(world.hosts("https.443.shop.web.https-a.example.com")["a.example.com"]?.count == 4)
+        // One label alone.
+        let wild = world.said[.routeConfiguration]?["http.80"]?.list("virtual_hosts").first {
+            $0.list("domains") == ["*.b.com"]
+        }
+        let authority = wild?.list("routes").first?["match"]?.list("headers").first
+        #expect(authority?[path: "string_match", "safe_regex"]?.text("regex") == "[^.]+\\.b\\.com(:[0-9]+)?")
+        world.model.set(nil as MeshIngress?, ingress.key)
+        try world.publish()
+        #expect(world.hosts() == ["*": []])
+        #expect(world.said[.listener]?.keys.map { $0 } == ["0.0.0.0_80"])
+    }
+
+    @Test("only those of our class are ours; without a class those of the default")
+    func classes() throws {
+        var world = try world()
+        let spec: JSONValue = ["rules": [rule("", "/", "Prefix", "cart", port: ["number": 80])]]
+        let (other, none) = (ingress("other", spec, className: "nginx"), ingress("none", spec, className: nil))
+        world.model.set(other, other.key)
+        world.model.set(none, none.key)
+        try world.publish()
+        #expect(world.hosts() == ["*": []] && !world.model.needsIngressGateway)
+        var ingressClass = KubeObject(apiVersion: "networking.k8s.io/v1", kind: "IngressClass", name: "weft")
+        ingressClass.spec = ["controller": "weft.dev/ingress"]
+        ingressClass.annotations = ["ingressclass.kubernetes.io/is-default-class": "true"]
+        world.model.set(MeshIngressClass(ingressClass), ingressClass.key)
+        try world.publish()
+        #expect(world.hosts() == ["*": ["shop/none/0"]] && world.model.needsIngressGateway)
+    }
+}

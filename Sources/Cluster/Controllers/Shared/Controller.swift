@@ -64,7 +64,7 @@ public func runControllers(_ context: ControllerContext, _ config: ControllersCo
         EndpointsController(context), NamespaceController(context), ServiceAccountController(context),
         RootCAController(context, rootCA: config.rootCA), GarbageCollector(context),
         NodeLifecycleController(context, config), TaintEvictionController(context), PodGarbageCollector(context),
-        EventExpiryController(context),
+        EventExpiryController(context), NodeLoadBalancerController(context),
     ]
     if !config.clusterCIDRs.isEmpty { controllers.append(NodeIPAMController(context, config)) }
     controllers.removeAll { config.disabled.contains($0.name) }

@@ -15,6 +15,8 @@ final class GatewayController: Sendable {
         var status: @Sendable (StatusTarget) async -> StatusPatch?
         /// Nil where there is no Gateway of ours.
         var workload: @Sendable (ObjectKey) async -> GatewayWorkload?
+        /// Whether there are Ingresses of ours, and the Gateway that is made for them.
+        var ingress: @Sendable () async -> (isNeeded: Bool, isThere: Bool)
     }
 
     private let client: KubeClient
@@ -28,6 +30,8 @@ final class GatewayController: Sendable {
     static let label = "gateway.networking.k8s.io/gateway-name"
 
     private static let className = "weft"
+    private static let manager = (name: "app.kubernetes.io/managed-by", value: "weft")
+    private static let gateways = GroupVersionResource(group: RouteKind.group, resource: "gateways")
     private static let classes = GroupVersionResource(group: RouteKind.group, resource: "gatewayclasses")
     private static let ingressClasses = GroupVersionResource(group: "networking.k8s.io", resource: "ingressclasses")
 
@@ -56,7 +60,11 @@ final class GatewayController: Sendable {
     func enqueue(_ targets: Set<StatusTarget>) {
         for target in targets {
             statuses.add(target)
-            if case .gateway(let key) = target { workloads.add(key) }
+            switch target {
+            case .gateway(let key): workloads.add(key)
+            case .ingress: workloads.add(MeshIngressClass.gateway)
+            default: break
+            }
         }
     }
 
@@ -90,8 +98,8 @@ final class GatewayController: Sendable {
             "kubernetes.io/description": "Gateways that are run by weft-proxy, on the cluster's nodes."
         ]
         var ingressClass = KubeObject(
-            apiVersion: "networking.k8s.io/v1", kind: "IngressClass", name: Self.className)
-        ingressClass.spec = ["controller": .string(IngressClass.controller)]
+            apiVersion: "networking.k8s.io/v1", kind: "IngressClass", name: MeshIngressClass.name)
+        ingressClass.spec = ["controller": .string(MeshIngressClass.controller)]
         var backoff = Backoff.reconnect
         for (resource, object) in [(Self.classes, gatewayClass), (Self.ingressClasses, ingressClass)] {
             while !Task.isCancelled {
@@ -123,12 +131,41 @@ final class GatewayController: Sendable {
     // MARK: What runs a Gateway
 
     private func keep(_ key: ObjectKey) async throws -> ReconcileResult {
+        if key == MeshIngressClass.gateway { try await keepIngressGateway() }
         // What is made for a Gateway goes with it, by its owner reference.
         guard let workload = await questions.workload(key) else { return .done }
         for (informer, object) in zip(owned, [workload.deployment, workload.service, workload.account]) {
             try await keep(object, informer)
         }
         return .done
+    }
+
+    /// It is there as long as there are Ingresses.
+    private func keepIngressGateway() async throws {
+        let (isNeeded, isThere) = await questions.ingress()
+        guard isNeeded != isThere else { return }
+        let key = MeshIngressClass.gateway
+        guard isNeeded else {
+            guard let present = try await client.find(Self.gateways, key),
+                present.label(Self.manager.name) == Self.manager.value
+            else { return }
+            return try await client.delete(Self.gateways, key, uid: present.uid)
+        }
+        var gateway = KubeObject(
+            apiVersion: "\(RouteKind.group)/v1", kind: "Gateway", namespace: key.namespace, name: key.name)
+        gateway.labels = [Self.manager.name: Self.manager.value]
+        gateway.annotations = ["kubernetes.io/description": "Lets in what Ingresses of class weft say."]
+        gateway.spec = [
+            "gatewayClassName": .string(Self.className),
+            "listeners": [
+                [
+                    "name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": ["namespaces": ["from": "None"]],
+                ]
+            ],
+        ]
+        do {
+            try await client.create(Self.gateways, gateway)
+        } catch let error as StatusError where error.reason == .alreadyExists {}
     }
 
     private func keep(_ wanted: KubeObject, _ informer: Informer<KubeObject>) async throws {

@@ -9,6 +9,7 @@ enum StatusTarget: Hashable, Sendable {
     case gateway(ObjectKey)
     case route(RouteKey)
     case policy(ObjectKey)
+    case ingress(ObjectKey)
 }
 
 /// What gateways are told, and whose status may have changed with it: pure. The work of a change is that of the Gateways and the
@@ -60,14 +61,15 @@ struct GatewayModel {
             let gateway = state.gateway
             if isSameForm {
                 if state.secrets.contains(key) { rotated[gateway.key, default: []].insert(key) }
-            } else if Self.refers(gateway, toSecret: key) {
+            } else if Self.refers(gateway, toSecret: key, world) {
                 dirtyGateways.insert(gateway.key)
             }
         }
     }
 
-    private static func refers(_ gateway: MeshGateway, toSecret key: ObjectKey) -> Bool {
-        let own = gateway.listeners.flatMap { listener in
+    private static func refers(_ gateway: MeshGateway, toSecret key: ObjectKey, _ world: MeshWorld) -> Bool {
+        let listeners = gateway.listeners + (gateway.key == MeshIngressClass.gateway ? world.ingressListeners() : [])
+        let own = listeners.flatMap { listener in
             listener.certificates.map { $0.target(from: listener.owner.key.namespace) }
         }
         return own.contains(key)
@@ -213,5 +215,7 @@ struct GatewayModel {
 
 extension MeshWorld {
     /// Listeners that others add to a Gateway.
-    func listeners(addedTo gateway: MeshGateway) -> [MeshListener] { [] }
+    func listeners(addedTo gateway: MeshGateway) -> [MeshListener] {
+        gateway.key == MeshIngressClass.gateway ? ingressListeners() : []
+    }
 }

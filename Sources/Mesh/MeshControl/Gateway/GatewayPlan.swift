@@ -121,6 +121,10 @@ extension GatewayPlan.Listener {
                 "protocol \(spec.scheme) is not supported; HTTP, HTTPS, TLS and TCP are")
             return
         }
+        if spec.isForIngress {
+            kinds = spec.scheme.hasPrefix("HTTP") ? [.ingress] : []
+            return
+        }
         guard let wanted = spec.kinds else {
             kinds = supported
             return
@@ -185,7 +189,8 @@ extension GatewayPlan.Listener {
 
     /// Whether a route of this namespace may use it.
     func admits(_ namespace: String, _ world: MeshWorld) -> Bool {
-        switch spec.namespaces {
+        if spec.isForIngress { return true }
+        return switch spec.namespaces {
         case .all: true
         case .none: false
         case .same: namespace == spec.owner.key.namespace

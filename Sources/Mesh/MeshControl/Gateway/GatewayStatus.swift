@@ -33,6 +33,7 @@ extension MeshModel {
         case .gateway(let key): gatewayStatus(key, refusals, now)
         case .route(let key): routeStatus(key, refusals, now)
         case .policy(let key): policyStatus(key, now)
+        case .ingress(let key): ingressStatus(key)
         }
     }
 
@@ -134,7 +135,7 @@ extension MeshModel {
     // MARK: Routes
 
     private func routeStatus(_ key: RouteKey, _ refusals: ProxyRefusals, _ now: Timestamp) -> StatusPatch? {
-        guard let route = world.routes[key] else { return nil }
+        guard key.kind != .ingress, let route = world.routes[key] else { return nil }
         let own = route.statuses.filter { $0.text("controllerName") == MeshGatewayClass.controller }
         let others = route.statuses.filter { $0.text("controllerName") != MeshGatewayClass.controller }
         var parents: [JSONValue] = []
@@ -206,6 +207,21 @@ extension MeshModel {
                 "Accepted", false, "UnsupportedValue", "a \(route.route.kind.rawValue) can be bound to Gateways only")
         }
         return route.objection() ?? RouteBinding.accepted
+    }
+
+    // MARK: Ingresses
+
+    private func ingressStatus(_ key: ObjectKey) -> StatusPatch? {
+        guard let ingress = world.ingresses[key], world.isOurs(ingress),
+            let gateway = world.gateways[MeshIngressClass.gateway]
+        else { return nil }
+        let addresses = (world.services[gateway.workload]?.ingress ?? []).map { address -> JSONValue in
+            ["ip": .string(address)]
+        }
+        guard ingress.status.list("loadBalancer", "ingress") != addresses else { return nil }
+        return StatusPatch(
+            RouteKind.ingress.resource, key, version: ingress.resourceVersion,
+            status: ["loadBalancer": ["ingress": .array(addresses)]])
     }
 
     // MARK: Policies

@@ -23,6 +23,7 @@ struct RouteBinding: Hashable {
             let isOwner =
                 switch spec.owner {
                 case .gateway(let key): parent.kind == .gateway && parent.key == key
+                case .set where plan.listeners[index].spec.isForIngress: route.route.kind == .ingress
                 case .set(let key): parent.kind == .listenerSet && parent.key == key
                 }
             return isOwner && (parent.section.isEmpty || parent.section == spec.name)

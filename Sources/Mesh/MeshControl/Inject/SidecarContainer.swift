@@ -9,6 +9,8 @@ struct SidecarContainer {
     var bootstrap: SidecarBootstrap
     /// APP.NAMESPACE, as the proxy's cluster.
     var cluster: String
+    /// What the proxy is there for.
+    var role = ProxyIdentity.Kind.sidecar
 
     /// Settings by their names behind the prefix.
     static let names: Set<String> = [
@@ -19,7 +21,7 @@ struct SidecarContainer {
     /// - Throws: `AnnotationError` with the name of the one that is wrong.
     func json() throws(AnnotationError) -> JSONValue {
         var arguments = [
-            "--service-node", "sidecar~$(POD_NAME).$(POD_NAMESPACE)", "--service-cluster", cluster,
+            "--service-node", "\(role.rawValue)~$(POD_NAME).$(POD_NAMESPACE)", "--service-cluster", cluster,
             "--concurrency", String(settings.concurrency), "--drain-time-s", String(settings.drainSeconds),
             "--drain-strategy", "immediate", "--log-level", "warning",
         ]

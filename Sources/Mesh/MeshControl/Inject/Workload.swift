@@ -6,6 +6,10 @@ struct Workload: Equatable {
     var kind: String
     var apiVersion: String
 
+    init(name: String, kind: String, apiVersion: String) {
+        (self.name, self.kind, self.apiVersion) = (name, kind, apiVersion)
+    }
+
     init(pod: JSONValue) {
         let metadata = pod["metadata"]
         let labels = metadata?["labels"]

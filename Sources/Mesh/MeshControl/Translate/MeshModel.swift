@@ -37,7 +37,11 @@ struct MeshModel {
         guard old != service else { return }
         // The address of a gateway is that of its Service.
         if let name = service?.gateway ?? old?.gateway {
-            gateways.touch(status: .gateway(ObjectKey(namespace: key.namespace, name: name)))
+            let gateway = ObjectKey(namespace: key.namespace, name: name)
+            gateways.touch(status: .gateway(gateway))
+            if gateway == MeshIngressClass.gateway {
+                for ingress in world.ingresses.keys { gateways.touch(status: .ingress(ingress)) }
+            }
         }
         world.set(service, key)
         touch(service: key)
@@ -188,6 +192,38 @@ struct MeshModel {
         if let old, let policy, old.says(policy) { return }
         for version in [old, policy].compactMap(\.self) { gateways.touch(policy: version, world) }
     }
+
+    mutating func set(_ ingress: MeshIngress?, _ key: ObjectKey) {
+        let old = world.ingresses[key]
+        world.set(ingress, key)
+        gateways.touch(status: .ingress(key))
+        if let old, let ingress, old.says(ingress) { return }
+        if old?.certificates ?? [] != ingress?.certificates ?? [] || old?.className != ingress?.className {
+            gateways.touch(gateway: MeshIngressClass.gateway)
+        }
+        route(old, ingress.flatMap { world.isOurs($0) ? $0 : nil })
+    }
+
+    /// An Ingress's routes are like all others, as long as it is ours.
+    private mutating func route(_ old: MeshIngress?, _ new: MeshIngress?) {
+        let routes = Dictionary(uniqueKeysWithValues: (new?.routes ?? []).map { ($0.route, $0) })
+        for route in old?.routes ?? [] where routes[route.route] == nil { set(nil as MeshRoute?, route.route) }
+        for (key, route) in routes { set(route, key) }
+    }
+
+    mutating func set(_ ingressClass: MeshIngressClass?, _ key: ObjectKey) {
+        let old = world.ingressClasses[key.name]
+        guard old != ingressClass else { return }
+        world.ingressClasses[key.name] = ingressClass
+        gateways.touch(gateway: MeshIngressClass.gateway)
+        for ingress in world.ingresses.values {
+            gateways.touch(status: .ingress(ingress.key))
+            route(ingress, world.isOurs(ingress) ? ingress : nil)
+        }
+    }
+
+    /// Whether there is anything for the gateway of Ingresses to do.
+    var needsIngressGateway: Bool { world.ingresses.values.contains(where: world.isOurs) }
 
     /// What gateways have to be told since the last call; asked after `changes()`.
     mutating func gatewayChanges() -> GatewayModel.Changes {

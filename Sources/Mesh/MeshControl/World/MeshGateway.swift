@@ -23,6 +23,7 @@ struct MeshListener: Hashable {
     let namespaces: Namespaces
     /// Nil is what the protocol takes.
     let kinds: [JSONValue]?
+    private let isOfIngress: Bool
 
     init(_ json: JSONValue, of owner: ListenerOwner) {
         self.owner = owner
@@ -41,7 +42,11 @@ struct MeshListener: Hashable {
             default: .same
             }
         kinds = allowed.list("kinds").isEmpty ? nil : allowed.list("kinds")
+        isOfIngress = false
     }
+
+    /// Ingresses are let in here, and nothing else.
+    var isForIngress: Bool { owner == .gateway(MeshIngressClass.gateway) || isOfIngress }
 
     /// One that nobody wrote, for an Ingress.
     init(
@@ -53,6 +58,7 @@ struct MeshListener: Hashable {
         isPassthrough = false
         namespaces = .none
         kinds = nil
+        isOfIngress = true
     }
 }
 

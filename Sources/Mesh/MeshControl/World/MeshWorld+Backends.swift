@@ -40,9 +40,9 @@ extension MeshWorld {
                     + route.key.namespace)
         }
         guard let service = services[key] else { return .refused(.notFound, "Service \(key) does not exist") }
-        let number = Int(reference.number("port"))
-        guard let port = service.ports.first(where: { $0.number == number }) else {
-            return .refused(.notFound, "Service \(key) has no TCP port \(number)")
+        let (number, name) = (Int(reference.number("port")), reference.text("portName"))
+        guard let port = service.ports.first(where: { name.isEmpty ? $0.number == number : $0.name == name }) else {
+            return .refused(.notFound, "Service \(key) has no TCP port \(name.isEmpty ? String(number) : name)")
         }
         return .port(key, port)
     }

@@ -15,6 +15,8 @@ struct MeshWorld {
     private(set) var routes: [RouteKey: MeshRoute] = [:]
     private(set) var grants: [String: [ObjectKey: MeshGrant]] = [:]
     private(set) var gateways: [ObjectKey: MeshGateway] = [:]
+    private(set) var ingresses: [ObjectKey: MeshIngress] = [:]
+    var ingressClasses: [String: MeshIngressClass] = [:]
     private(set) var classes: [String: MeshGatewayClass] = [:]
     var namespaces: [String: MeshNamespace] = [:]
     var secrets: [ObjectKey: MeshSecret] = [:]
@@ -71,6 +73,8 @@ struct MeshWorld {
     mutating func set(_ gateway: MeshGateway?, _ key: ObjectKey) { gateways[key] = gateway }
 
     mutating func set(_ gatewayClass: MeshGatewayClass?, _ key: ObjectKey) { classes[key.name] = gatewayClass }
+
+    mutating func set(_ ingress: MeshIngress?, _ key: ObjectKey) { ingresses[key] = ingress }
 
     mutating func set(_ policy: BackendTLSPolicy?, _ key: ObjectKey) {
         for service in backendPolicies[key]?.services ?? [] { policed.remove(key, from: service) }

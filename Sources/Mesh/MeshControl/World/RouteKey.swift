@@ -1,20 +1,27 @@
 import ClusterAPI
 
 /// The kinds of routes that the mesh reads.
-enum RouteKind: String, CaseIterable, Sendable {
+enum RouteKind: String, Sendable {
     case http = "HTTPRoute"
     case grpc = "GRPCRoute"
     case tls = "TLSRoute"
     case tcp = "TCPRoute"
+    /// What an Ingress says of a host, which is not an object of its own.
+    case ingress = "Ingress"
 
     static let group = "gateway.networking.k8s.io"
 
+    static let ofGatewayAPI = [Self.http, .grpc, .tls, .tcp]
+
+    /// Of an Ingress it is that Ingress's.
     var resource: GroupVersionResource {
-        GroupVersionResource(group: Self.group, resource: rawValue.lowercased() + "s")
+        self == .ingress
+            ? GroupVersionResource(group: "networking.k8s.io", resource: "ingresses")
+            : GroupVersionResource(group: Self.group, resource: rawValue.lowercased() + "s")
     }
 
     /// Its rules speak of requests, not of connections.
-    var isOfRequests: Bool { self == .http || self == .grpc }
+    var isOfRequests: Bool { self == .http || self == .grpc || self == .ingress }
 }
 
 /// A route among those of all kinds.
