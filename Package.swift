@@ -166,7 +166,8 @@ let targets: [Target] = [
     program(
         "weft-node",
         [
-            "ServiceProxy", "PodNetwork", "PodRuntime", "Policy", "MeshNode", "ClusterAPI", "ClusterClient", "Netlink",
+            "ServiceProxy", "PodNetwork", "PodRuntime", "Policy", "MeshAPI", "MeshNode", "ClusterAPI", "ClusterClient",
+            "Netlink",
             "JSON",
             "Reactor",
             "TLS",

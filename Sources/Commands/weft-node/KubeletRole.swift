@@ -2,6 +2,8 @@ import Bytes
 import ClusterAPI
 import ClusterClient
 import HTTP
+import MeshAPI
+import MeshNode
 import PodRuntime
 import Reactor
 import TLS
@@ -12,6 +14,8 @@ struct KubeletRole: Sendable {
     let options: NodeOptions
     let client: KubeClient
     let network: any PodNetworking
+    /// Nil where this node cannot serve the mesh.
+    let mesh: MeshRole?
     let group: EventLoopGroup
     let metrics: MetricsRegistry
     let log: Log
@@ -29,7 +33,7 @@ struct KubeletRole: Sendable {
         report.labels = options.labels
 
         let links = Informer<ServiceLink>(client, .services, log: log)
-        let context = NodeContext(
+        var context = NodeContext(
             nodeName: options.nodeName, hostIPs: [options.nodeAddress.description],
             paths: NodePaths(state: options.stateDirectory, run: options.runDirectory, log: options.logDirectory),
             clusterDNS: options.clusterDNS, clusterDomain: options.clusterDomain, cgroupRoot: options.cgroupRoot,
@@ -40,6 +44,8 @@ struct KubeletRole: Sendable {
             events: ClusterPodEvents(
                 EventRecorder(client, component: "kubelet", host: options.nodeName, loop: loop, log: log)),
             loop: loop)
+        if let mesh { context.volumeDrivers = [MeshVolumes(workloads: mesh.workloads)] }
+        context.probeSource = probeSource()
         let agent = try NodeAgent(context, metrics: NodeMetrics(metrics), log: log)
         await agent.recover()
         let server = try await serve(agent)
@@ -61,6 +67,21 @@ struct KubeletRole: Sendable {
 
     /// The admin port of a sidecar, and what may be changed there from outside.
     private static let proxyAdmin = PodPage(port: 15000, posts: ["/logging"])
+
+    /// Meshed pods are asked from an address that capture leaves alone, so that the app itself answers and not its sidecar.
+    private func probeSource() -> @Sendable (PodSpec, IPAddress.Family) -> IPAddress? {
+        let hasIPv6: Bool
+        do { hasIPv6 = try ProbeOrigin.establish() } catch {
+            log.error("probes of meshed pods go through their sidecars", ["error": "\(error)"])
+            return { _, _ in nil }
+        }
+        return { pod, family in
+            guard !pod.hostNetwork, let plan = try? pod.capturePlan, plan.isOn, family == .v4 || hasIPv6 else {
+                return nil
+            }
+            return ProbeOrigin.address(family)
+        }
+    }
 
     private func serve(_ agent: NodeAgent) async throws -> SocketAddress {
         let tls = try ServerCertificate(options).context()

@@ -29,7 +29,11 @@ struct NodeDaemon: Sendable {
         let client = KubeClient(try HTTPTransport(options.kubeConfig, on: loop, userAgent: "weft-node/\(Self.version)"))
         let signals = try Signals.stream([SIGTERM, SIGINT], on: loop)
         let policy = try PolicyRole(options, client: client, metrics: metrics, log: log)
-        let daemon = try await startPodNetwork(behind: policy)
+        let capture = CaptureGate(client)
+        var gates: [any PodGate] = [capture]
+        // Nothing is captured of a pod that policies do not let in.
+        if let policy { gates.insert(policy.gate, at: 0) }
+        let daemon = try await startPodNetwork(behind: gates)
         try await policy?.adopt(daemon)
         let mesh = options.roles.contains(.kubelet) ? try MeshRole(options, metrics: metrics, log: log) : nil
         // Proxies that ran on while this process did not look for their sockets again.
@@ -50,8 +54,10 @@ struct NodeDaemon: Sendable {
             if let policy { roles.addTask { await policy.run() } }
             if let mesh { roles.addTask { await mesh.run() } }
             if options.roles.contains(.kubelet) {
+                let network: any PodNetworking =
+                    daemon.map { CapturedNetworking(network: DaemonNetworking($0), gate: capture) } ?? NoNetworking()
                 let role = KubeletRole(
-                    options: options, client: client, network: daemon.map { DaemonNetworking($0) } ?? NoNetworking(),
+                    options: options, client: client, network: network, mesh: mesh,
                     group: group, metrics: metrics, log: log, unready: { [daemon] in await daemon?.unreadiness() })
                 roles.addTask { try await role.run() }
             }
@@ -80,14 +86,14 @@ struct NodeDaemon: Sendable {
         ResidentCode.releaseStartup()
     }
 
-    private func startPodNetwork(behind policy: PolicyRole?) async throws -> PodNetworkDaemon? {
+    private func startPodNetwork(behind gates: [any PodGate]) async throws -> PodNetworkDaemon? {
         guard options.roles.contains(.podNetwork) else { return nil }
         var configuration = PodNetworkConfiguration(
             nodeName: options.nodeName, address: options.nodeAddress, backend: options.backend,
             clusterPrefixes: options.clusterCIDRs)
         configuration.stateDirectory = options.stateDirectory + "/pod-network"
         configuration.socket = options.runDirectory + ".cni.sock"
-        let daemon = try PodNetworkDaemon(configuration, gate: policy?.gate)
+        let daemon = try PodNetworkDaemon(configuration, gate: PodGateRow(gates))
         try await daemon.start()
         return daemon
     }

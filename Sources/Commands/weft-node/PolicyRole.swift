@@ -26,7 +26,7 @@ struct PolicyRole: Sendable {
         let attachments = try await daemon?.attachments() ?? []
         gate.keeper.adopt(
             attachments.compactMap { attachment in
-                PolicyGate.pod(attachment).map { ($0, attachment.addresses) }
+                attachment.podKey.map { ($0, attachment.addresses) }
             })
     }
 
@@ -39,21 +39,14 @@ struct PolicyGate: PodGate {
     let keeper: PolicyKeeper
 
     func admit(_ attachment: PodAttachment) throws {
-        guard let pod = Self.pod(attachment) else { return }
+        guard let pod = attachment.podKey else { return }
         try keeper.admit(pod, attachment.addresses)
     }
 
     func release(_ attachment: PodAttachment) {
-        guard let pod = Self.pod(attachment) else { return }
+        guard let pod = attachment.podKey else { return }
         keeper.release(pod, attachment.addresses)
     }
 
     var unreadiness: String? { keeper.unreadiness }
-
-    /// nil for what is no pod of Kubernetes: nothing is said of it.
-    static func pod(_ attachment: PodAttachment) -> ObjectKey? {
-        let parts = (attachment.pod ?? "").split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else { return nil }
-        return ObjectKey(namespace: String(parts[0]), name: String(parts[1]))
-    }
 }

@@ -52,6 +52,17 @@ public struct CapturePlan: Sendable, Hashable {
         }
     }
 
+    /// Of a pod as it stands at the API server; nil for one without a sidecar, whose connections nobody touches.
+    ///
+    /// - Parameter containers: names of its containers and init containers.
+    /// - Throws: `AnnotationError` where the pod came past injection with annotations that say nothing.
+    public static func of(
+        annotations: [String: String], containers: some Sequence<String>
+    ) throws(AnnotationError) -> CapturePlan? {
+        guard annotations[MeshName.status] != nil, containers.contains(MeshName.container) else { return nil }
+        return try CapturePlan(MeshAnnotations(annotations))
+    }
+
     private static func items(_ entry: MeshAnnotations.Entry) -> [Substring] {
         entry.value.split(separator: ",").map { $0.trimmed }.filter { !$0.isEmpty }
     }

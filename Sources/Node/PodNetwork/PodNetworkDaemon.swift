@@ -75,7 +75,8 @@ public final class PodNetworkDaemon: @unchecked Sendable {
     /// Gives a pod its interface, addresses and ways; what it returns is in force. Called again for the same id, it makes the link
     /// anew with the same addresses.
     public func attach(_ request: AttachRequest) async throws -> PodAttachment {
-        try await run { try $0.attach(request) }
+        do { try await gate?.prepare(request) } catch { throw PodNetworkError.notReady("\(error)") }
+        return try await run { try $0.attach(request) }
     }
 
     /// Takes it away. Nothing known of the id is no error.
@@ -168,7 +169,7 @@ extension PodNetworkDaemon {
                 node: configuration.nodeName, backend: configuration.backend, underlay: link.index, tunnel: tunnel)
             try monitor.begin { [unowned self] in observe($0) }
             if let socket = configuration.socket {
-                service = try CNIService(path: socket, on: loop) { [unowned self] in answer($0) }
+                service = try CNIService(path: socket, on: loop) { [unowned self] in answer($0, then: $1) }
             }
         }
 
@@ -265,6 +266,24 @@ extension PodNetworkDaemon {
             defer { apply() }
             try links.collect(valid: valid)
             for entry in gone.values { gate?.release(entry.attachment) }
+        }
+
+        /// Answers a call at once, or, for a pod that the gate has to learn of first, when that is done.
+        private func answer(_ call: CNICall, then reply: @escaping @Sendable (CNIReply) -> Void) {
+            guard let gate, let configuration = try? CNIConfiguration(parsing: call.configuration),
+                case .add(let request)? = try? CNIOperation(call, configuration)
+            else { return reply(answer(call)) }
+            // The task runs on the loop that owns this object, and the object lives until the loop ends.
+            nonisolated(unsafe) let state = self
+            loop.task {
+                do {
+                    try await gate.prepare(request)
+                    reply(state.answer(call))
+                } catch {
+                    let refusal = CNIError(translating: PodNetworkError.notReady("\(error)"), command: call.command)
+                    reply(CNIReply(refusal, version: configuration.version.rawValue))
+                }
+            }
         }
 
         func perform(_ operation: CNIOperation) throws -> CNIOutcome {

@@ -1,4 +1,5 @@
 import Bytes
+import JSON
 import Netlink
 import Synchronization
 import Testing
@@ -21,6 +22,15 @@ struct PodGateTests {
         }
 
         func release(_ attachment: PodAttachment) { state.withLock { $0.released += attachment.addresses } }
+
+        /// Pods that were learned of.
+        let known = Mutex<[String]>([])
+
+        func prepare(_ request: AttachRequest) async throws {
+            await Task.yield()
+            guard request.pod != "shop/unknown" else { throw Shut() }
+            known.withLock { $0.append(request.pod ?? "") }
+        }
 
         var unreadiness: String? { state.withLock { $0.isOpen ? nil : "the gate is shut" } }
     }
@@ -50,9 +60,41 @@ struct PodGateTests {
         #expect(await daemon.unreadiness() == nil)
         let attachment = try await daemon.attach(request)
         #expect(gate.state.withLock { $0.admitted } == attachment.addresses)
+        #expect(gate.known.withLock { $0 } == ["shop/cart", "shop/cart"])
         gate.state.withLock { $0.released = [] }
         try await daemon.detach(id)
         #expect(gate.state.withLock { $0.released } == attachment.addresses)
+        await daemon.stop()
+    }
+
+    @Test("a runtime's call waits until the gate has learned of the pod, and is told to come again where it cannot")
+    func calls() async throws {
+        let node = try NodeNamespace("172.30.0.11")
+        try node.link(to: NodeNamespace("172.30.0.12"))
+        let gate = ScriptedGate()
+        gate.state.withLock { $0.isOpen = true }
+        let daemon = try node.daemon("a", socket: true, gate: gate)
+        try await daemon.start()
+        try await daemon.update(
+            node: NodeNetwork(name: "a", podCIDRs: [try #require(CIDR("10.244.0.0/24"))], address: node.address))
+        let pod = try PodNamespace()
+        func add(_ name: String) -> CNIReply {
+            let configuration: JSONValue = [
+                "cniVersion": "1.1.0", "name": "pods", "type": "weft-cni",
+                "socket": .string(node.stateDirectory + "/cni.sock"),
+            ]
+            return CNIPlugin.run(
+                CNICall(
+                    command: "ADD", containerID: "c-\(name)", namespacePath: pod.path, interface: "eth0",
+                    arguments: "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=\(name)", configuration: configuration.encoded()))
+        }
+        let refused = add("unknown")
+        #expect(!refused.succeeded)
+        #expect(try JSONValue.parse(refused.output)["code"] == 11)
+        #expect(gate.state.withLock { $0.admitted } == [])
+        #expect(add("cart").succeeded)
+        #expect(gate.known.withLock { $0 } == ["shop/cart"])
+        #expect(gate.state.withLock { $0.admitted.count } == 1)
         await daemon.stop()
     }
 }

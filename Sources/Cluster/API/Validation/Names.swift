@@ -29,6 +29,11 @@ public enum Names {
                 "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", ["example.com"])
     }
 
+    /// A CSI driver's name: a short subdomain, in whatever case.
+    public static func csiDriver(_ name: String) -> [String] {
+        tooLong(name, labelLimit) + dns1123Subdomain(name.lowercased())
+    }
+
     /// A DNS label of RFC 1035, which may not start with a digit: `my-name`, `abc-123`.
     public static func dns1035Label(_ name: String) -> [String] {
         let startsWithLetter = name.utf8.first.map { isLower($0) } ?? false

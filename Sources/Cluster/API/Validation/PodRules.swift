@@ -162,6 +162,12 @@ enum PodRules {
             if volume["secret"].exists { findings.require(volume["secret"]["secretName"]) }
             if volume["hostPath"].exists { findings.require(volume["hostPath"]["path"]) }
             if volume["persistentVolumeClaim"].exists { findings.require(volume["persistentVolumeClaim"]["claimName"]) }
+            if volume["csi"].exists {
+                findings.require(volume["csi"]["driver"], Names.csiDriver)
+                if volume["csi"]["nodePublishSecretRef"].exists {
+                    findings.require(volume["csi"]["nodePublishSecretRef"]["name"])
+                }
+            }
         }
         return names
     }

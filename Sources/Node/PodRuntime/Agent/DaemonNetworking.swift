@@ -13,9 +13,9 @@ public struct DaemonNetworking: PodNetworking {
 
     public func unavailable() async -> String? { await daemon.unreadiness() }
 
-    public func attach(sandbox: String, namespace: String, pod: PodIdentity) async throws -> [String] {
+    public func attach(sandbox: String, namespace: String, pod: PodSpec) async throws -> [String] {
         let attachment = try await daemon.attach(
-            AttachRequest(id: try id(sandbox), namespacePath: namespace, pod: pod.key.description))
+            AttachRequest(id: try id(sandbox), namespacePath: namespace, pod: pod.identity.key.description))
         return attachment.addresses.map(\.description)
     }
 
@@ -35,7 +35,7 @@ public struct DaemonNetworking: PodNetworking {
 public struct NoNetworking: PodNetworking {
     public init() {}
     public func unavailable() async -> String? { "this node has no pod network (role pod-network is off)" }
-    public func attach(sandbox: String, namespace: String, pod: PodIdentity) async throws -> [String] {
+    public func attach(sandbox: String, namespace: String, pod: PodSpec) async throws -> [String] {
         throw SandboxError(description: "this node has no pod network (role pod-network is off)")
     }
     public func detach(sandbox: String, namespace: String, pod: PodIdentity) async throws {}

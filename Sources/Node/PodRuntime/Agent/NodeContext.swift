@@ -1,4 +1,4 @@
-import Bytes
+public import Bytes
 import ClusterAPI
 import JSON
 import Reactor
@@ -20,6 +20,10 @@ public struct NodeContext: Sendable {
     public var objects: any PodObjects
     public var events: any PodEvents
     public var loop: EventLoop
+    /// Who fills inline CSI volumes.
+    public var volumeDrivers: [any VolumeDriver] = []
+    /// The address from which a pod is probed, by which its network may know the node's questions from others'; nil: any.
+    public var probeSource: @Sendable (PodSpec, IPAddress.Family) -> IPAddress? = { _, _ in nil }
 
     public init(
         nodeName: String, hostIPs: [String], paths: NodePaths, clusterDNS: [String], clusterDomain: String,
@@ -50,7 +54,7 @@ public protocol PodNetworking: Sendable {
     /// Puts an interface into the namespace. Repeating it for the same sandbox gives the same addresses.
     ///
     /// - Returns: the pod's addresses, the main one first.
-    func attach(sandbox: String, namespace: String, pod: PodIdentity) async throws -> [String]
+    func attach(sandbox: String, namespace: String, pod: PodSpec) async throws -> [String]
 
     /// Takes the interface and its addresses back; no error when there are none.
     func detach(sandbox: String, namespace: String, pod: PodIdentity) async throws

@@ -7,9 +7,11 @@ extension PodWorker {
         guard let container = lifecycle.spec.container(named: name), let running = lifecycle.state[name].running else {
             return nil
         }
+        let address = facts.podIPs.first ?? context.hostIPs.first ?? ""
         return Prober(
-            container: container, containerID: running.id, address: facts.podIPs.first ?? context.hostIPs.first ?? "",
-            loop: context.loop, exec: { [runtime] in try await runtime.exec(running.id, $0, timeout: $1) })
+            container: container, containerID: running.id, address: address,
+            source: IPAddress(address).flatMap { context.probeSource(lifecycle.spec, $0.family) }, loop: context.loop,
+            exec: { [runtime] in try await runtime.exec(running.id, $0, timeout: $1) })
     }
 
     func ask(_ kind: ProbeKind, _ probe: ProbeSpec, of name: String) async {

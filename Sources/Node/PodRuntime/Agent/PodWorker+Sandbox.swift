@@ -20,7 +20,7 @@ extension PodWorker {
             }
             var addresses = context.hostIPs
             if !spec.hostNetwork {
-                addresses = try await context.network.attach(sandbox: id, namespace: namespaces.network, pod: identity)
+                addresses = try await context.network.attach(sandbox: id, namespace: namespaces.network, pod: spec)
             }
             let host = ResolverConfig(parsing: (try? Files.readText("/etc/resolv.conf", limit: 64 << 10)) ?? "")
             let resolver = ResolverConfig.forPod(

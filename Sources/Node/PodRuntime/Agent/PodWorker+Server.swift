@@ -55,6 +55,7 @@ extension PodWorker {
 
     func finishTearDown() async {
         while deletions > 0 { try? await context.loop.sleep(for: .milliseconds(5)) }
+        await unpublishDrivenVolumes()
         let (mounts, folder) = (PodVolumes(paths: context.paths, pod: lifecycle.spec), context.paths.pod(identity.uid))
         do {
             try await offLoop {

@@ -7,6 +7,7 @@ extension PodWorker {
     func prepareVolumes() async throws {
         let spec = lifecycle.spec
         guard !spec.volumes.isEmpty else { return }
+        try await publishDrivenVolumes()
         if let at = volumes.refreshedAt, Timestamp.now() - at < Self.volumeRefresh { return }
         try await refreshVolumes()
         guard volumes.refresh == nil,
@@ -15,6 +16,32 @@ extension PodWorker {
             return
         }
         volumes.refresh = task { await $0.keepVolumesFresh() }
+    }
+
+    /// Volumes that drivers of this node fill.
+    private func publishDrivenVolumes() async throws {
+        let mounts = PodVolumes(paths: context.paths, pod: lifecycle.spec)
+        for volume in lifecycle.spec.volumes {
+            guard case .driven(let name) = volume.source, let folder = mounts.path(of: volume.name) else { continue }
+            guard let driver = context.volumeDrivers.first(where: { $0.name == name }) else {
+                throw PodVolumes.Failure(
+                    volume: volume.name, reason: "driver name \(name) not found in the list of registered CSI drivers")
+            }
+            do {
+                try await offLoop { try Directory.make(folder) }
+                try await driver.publish(lifecycle.spec, folder: folder)
+            } catch {
+                throw PodVolumes.Failure(volume: volume.name, reason: "\(error)")
+            }
+        }
+    }
+
+    /// Drivers forget the pod.
+    func unpublishDrivenVolumes() async {
+        for volume in lifecycle.spec.volumes {
+            guard case .driven(let name) = volume.source else { continue }
+            await context.volumeDrivers.first { $0.name == name }?.unpublish(identity)
+        }
     }
 
     func keepVolumesFresh() async {

@@ -8,6 +8,8 @@ public struct VolumeSpec: Sendable, Equatable {
         case hostPath(path: String, type: String)
         /// Everything that is a set of small files made from API objects.
         case files([FileSource], defaultMode: UInt32)
+        /// A driver of this node's fills it.
+        case driven(driver: String)
         case unsupported(kind: String)
     }
     public var name: String
@@ -53,6 +55,8 @@ extension VolumeSpec {
             self.source = .files(files, defaultMode: Self.mode(source["defaultMode"]) ?? 0o644)
         } else if let source = json["hostPath"] {
             self.source = .hostPath(path: source["path"]?.string ?? "", type: source["type"]?.string ?? "")
+        } else if let source = json["csi"] {
+            self.source = .driven(driver: source["driver"]?.string ?? "")
         } else if let other = json.object?.keys.first(where: { $0 != "name" && $0 != "emptyDir" }) {
             source = .unsupported(kind: other)
         } else {

@@ -24,7 +24,7 @@ struct PodVolumes: Sendable {
         return switch volume.source {
         case .hostPath(let path, _): path
         case .emptyDir(let inMemory, _): inMemory ? memoryPath(name) : paths.diskVolume(pod.identity.uid, name)
-        case .files, .unsupported: memoryPath(name)
+        case .files, .driven, .unsupported: memoryPath(name)
         }
     }
 
@@ -75,6 +75,7 @@ struct PodVolumes: Sendable {
             try AtomicVolume(directory: path, group: group).write(payload, stamp: stamp)
         case .hostPath(let path, let type):
             try Self.checkHostPath(path, type)
+        case .driven: try Directory.make(memoryPath(volume.name))
         case .unsupported(let kind):
             throw Failure(volume: volume.name, reason: "volumes of kind \(kind) are not supported on this node")
         }

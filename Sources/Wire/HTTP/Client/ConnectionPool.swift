@@ -106,7 +106,8 @@ final class ConnectionPool: @unchecked Sendable {
         connections.append(connection)
         do {
             let socket = try StreamSocket.connect(
-                to: address, on: loop, in: endpoint.networkNamespace, timeout: limits.connectTimeout,
+                to: address, on: loop, from: endpoint.source.map { .ip($0, 0) }, in: endpoint.networkNamespace,
+                timeout: limits.connectTimeout,
                 handler: connection)
             connection.attach(socket)
         } catch {

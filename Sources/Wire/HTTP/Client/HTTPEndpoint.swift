@@ -27,6 +27,8 @@ public struct HTTPEndpoint: Hashable, Sendable, CustomStringConvertible {
     public var basePath: String
     /// The file of the network namespace that connections are in; nil: this process's own.
     public var networkNamespace: String?
+    /// The address that connections leave from; nil: the one that the route to the server has.
+    public var source: IPAddress?
 
     public init(host: String, port: UInt16, isSecure: Bool = false, basePath: String = "") {
         place = .host(host, port: port)

@@ -53,6 +53,19 @@ struct ObjectValidationTests {
     static let creations: [ValidationCase] = [
         .init(name: "a plain pod is fine", kind: podKind, object: pod(), errors: []),
         .init(
+            name: "an inline CSI volume names its driver", kind: podKind,
+            object: pod {
+                $0["volumes"] = [
+                    ["name": "a", "csi": ["driver": "mesh.weft.dev", "readOnly": true]], ["name": "b", "csi": [:]],
+                    ["name": "c", "csi": ["driver": "no_driver", "nodePublishSecretRef": [:]]],
+                ]
+            },
+            errors: [
+                "spec.volumes[1].csi.driver: Required value",
+                "spec.volumes[2].csi.driver: Invalid value: \"no_driver\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                "spec.volumes[2].csi.nodePublishSecretRef.name: Required value",
+            ]),
+        .init(
             name: "a name is needed", kind: podKind, object: metadata(["namespace": "n"]),
             errors: ["metadata.name: Required value: name or generateName is required"]),
         .init(

@@ -85,4 +85,73 @@ struct ProberTests {
             #expect(!closed.success && closed.output.contains("refused"))
         }
     }
+
+    @Test("a gRPC probe asks the standard health service, and says what it answered", .timeLimit(.minutes(2)))
+    func grpc() async throws {
+        let group = try EventLoopGroup(count: 1, name: "probe")
+        let server = HTTPServer(
+            group: group, address: .ip(.loopbackV4, 0),
+            handler: HTTPClosureHandler { request, response in
+                let isCall =
+                    request.path == "/grpc.health.v1.Health/Check"
+                    && request.headers["content-type"] == "application/grpc"
+                    && request.headers["te"] == "trailers"
+                guard isCall else { return await response.send(status: 400, text: "") }
+                let service = String(decoding: request.body.dropFirst(7), as: UTF8.self)
+                guard service != "nobody" else {
+                    return await response.send(
+                        status: 200,
+                        headers: [
+                            "content-type": "application/grpc", "grpc-status": "5", "grpc-message": "unknown service",
+                        ])
+                }
+                try? await response.start(status: 200, headers: ["content-type": "application/grpc"])
+                try? await response.write([0, 0, 0, 0, 2, 8, service == "sick" ? 2 : 1])
+                await response.finish(trailers: ["grpc-status": "0"])
+            })
+        let port = try #require(try await server.start().port).rawValue
+        let prober = try prober(group.next)
+        for (service, output) in [
+            ("", ""), ("cart", ""), ("sick", "service unhealthy (responded with \"NOT_SERVING\")"),
+            ("nobody", "gRPC probe failed with status 5: unknown service"),
+        ] {
+            let answer = await prober.run(.grpc(port: port, service: service), timeout: .seconds(60))
+            #expect(answer.success == output.isEmpty, "\(service)")
+            #expect(answer.output == output)
+        }
+        await group.shutdown()
+    }
+
+    @Test("questions to the pod leave from the address that its network knows, others do not")
+    func source() async throws {
+        let group = try EventLoopGroup(count: 1, name: "probe")
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        var own = sockaddr_in()
+        own.sin_family = sa_family_t(AF_INET)
+        own.sin_addr.s_addr = INADDR_ANY
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let size = length
+        let port = withUnsafeMutablePointer(to: &own) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address -> UInt16 in
+                guard bind(listener, address, size) == 0, listen(listener, 8) == 0,
+                    getsockname(listener, address, &length) == 0
+                else { return 0 }
+                return UInt16(bigEndian: pointer.pointee.sin_port)
+            }
+        }
+        try #require(port > 0)
+        var prober = try prober(group.next)
+        prober.source = IPAddress("127.0.0.9")
+        for (host, from) in [("", "127.0.0.9"), ("127.0.0.2", "127.0.0.1")] {
+            #expect(await prober.run(.tcp(host: host, port: .number(port)), timeout: .seconds(60)).success)
+            var peer = sockaddr_in()
+            let connection = withUnsafeMutablePointer(to: &peer) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { accept(listener, $0, &length) }
+            }
+            close(connection)
+            #expect(IPAddress(v4: UInt32(bigEndian: peer.sin_addr.s_addr)).description == from)
+        }
+        await group.shutdown()
+    }
 }

@@ -11,7 +11,7 @@ import Testing
 @testable import PodRuntime
 
 /// The API server as one node sees it, in memory: pods with their status merged in, the objects they refer to, and events.
-final class ScriptedServer: PodObjects, PodEvents, PodNetworking {
+final class ScriptedServer: PodObjects, PodEvents, PodNetworking, VolumeDriver {
     private struct State {
         var pods: [String: JSONValue] = [:]
         var configMaps: [ObjectKey: JSONValue] = [:]
@@ -21,6 +21,8 @@ final class ScriptedServer: PodObjects, PodEvents, PodNetworking {
         var confirmed: Set<String> = []
         var attached: Set<String> = []
         var networkProblem: String?
+        var volumeProblem: String?
+        var published: Set<String> = []
     }
     private let state = Mutex(State())
 
@@ -83,10 +85,23 @@ final class ScriptedServer: PodObjects, PodEvents, PodNetworking {
         state.withLock { $0.events.append("\(report.reason): \(report.message)") }
     }
 
+    let name = "test.weft.dev"
+
+    func publish(_ pod: PodSpec, folder: String) async throws {
+        if let problem = state.withLock({ $0.volumeProblem }) { throw SandboxError(description: problem) }
+        try Files.writeAtomically(folder + "/who", pod.identity.name)
+        _ = state.withLock { $0.published.insert(pod.identity.uid) }
+    }
+
+    func unpublish(_ pod: PodIdentity) async { _ = state.withLock { $0.published.remove(pod.uid) } }
+
+    func setVolumeProblem(_ text: String?) { state.withLock { $0.volumeProblem = text } }
+    var published: Set<String> { state.withLock { $0.published } }
+
     func unavailable() async -> String? { state.withLock { $0.networkProblem } }
 
     /// As a pod network does it as far as the loopback, which is all that pods here have.
-    func attach(sandbox: String, namespace: String, pod: PodIdentity) async throws -> [String] {
+    func attach(sandbox: String, namespace: String, pod: PodSpec) async throws -> [String] {
         if let handle = try? NamespaceHandle.open(namespace) {
             let routes = try RouteConnection(namespace: handle.descriptor)
             for link in try routes.perform([.get(linkNamed: "lo")]).links {
@@ -138,11 +153,12 @@ final class TestNode: Sendable {
 
     func beginAgent() async throws {
         let group = try EventLoopGroup(count: 1, name: "node")
-        let context = NodeContext(
+        var context = NodeContext(
             nodeName: "node-1", hostIPs: ["192.0.2.1"], paths: paths, clusterDNS: ["10.96.0.10"],
             clusterDomain: "cluster.local", cgroupRoot: cgroupRoot, hiddenPaths: [],
             capacity: ResourceRequirements.Amounts(milliCPU: 2000, memory: 8 << 30), network: server, objects: server,
             events: server, loop: group.next)
+        context.volumeDrivers = [server]
         let agent = try NodeAgent(context)
         running.withLock { $0 = Running(group: group, agent: agent) }
         try await perform { await $0.recover() }

@@ -1,0 +1,105 @@
+import Glibc
+import JSON
+import Reactor
+import Testing
+
+/// A namespace that a person puts into the mesh with kubectl, on a node with the real programs.
+@Suite(
+    "Sidecars, from a label to a running proxy", .serialized,
+    .enabled(if: OtherMachine.isAvailable && OtherMachine.hasProxy, "root, all programs, kubectl"),
+    .timeLimit(.minutes(5)))
+struct InjectionPathTests {
+    /// The app asks, as the first thing it does, whether its sidecar is ready.
+    private static let objects = """
+        apiVersion: v1
+        kind: Namespace
+        metadata: {name: shop, labels: {mesh.weft.dev/inject: enabled}}
+        ---
+        apiVersion: v1
+        kind: Pod
+        metadata: {name: web, namespace: shop, labels: {app: web}}
+        spec:
+          terminationGracePeriodSeconds: 5
+          initContainers:
+          - {name: first, image: weft.local/host, command: [sh, -c, "curl -s http://127.0.0.1:15021/healthz/ready"]}
+          containers:
+          - name: app
+            image: weft.local/host
+            command: [sh, -c, "curl -s http://127.0.0.1:15021/healthz/ready; exec python3 -m http.server 8080"]
+            readinessProbe: {httpGet: {port: 8080, path: /}, periodSeconds: 1}
+        ---
+        apiVersion: batch/v1
+        kind: Job
+        metadata: {name: count, namespace: shop}
+        spec:
+          backoffLimit: 0
+          template:
+            spec:
+              restartPolicy: Never
+              containers: [{name: work, image: weft.local/host, command: [echo, done]}]
+        ---
+        apiVersion: v1
+        kind: Pod
+        metadata: {name: outside, namespace: shop, labels: {mesh.weft.dev/inject: "false"}}
+        spec:
+          containers: [{name: app, image: weft.local/host, command: [sleep, "3600"]}]
+        """
+
+    @Test(
+        "a labelled namespace: the sidecar is ready before anything else runs, Jobs end, and the pod has no rights for it"
+    )
+    func path() throws {
+        let machine = try OtherMachine()
+        let kubectl = [
+            "kubectl", "--kubeconfig", machine.cluster + "/kubeconfig", "--cache-dir", machine.directory + "/kube",
+        ]
+        func run(_ arguments: String...) throws -> OtherMachine.Output { try machine.run(kubectl + arguments) }
+        func require(_ arguments: String...) throws -> String {
+            let output = try machine.run(kubectl + arguments)
+            try #require(output.succeeded, "\(arguments): \(output.text)")
+            return output.text
+        }
+        let up = try machine.weft("up", "--nodes", "1", "--dir", machine.cluster, "--without-dns")
+        try #require(up.succeeded, "\(up.text)")
+        let file = machine.directory + "/manifest.yaml"
+        try Files.writeAtomically(file, Self.objects)
+        _ = try require("apply", "-f", file)
+        let ready = try run("wait", "-n", "shop", "pod/web", "pod/outside", "--for=condition=Ready", "--timeout=120s")
+        let why = try ready.succeeded ? "" : require("describe", "pod", "-n", "shop", "web")
+        try #require(ready.succeeded, "\(ready.text)\n\(why)")
+
+        #expect(try require("logs", "-n", "shop", "web", "-c", "first").contains("LIVE"))
+        #expect(try require("logs", "-n", "shop", "web", "-c", "app").contains("LIVE"))
+        #expect(try run("logs", "-n", "shop", "web", "-c", "weft-proxy").succeeded)
+        _ = try require("wait", "-n", "shop", "job/count", "--for=condition=Complete", "--timeout=120s")
+
+        let pod = try JSONValue.parse(Array(require("get", "pod", "-n", "shop", "web", "-o", "json").utf8))
+        let names = (pod["spec"]?["initContainers"]?.array ?? []).compactMap { $0["name"]?.string }
+        #expect(names == ["weft-proxy", "first"])
+        let proxy = (pod["status"]?["initContainerStatuses"]?.array ?? []).first { $0["name"] == "weft-proxy" }
+        #expect(proxy?["started"] == true && proxy?["restartCount"] == 0, "\(proxy ?? .null)")
+        let outside = try require("get", "pod", "-n", "shop", "outside", "-o", "jsonpath={.spec.initContainers}")
+        #expect(outside.isEmpty)
+
+        // What is in force in the pods: one has the table, the other none.
+        let sandboxes = try machine.run(
+            "sh", "-c",
+            "for n in \(machine.cluster)/nodes/node-1/run/sandboxes/*/net; do nsenter --net=$n nft list tables; echo --; done"
+        )
+        #expect(sandboxes.text.contains("table inet weft_mesh"), "\(sandboxes.text)")
+
+        let host = try run(
+            "run", "host", "-n", "shop", "--image", "weft.local/host", "--dry-run=server", "--overrides",
+            #"{"spec":{"hostNetwork":true}}"#)
+        #expect(host.text.contains("no sidecar was injected") && host.text.contains("hostNetwork"), "\(host.text)")
+        let wrong = try run(
+            "run", "wrong", "-n", "shop", "--image", "weft.local/host",
+            "--annotations", "traffic.sidecar.istio.io/excludeOutboundPorts=http")
+        #expect(
+            !wrong.succeeded && wrong.text.contains("traffic.sidecar.istio.io/excludeOutboundPorts"), "\(wrong.text)")
+    }
+}
+
+extension OtherMachine {
+    static var hasProxy: Bool { access("\(programs)/weft-proxy", X_OK) == 0 }
+}
