@@ -252,7 +252,8 @@ let targets: [Target] = [
     tests(
         "MeshNodeTests", "Mesh/MeshNodeTests",
         [
-            "MeshNode", "MeshAPI", "Netlink", "weft-control", "weft-proxy", "MeshIdentity", "MeshControl", "Discovery",
+            "MeshNode", "MeshAPI", "Netlink", "weft-control", "weft-proxy", "YAML", "MeshIdentity", "MeshControl",
+            "Discovery",
             "XDS",
             "GRPC", "APIServer",
             "ClusterAPI",
@@ -287,6 +288,12 @@ let targets: [Target] = [
     benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-json", ["ClusterAPI", "JSON"]),
     benchmark("bench-xds", ["XDS", "JSON", "YAML", "Reactor"]),
+    benchmark(
+        "bench-mesh-identity",
+        [
+            "MeshControl", "MeshNode", "Discovery", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor",
+            "Telemetry", "Bytes",
+        ]),
 ]
 
 /// `WEFT_ONLY=NetlinkTests,Delta swift build --build-tests` narrows the package to these targets and what they rest on,

@@ -92,6 +92,25 @@ struct MeshProxyTests {
         }
     }
 
+    @Test("a proxy that calls itself another pod's is told no configuration")
+    func stranger() async throws {
+        try await MeshBench.run { bench in
+            let node = try await bench.node()
+            let pod = try await bench.pod("cart-1")
+            let other = try await bench.pod("web-1", account: "web")
+            try await node.start(pod, folder: bench.volume(pod))
+            let proxy = try await MeshProxy(
+                .weft, other, volume: bench.volume(pod), in: bench.folder.path, on: bench.loop)
+            defer { proxy.kill() }
+            try await bench.eventually("it is refused") {
+                proxy.log.contains(
+                    "spiffe://cluster.local/ns/shop/sa/cart is not the proxy of pod shop/web-1: its service account is web"
+                )
+            }
+            await node.stop(pod.uid)
+        }
+    }
+
     @Test(
         "a control plane that dies is not missed, and is taken up where it was left", arguments: MeshProxy.Maker.there)
     func controlDies(maker: MeshProxy.Maker) async throws {
@@ -116,6 +135,14 @@ struct MeshProxyTests {
             // It said what it had, and was sent nothing of it again.
             #expect(try await proxy.stat("cluster_manager.cds.update_success") == updates)
             #expect(try await proxy.call() == Self.cart)
+            // A proxy that dies leaves nothing behind.
+            proxy.kill()
+            try await bench.eventually("its streams are gone") {
+                let plane = bench.plane
+                let streams = try await Self.status(node).streams
+                let told = try await bench.loop.perform { plane.server.status().count }
+                return streams == 0 && told == 0
+            }
         }
     }
 

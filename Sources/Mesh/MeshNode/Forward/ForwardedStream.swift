@@ -33,6 +33,8 @@ final class ForwardedStream: @unchecked Sendable {
             try StreamSocket.connect(to: address, on: loop, options: StreamForwarder.options, handler: side))
     }
 
+    var queuedBytes: Int { downstream.queuedBytes + (upstream?.queuedBytes ?? 0) }
+
     func close() { finish(nil) }
 
     func fail(_ error: any Error) { finish(error) }

@@ -31,6 +31,9 @@ final class StreamForwarder {
 
     var count: Int { open.count }
 
+    /// Bytes that wait for one of the sides.
+    var queuedBytes: Int { open.values.reduce(0) { $0 + $1.queuedBytes } }
+
     static var options: StreamOptions {
         var options = StreamOptions()
         options.highWaterMark = highWater

@@ -245,7 +245,11 @@ final class GRPCStream: ConnectionTerminal, HTTP2SessionDelegate {
         deliver()
     }
 
-    func http2(endOf stream: HTTP2Stream, trailers: HTTPHeaders) { took(trailers) }
+    /// The server has said all that it will; with our side ended too the stream is over.
+    func http2(endOf stream: HTTP2Stream, trailers: HTTPHeaders) {
+        took(trailers)
+        session?.finish(stream)
+    }
 
     func http2(drained stream: HTTP2Stream) {}
 

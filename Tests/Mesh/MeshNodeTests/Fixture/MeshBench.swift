@@ -138,8 +138,8 @@ final class MeshBench: Sendable {
             limits: DiscoveryServer.limits
         ) { [service] _ in service }
         await state.set(server, try #require(try await server.start().port?.rawValue))
-        authority.onChange { [self] in
-            if let context = try? context($0) { server.replaceTLS(context) }
+        authority.onChange { [weak self] in
+            if let context = try? self?.context($0) { server.replaceTLS(context) }
         }
     }
 
