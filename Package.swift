@@ -250,6 +250,13 @@ let targets: [Target] = [
             "Telemetry", "Reactor", "Bytes", "TestSupport",
         ], data: ["grpc_peer.py"]),
     tests(
+        "SidecarTests", "Mesh/SidecarTests",
+        [
+            "weft-proxy", "MeshControl", "Discovery", "XDS", "APIServer", "ClusterAPI", "ClusterClient", "Store",
+            "HTTP", "TLS",
+            "JSON", "Telemetry", "Reactor", "Bytes", "CLinux", "TestSupport",
+        ], data: ["app.py"]),
+    tests(
         "MeshNodeTests", "Mesh/MeshNodeTests",
         [
             "MeshNode", "MeshAPI", "Netlink", "weft-control", "weft-proxy", "YAML", "MeshIdentity", "MeshControl",

@@ -9,27 +9,66 @@ struct AuthorizationTranslation {
     let layer: Layer
 
     /// In the order in which they decide: what is denied, then what is allowed.
-    func filters(_ policies: [AuthorizationPolicy]) -> [JSONValue] {
-        [AuthorizationPolicy.Action.deny, .allow].compactMap { action in
-            filter(policies.filter { $0.action == action }, action)
+    private static let actions = [AuthorizationPolicy.Action.deny, .allow]
+
+    // MARK: Connections
+
+    /// Filters of connections that are no HTTP.
+    static func connectionFilters(_ policies: [AuthorizationPolicy]) -> [JSONValue] {
+        actions.compactMap { action in
+            guard var fields = AuthorizationTranslation(layer: .connections).fields(policies, action) else {
+                return nil
+            }
+            fields["stat_prefix"] = "tcp."
+            return ProxyConfig.networkFilter("rbac", "envoy.extensions.filters.network.rbac.v3.RBAC", fields)
         }
     }
 
-    private func filter(_ policies: [AuthorizationPolicy], _ action: AuthorizationPolicy.Action) -> JSONValue? {
+    // MARK: Requests
+
+    private static func filterName(_ action: AuthorizationPolicy.Action) -> String {
+        "envoy.filters.http.rbac.\(action.rawValue.lowercased())"
+    }
+
+    /// Filters that let all pass: what they do is said by the routes, which change without a connection that has to end, and for the
+    /// next request of those that are open.
+    static let requestFilters: [JSONValue] = actions.map { action in
+        [
+            "name": .string(filterName(action)),
+            // Counters are the filter's, whatever routes say.
+            "typed_config": .typed(
+                "envoy.extensions.filters.http.rbac.v3.RBAC", ["shadow_rules_stat_prefix": .string(dryPrefix(action))]),
+        ]
+    }
+
+    /// What routes say to the filters of requests (`typed_per_filter_config`).
+    static func requestSettings(_ policies: [AuthorizationPolicy]) -> JSONObject {
+        var settings = JSONObject()
+        for action in actions {
+            guard let fields = AuthorizationTranslation(layer: .requests).fields(policies, action) else { continue }
+            settings[filterName(action)] = .typed(
+                "envoy.extensions.filters.http.rbac.v3.RBACPerRoute", ["rbac": .object(fields)])
+        }
+        return settings
+    }
+
+    // MARK: Rules
+
+    private static func dryPrefix(_ action: AuthorizationPolicy.Action) -> String {
+        "istio_dry_run_\(action.rawValue.lowercased())_"
+    }
+
+    private func fields(_ policies: [AuthorizationPolicy], _ action: AuthorizationPolicy.Action) -> JSONObject? {
+        let policies = policies.filter { $0.action == action }
         guard !policies.isEmpty else { return nil }
         var fields = JSONObject()
         let (enforced, dry) = (policies.filter { !$0.isDry }, policies.filter(\.isDry))
         if !enforced.isEmpty { fields["rules"] = rules(enforced, action) }
         if !dry.isEmpty {
             fields["shadow_rules"] = rules(dry, action)
-            fields["shadow_rules_stat_prefix"] = .string("istio_dry_run_\(action.rawValue.lowercased())_")
+            fields["shadow_rules_stat_prefix"] = .string(Self.dryPrefix(action))
         }
-        switch layer {
-        case .requests: return ProxyConfig.httpFilter("rbac", "envoy.extensions.filters.http.rbac.v3.RBAC", fields)
-        case .connections:
-            fields["stat_prefix"] = "tcp."
-            return ProxyConfig.networkFilter("rbac", "envoy.extensions.filters.network.rbac.v3.RBAC", fields)
-        }
+        return fields
     }
 
     /// Without a rule an ALLOW matches nothing, so that nothing is allowed.

@@ -69,20 +69,15 @@ struct InboundChains {
 
     private func filters(isMutual: Bool) -> [JSONValue] {
         guard spoken.isHTTP else { return connectionFilters }
-        let own = AuthorizationTranslation(layer: .requests).filters(shape.authorizations)
         return [
             manager(
-                isMutual: isMutual, filters: own + [ProxyConfig.router],
-                [
-                    "match": ["prefix": "/"], "name": "default",
-                    "route": ["cluster": .string(cluster), "timeout": "0s"],
-                ])
+                isMutual: isMutual, filters: AuthorizationTranslation.requestFilters + [ProxyConfig.router],
+                ["rds": ["config_source": ProxyConfig.ads, "route_config_name": .string(cluster)]])
         ]
     }
 
     private var connectionFilters: [JSONValue] {
-        AuthorizationTranslation(layer: .connections).filters(shape.authorizations)
-            + [ProxyConfig.tcpProxy(to: cluster)]
+        AuthorizationTranslation.connectionFilters(shape.authorizations) + [ProxyConfig.tcpProxy(to: cluster)]
     }
 
     /// Says to who comes in plain text why he is not let in.
@@ -96,23 +91,22 @@ struct InboundChains {
                 manager(
                     isMutual: false, filters: [ProxyConfig.router],
                     [
-                        "match": ["prefix": "/"], "name": "strict",
-                        "direct_response": ["status": 403, "body": ["inline_string": .string(sentence)]],
+                        "route_config": InboundTranslation.table(
+                            cluster,
+                            [
+                                "match": ["prefix": "/"], "name": "strict",
+                                "direct_response": ["status": 403, "body": ["inline_string": .string(sentence)]],
+                            ])
                     ])
             ])
     }
 
-    private func manager(isMutual: Bool, filters: [JSONValue], _ route: JSONValue) -> JSONValue {
-        var fields: JSONObject = [
-            "stat_prefix": .string("inbound_0.0.0.0_\(port ?? 0)"),
-            "route_config": [
-                "name": .string(cluster), "validate_clusters": false,
-                "virtual_hosts": [["name": "inbound", "domains": ["*"], "routes": [route]]],
-            ],
-            "http_filters": .array(filters),
-            // Nobody says himself who he is.
-            "forward_client_cert_details": isMutual ? "SANITIZE_SET" : "SANITIZE",
-        ]
+    private func manager(isMutual: Bool, filters: [JSONValue], _ routes: JSONObject) -> JSONValue {
+        var fields = routes
+        fields["stat_prefix"] = .string("inbound_0.0.0.0_\(port ?? 0)")
+        fields["http_filters"] = .array(filters)
+        // Nobody says himself who he is.
+        fields["forward_client_cert_details"] = isMutual ? "SANITIZE_SET" : "SANITIZE"
         if isMutual { fields["set_current_client_cert_details"] = ["subject": true, "dns": true, "uri": true] }
         return ProxyConfig.connectionManager(fields)
     }

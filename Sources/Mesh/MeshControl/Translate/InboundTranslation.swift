@@ -26,11 +26,33 @@ struct InboundTranslation {
         try add(
             .cluster, Self.blackHole, ["name": .string(Self.blackHole), "type": "STATIC", "connect_timeout": "10s"])
         for port in shape.ports {
-            try add(.cluster, Self.cluster(port.number), inboundCluster(Self.cluster(port.number)))
+            let name = Self.cluster(port.number)
+            try add(.cluster, name, inboundCluster(name))
+            if port.spoken.isHTTP { try add(.routeConfiguration, name, table(name)) }
         }
         try add(.listener, "virtualOutbound", virtualOutbound())
         try add(.listener, "virtualInbound", virtualInbound())
         return changes
+    }
+
+    // MARK: Routes
+
+    /// All requests to the application, as far as they are allowed.
+    private func table(_ cluster: String) -> JSONValue {
+        var route: JSONObject = [
+            "match": ["prefix": "/"], "name": "default",
+            "route": ["cluster": .string(cluster), "timeout": "0s"],
+        ]
+        let settings = AuthorizationTranslation.requestSettings(shape.authorizations)
+        if !settings.isEmpty { route["typed_per_filter_config"] = .object(settings) }
+        return Self.table(cluster, .object(route))
+    }
+
+    static func table(_ name: String, _ route: JSONValue) -> JSONValue {
+        [
+            "name": .string(name),
+            "virtual_hosts": [["name": "inbound", "domains": ["*"], "routes": [route]]],
+        ]
     }
 
     // MARK: Clusters

@@ -84,7 +84,7 @@ final class GRPCStream: ConnectionTerminal, HTTP2SessionDelegate {
         options.highWaterMark = settings.options.bufferLimit
         options.lowWaterMark = settings.options.bufferLimit / 2
         let socket = try StreamSocket.connect(
-            to: host.address, on: worker.loop, from: settings.options.source,
+            to: host.address, on: worker.loop, from: settings.options.source(to: host.address),
             timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
             handler: connection)
         settings.options.keepAlive?.apply(to: socket.descriptor)

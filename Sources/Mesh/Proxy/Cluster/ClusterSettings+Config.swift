@@ -19,7 +19,15 @@ extension ClusterSettings {
             guard let source = bind.message("source_address") else {
                 throw bind.error("source_address", "is missing")
             }
-            options.source = try SocketAddress(socketAddress: source)
+            options.sources = [try SocketAddress(socketAddress: source)]
+            try bind.messages("extra_source_addresses") { (extra) throws(ConfigError) in
+                guard let address = extra.message("address") else { throw extra.error("address", "is missing") }
+                return try SocketAddress(socketAddress: address)
+            }.forEach { options.sources.append($0) }
+            let families = options.sources.map { $0.address?.family }
+            guard Set(families).count == families.count else {
+                throw bind.error("extra_source_addresses", "more than one address of a family")
+            }
         }
         var security: UpstreamSecurity?
         if let socket = node.message("transport_socket") {
@@ -150,5 +158,13 @@ extension TCPKeepAlive {
         self.init(
             probes: node.uint32IfSet("keepalive_probes"), time: node.uint32IfSet("keepalive_time"),
             interval: node.uint32IfSet("keepalive_interval"))
+    }
+}
+
+extension ClusterSettings.Options {
+    /// Where a connection to this address leaves from: an address of its family, else the first, with which it will fail.
+    func source(to address: SocketAddress) -> SocketAddress? {
+        guard sources.count > 1 else { return sources.first }
+        return sources.first { $0.address?.family == address.address?.family } ?? sources.first
     }
 }

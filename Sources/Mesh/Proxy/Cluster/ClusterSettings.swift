@@ -18,8 +18,8 @@ package final class ClusterSettings: Sendable {
         /// Bytes that may wait on a connection.
         package var bufferLimit = 1 << 20
         package var keepAlive: TCPKeepAlive?
-        /// Where connections leave from.
-        package var source: SocketAddress?
+        /// Where connections leave from, one of each family; empty lets the kernel choose.
+        package var sources: [SocketAddress] = []
         /// A host that fails its active check, or is ejected, loses its connections.
         package var closesOnHealthFailure = false
         /// Any change of the cluster's hosts closes idle connections.

@@ -37,15 +37,15 @@ package final class ClusterState {
 
     var breakers: CircuitBreakers { settings.breakers }
 
-    /// Takes over a new snapshot of the same settings: pools of hosts that stay go on, those of hosts that left finish what
-    /// they carry.
+    /// Takes over a new snapshot of the same settings: pools of hosts that stay go on, those of hosts that left, or are spoken to in
+    /// another way now, finish what they carry.
     func update(_ snapshot: ClusterSnapshot) {
         self.snapshot = snapshot
         balancer.adopt(snapshot.hosts, random: &worker.random)
-        var present: [HostID?] = Array(repeating: nil, count: snapshot.hosts.view.slotCount)
+        var present: [Host?] = Array(repeating: nil, count: snapshot.hosts.view.slotCount)
         var failed = Set<HostID>()
         for host in snapshot.hosts.hosts {
-            present[Int(host.id.slot)] = host.id
+            present[Int(host.id.slot)] = host
             if settings.options.closesOnHealthFailure, !host.health.isDisjoint(with: [.failedActiveCheck, .ejected]) {
                 failed.insert(host.id)
             }
@@ -53,7 +53,8 @@ package final class ClusterState {
         for kind in pools.indices {
             for slot in pools[kind].indices {
                 guard let pool = pools[kind][slot] else { continue }
-                if present[slot] != pool.host.id {
+                let host = present[slot]
+                if host?.id != pool.host.id || host?.metadata?.transport != pool.host.metadata?.transport {
                     pools[kind][slot] = nil
                     pool.retire()
                 } else if failed.contains(pool.host.id) {

@@ -227,7 +227,7 @@ final class HostPool {
         options.highWaterMark = settings.options.bufferLimit
         options.lowWaterMark = settings.options.bufferLimit / 2
         let socket = try StreamSocket.connect(
-            to: address, on: worker.loop, from: settings.options.source,
+            to: address, on: worker.loop, from: settings.options.source(to: address),
             timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
             handler: connection)
         settings.options.keepAlive?.apply(to: socket.descriptor)

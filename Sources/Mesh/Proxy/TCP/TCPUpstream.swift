@@ -33,7 +33,7 @@ final class TCPUpstream: ConnectionTerminal {
         options.highWaterMark = settings.options.bufferLimit
         options.lowWaterMark = settings.options.bufferLimit / 2
         let socket = try StreamSocket.connect(
-            to: host.address, on: worker.loop, from: settings.options.source,
+            to: host.address, on: worker.loop, from: settings.options.source(to: host.address),
             timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
             handler: connection)
         settings.options.keepAlive?.apply(to: socket.descriptor)

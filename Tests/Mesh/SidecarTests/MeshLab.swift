@@ -1,0 +1,485 @@
+import APIServer
+import Bytes
+import CLinux
+import ClusterAPI
+import ClusterClient
+import Glibc
+import HTTP
+import JSON
+import Reactor
+import Store
+import Synchronization
+import TLS
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import Discovery
+@testable import MeshControl
+@testable import XDS
+
+/// A cluster's API and its mesh, with pods in network namespaces of their own: real applications behind real sidecars, whose
+/// connections netfilter redirects as it does in a cluster.
+///
+/// Belongs to its loop; pods are added by the test that made it.
+final class MeshLab: @unchecked Sendable {
+    // `@unchecked Sendable`: everything that changes is changed on the loop.
+    enum Sidecar: String, Sendable, CaseIterable { case weft, envoy, none }
+
+    struct Pod: Sendable {
+        var key: ObjectKey
+        var account: String
+        var address: String
+        var namespace: CInt
+        /// What its proxy has of files.
+        var folder: String
+    }
+
+    static let isAvailable = getuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 && program != nil
+    static let domain = "cluster.local"
+
+    /// The proxy is built into the folder that the tests are run from.
+    static let program: String? = {
+        guard let own = realpath("/proc/self/exe", nil) else { return nil }
+        defer { free(own) }
+        var folders = [String(cString: own).split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" }]
+        for argument in CommandLine.arguments where argument.hasSuffix(".xctest") {
+            folders.append(argument.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" })
+        }
+        return folders.map { "\($0)/weft-proxy" }.first { access($0, X_OK) == 0 }
+    }()
+
+    let client: KubeClient
+    let plane: MeshControlPlane
+    private let loop: EventLoop
+    private let group: EventLoopGroup
+    private let folder: ScratchFolder
+    private let authority: CertificateAuthority
+    /// Where pods meet: a bridge.
+    private let node: CInt
+    private var processes: [ChildProcess] = []
+    private var pods: [String: Pod] = [:]
+    private var accounts: Set<ObjectKey> = []
+
+    private init(
+        _ client: KubeClient, _ plane: MeshControlPlane, _ group: EventLoopGroup, _ folder: ScratchFolder
+    ) throws {
+        (self.client, self.plane, self.group, self.folder) = (client, plane, group, folder)
+        loop = group.all[0]
+        authority = try CertificateAuthority.create(commonName: "mesh test")
+        node = try NetworkNamespace.make()
+    }
+
+    deinit { close(node) }
+
+    static func run(_ body: @escaping @Sendable (MeshLab) async throws -> Void) async throws {
+        let folder = try ScratchFolder()
+        // Proxies are another user.
+        chmod(folder.path, 0o755)
+        let group = try EventLoopGroup(count: 1, name: "mesh-lab")
+        let store = try SQLiteStore(path: folder.path + "/state.db")
+        defer { store.close() }
+        let api = APIServer(
+            store: store,
+            config: APIServerConfig(
+                serviceCIDRs: [try #require(CIDR("10.96.0.0/16"))], advertiseAddress: IPAddress(v4: 172, 30, 0, 1),
+                serviceAccountIssuer: "https://kubernetes.default.svc", serviceAccountKey: try PrivateKey.generate()))
+        let outcome: Result<Void, any Error>
+        do {
+            try await group.all[0].perform { try await serve(api, folder, group, body) }
+            outcome = .success(())
+        } catch { outcome = .failure(error) }
+        api.beginStopping()
+        await group.shutdown()
+        try outcome.get()
+    }
+
+    private static func serve(
+        _ api: APIServer, _ folder: ScratchFolder, _ group: EventLoopGroup,
+        _ body: @escaping @Sendable (MeshLab) async throws -> Void
+    ) async throws {
+        try await api.prepare()
+        let client = KubeClient(api.transport())
+        let plane = MeshControlPlane(client, domain: domain, loop: group.all[0], log: Log.shared)
+        let server = HTTPServer(
+            group: group, address: .unix(path: folder.path + "/xds.sock"), unixMode: 0o666,
+            limits: DiscoveryServer.limits
+        ) { _ in plane.server }
+        _ = try await server.start()
+        let lab = try MeshLab(client, plane, group, folder)
+        for namespace in ["shop", "other"] {
+            _ = try await client.create(
+                GroupVersionResource(resource: "namespaces"),
+                KubeObject(apiVersion: "v1", kind: "Namespace", name: namespace))
+        }
+        try await lab.script(
+            lab.node,
+            "ip link set lo up; ip link add br0 type bridge; ip link set br0 up; ip addr add 10.244.0.1/16 dev br0")
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { await plane.run() }
+            defer {
+                tasks.cancelAll()
+                lab.end()
+            }
+            try await body(lab)
+        }
+    }
+
+    private func end() {
+        for process in processes { process.kill(9) }
+        for pod in pods.values { close(pod.namespace) }
+    }
+
+    // MARK: Pods
+
+    static let script = #filePath.replacing("MeshLab.swift", with: "app.py")
+
+    /// What weft-node sets in a pod's namespace.
+    private static let capture = """
+        nft -f - <<'END'
+        table inet weft_mesh {
+          chain output {
+            type nat hook output priority -100;
+            oif lo meta skuid 1337 ip daddr != 127.0.0.0/8 ip saddr != 127.0.0.6 meta l4proto tcp redirect to :15006
+            meta skuid 1337 return
+            oif lo return
+            meta l4proto tcp redirect to :15001
+          }
+          chain prerouting {
+            type nat hook prerouting priority -100;
+            tcp dport { 15021, 15090 } return
+            meta l4proto tcp redirect to :15006
+          }
+        }
+        END
+        """
+
+    /// A pod with an application, ready behind its sidecar.
+    @discardableResult
+    func pod(
+        _ name: String, in namespace: String = "shop", account: String, sidecar: Sidecar = .weft, status: Int = 200
+    ) async throws -> Pod {
+        let key = ObjectKey(namespace: namespace, name: name)
+        if accounts.insert(ObjectKey(namespace: namespace, name: account)).inserted {
+            _ = try await client.create(
+                GroupVersionResource(resource: "serviceaccounts"),
+                KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: namespace, name: account))
+        }
+        var object = KubeObject(apiVersion: "v1", kind: "Pod", namespace: namespace, name: name)
+        object.json["metadata"]?["labels"] = ["app": .string(account)]
+        if sidecar != .none { object.json["metadata"]?["annotations"] = [MeshPod.statusAnnotation: "{}"] }
+        object.json["spec"] = [
+            "serviceAccountName": .string(account), "containers": [["name": "app", "image": "app"]],
+        ]
+        _ = try await client.create(.pods, object)
+        let number = pods.count + 2
+        let pod = Pod(
+            key: key, account: account, address: "10.244.1.\(number)", namespace: try NetworkNamespace.make(),
+            folder: "\(folder.path)/\(namespace)-\(name)")
+        pods[name] = pod
+        mkdir(pod.folder, 0o777)
+        chmod(pod.folder, 0o777)
+        try await script(
+            node,
+            """
+            ip link add v\(number) type veth peer name eth0 netns /proc/\(getpid())/fd/\(pod.namespace)
+            ip link set v\(number) master br0; ip link set v\(number) up
+            """)
+        try await script(
+            pod.namespace,
+            """
+            ip link set lo up; ip link set eth0 up; ip addr add \(pod.address)/16 dev eth0; ip route add default via 10.244.0.1
+            """ + "\n" + (sidecar == .none ? "" : Self.capture))
+        try await start(["python3", Self.script, "serve", name, "\(status)"], in: pod)
+        try await eventually("the application of \(name) listens") {
+            try await self.get("http://127.0.0.1:8080/", from: pod).status == status
+        }
+        guard sidecar != .none else { return pod }
+        try await serveSecrets(pod)
+        try await start(proxy(sidecar, pod), in: pod)
+        try await eventually("the sidecar of \(name) is ready") {
+            let text = (try? Files.readText("\(pod.folder)/admin")) ?? ""
+            guard !text.isEmpty else { return false }
+            let answer = try await self.run(["curl", "-s", "http://\(text)/listeners"], in: pod)
+            return answer.contains("virtualInbound") && answer.contains("virtualOutbound")
+        }
+        return pod
+    }
+
+    private func proxy(_ sidecar: Sidecar, _ pod: Pod) throws -> [String] {
+        let bootstrap = "\(pod.folder)/bootstrap.yaml"
+        try Files.writeAtomically(bootstrap, Array(self.bootstrap(pod).utf8), mode: 0o644, sync: false)
+        let common = [
+            "-c", bootstrap, "--admin-address-path", "\(pod.folder)/admin", "--concurrency", "1", "--drain-strategy",
+            "immediate",
+            "--drain-time-s", "5",
+        ]
+        let user = ["setpriv", "--reuid", "1337", "--regid", "1337", "--clear-groups"]
+        return switch sidecar {
+        case .weft, .none: user + [Self.program ?? ""] + common + ["--log-path", "\(pod.folder)/log"]
+        case .envoy:
+            user + [EnvoyBinary.path ?? ""] + common + ["--log-path", "\(pod.folder)/log", "--use-dynamic-base-id"]
+        }
+    }
+
+    private func bootstrap(_ pod: Pod) -> String {
+        func cluster(_ name: String, _ path: String) -> String {
+            """
+              - name: \(name)
+                type: STATIC
+                connect_timeout: 10s
+                typed_extension_protocol_options:
+                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+                    "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+                    explicit_http_config: {http2_protocol_options: {}}
+                load_assignment:
+                  cluster_name: \(name)
+                  endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: \(path)}}}}]}]
+
+            """
+        }
+        return """
+            node: {id: sidecar~\(pod.key.name).\(pod.key.namespace), cluster: \(pod.account).\(pod.key.namespace)}
+            admin: {address: {socket_address: {address: 127.0.0.1, port_value: 15000}}}
+            dynamic_resources:
+              ads_config:
+                api_type: DELTA_GRPC
+                transport_api_version: V3
+                set_node_on_first_message_only: true
+                grpc_services: [{envoy_grpc: {cluster_name: xds-grpc}}]
+              cds_config: {ads: {}, initial_fetch_timeout: 0s, resource_api_version: V3}
+              lds_config: {ads: {}, initial_fetch_timeout: 0s, resource_api_version: V3}
+            static_resources:
+              clusters:
+            \(cluster("xds-grpc", "\(folder.path)/xds.sock"))\(cluster("sds-grpc", "\(pod.folder)/sds.sock"))
+            """
+    }
+
+    /// The socket of the pod's node, of which the pod's identity comes.
+    private func serveSecrets(_ pod: Pod) async throws {
+        let name = "spiffe://\(Self.domain)/ns/\(pod.key.namespace)/sa/\(pod.account)"
+        let identity = try authority.issue(
+            CertificateTemplate(
+                subject: DistinguishedName(commonName: pod.key.name), names: AlternativeNames(uris: [name]),
+                purpose: .peer))
+        func inline(_ text: String) -> JSONValue { ["inline_string": .string(text)] }
+        let secrets: [String: JSONValue] = [
+            "default": [
+                "name": "default",
+                "tls_certificate": [
+                    "certificate_chain": inline(identity.chain.map(\.pem).joined()),
+                    "private_key": inline(identity.key.pem),
+                ],
+            ],
+            "ROOTCA": [
+                "name": "ROOTCA", "validation_context": ["trusted_ca": inline(authority.certificate.pem)],
+            ],
+        ]
+        let scope = ServedScope("secrets")
+        let discovery = DiscoveryServer(loop: loop, identifier: "node") { _, _ in [scope] }
+        let changes = try secrets.map { ServedChange(.secret, $0.key, try Message.bytes(of: .secret, $0.value)) }
+        discovery.publish(changes, in: scope)
+        let held = Held(discovery)
+        let server = HTTPServer(
+            group: group, address: .unix(path: "\(pod.folder)/sds.sock"), unixMode: 0o666,
+            limits: DiscoveryServer.limits
+        ) { _ in held.server }
+        _ = try await server.start()
+    }
+
+    private struct Held: @unchecked Sendable {
+        let server: DiscoveryServer
+        init(_ server: DiscoveryServer) { self.server = server }
+    }
+
+    // MARK: Programs in pods
+
+    private func start(_ arguments: [String], in pod: Pod) async throws {
+        var configuration = ChildProcess.Configuration(arguments)
+        configuration.networkNamespace = pod.namespace
+        processes.append(try await ChildProcess.start(configuration, on: loop))
+    }
+
+    /// What a program says on its standard output, whatever its end.
+    func run(_ arguments: [String], in pod: Pod) async throws -> String {
+        var configuration = ChildProcess.Configuration(arguments)
+        configuration.networkNamespace = pod.namespace
+        return try await ChildProcess.run(configuration, on: loop, timeout: .seconds(60)).text
+    }
+
+    private func script(_ namespace: CInt, _ text: String) async throws {
+        var configuration = ChildProcess.Configuration(["sh", "-ec", text])
+        configuration.networkNamespace = namespace
+        // A path below /proc/PID/fd is looked up by who asks, so it must be ours.
+        let output = try await ChildProcess.run(configuration, on: loop, timeout: .seconds(60))
+        guard output.status.isSuccess else { throw Failure(description: "\(text): \(output.errorText)") }
+    }
+
+    struct Failure: Error, CustomStringConvertible { var description: String }
+
+    /// Something that runs beside the test, until it is asked what it saw.
+    struct Watch: Sendable {
+        fileprivate let process: ChildProcess
+        fileprivate let output: StreamConnection
+        fileprivate let input: CInt
+
+        func end() async throws -> [String: Int] {
+            close(input)
+            var text: [UInt8] = []
+            while true {
+                let more = try await output.read()
+                if more.isEmpty { break }
+                text += more
+            }
+            _ = try await process.exitStatus
+            let json = try JSONValue.parse(text.drop { $0 != UInt8(ascii: "{") }.map(\.self))
+            return Dictionary(
+                uniqueKeysWithValues: (json.object?.members ?? []).map { ($0.key, Int($0.value.int ?? 0)) })
+        }
+    }
+
+    private func watch(_ arguments: [String], _ namespace: CInt) async throws -> Watch {
+        let (reading, writing) = try ChildProcess.makePipe()
+        let (input, held) = try ChildProcess.makePipe()
+        var configuration = ChildProcess.Configuration(["python3", Self.script] + arguments)
+        configuration.networkNamespace = namespace
+        configuration.descriptors = [0: input, 1: writing]
+        let process = try await ChildProcess.start(configuration, on: loop)
+        processes.append(process)
+        close(input)
+        close(writing)
+        return Watch(process: process, output: try await StreamConnection.adopt(reading, on: loop), input: held)
+    }
+
+    /// Requests in turn, without a pause.
+    func load(from pod: Pod, _ urls: String...) async throws -> Watch {
+        try await watch(["load"] + urls, pod.namespace)
+    }
+
+    /// Packets between pods that have a word in the clear.
+    func sniff(_ word: String) async throws -> Watch {
+        let watch = try await watch(["sniff", word], node)
+        _ = try await watch.output.read()
+        return watch
+    }
+
+    /// Status and body of a request.
+    func get(_ url: String, from pod: Pod, _ more: String...) async throws -> (status: Int, body: String) {
+        try await get(url, from: pod, more)
+    }
+
+    func get(_ url: String, from pod: Pod, _ more: [String]) async throws -> (status: Int, body: String) {
+        let text = try await run(["curl", "-s", "-m", "30", "-w", "\n%{http_code}", url] + more, in: pod)
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        return (Int(lines.last ?? "") ?? 0, lines.dropLast().joined(separator: "\n"))
+    }
+
+    func adminAddress(_ pod: Pod) async throws -> String { try Files.readText("\(pod.folder)/admin") }
+
+    // MARK: Objects
+
+    /// A Service with a port of HTTP and one of a stream whose server speaks first.
+    ///
+    /// - Returns: Its address.
+    func service(_ name: String, in namespace: String = "shop", app: String) async throws -> String {
+        var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: namespace, name: name)
+        service.json["spec"] = [
+            "selector": ["app": .string(app)],
+            "ports": [
+                ["name": "http", "port": 80, "targetPort": 8080],
+                ["name": "tcp-greet", "port": 90, "targetPort": 9000],
+            ],
+        ]
+        return try await client.create(.services, service).json.text("spec", "clusterIP")
+    }
+
+    func endpoints(_ service: String, in namespace: String = "shop", _ pods: [Pod]) async throws {
+        let key = ObjectKey(namespace: namespace, name: service)
+        var slice = KubeObject(
+            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: namespace, name: service)
+        slice.json["metadata"]?["labels"] = ["kubernetes.io/service-name": .string(service)]
+        slice.json["addressType"] = "IPv4"
+        slice.json["ports"] = [
+            ["name": "http", "port": 8080, "protocol": "TCP"], ["name": "tcp-greet", "port": 9000, "protocol": "TCP"],
+        ]
+        slice.json["endpoints"] = .array(
+            pods.map { pod in
+                [
+                    "addresses": [.string(pod.address)], "conditions": ["ready": true],
+                    "targetRef": ["kind": "Pod", "namespace": .string(namespace), "name": .string(pod.key.name)],
+                ]
+            })
+        try await put(.endpointSlices, slice, key)
+    }
+
+    /// Creates an object, or replaces the one of its name.
+    func put(_ resource: GroupVersionResource, _ object: KubeObject, _ key: ObjectKey) async throws {
+        var object = object
+        if let old = try? await client.get(resource, key) {
+            object.resourceVersion = old.resourceVersion
+            _ = try await client.update(resource, object)
+        } else {
+            _ = try await client.create(resource, object)
+        }
+    }
+
+    func policy(
+        _ kind: String, _ name: String, in namespace: String = "shop", dry: Bool = false, _ spec: JSONValue
+    ) async throws {
+        var object = KubeObject(apiVersion: "security.istio.io/v1", kind: kind, namespace: namespace, name: name)
+        if dry { object.json["metadata"]?["annotations"] = [AuthorizationPolicy.dryRunAnnotation: "true"] }
+        object.json["spec"] = spec
+        try await put(.policies(kind), object, ObjectKey(namespace: namespace, name: name))
+    }
+
+    func remove(_ kind: String, _ name: String, in namespace: String = "shop") async throws {
+        try await client.delete(.policies(kind), ObjectKey(namespace: namespace, name: name))
+    }
+
+    /// An HTTPRoute on a Service: testers to one backend, all others by weight.
+    func split(_ service: String, _ weights: [String: Int], testers: String) async throws {
+        var route = KubeObject(
+            apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", namespace: "shop", name: service)
+        let backends = weights.sorted { $0.key < $1.key }.map { name, weight -> JSONValue in
+            ["name": .string(name), "port": 80, "weight": .int(Int64(weight))]
+        }
+        route.json["spec"] = [
+            "parentRefs": [["group": "", "kind": "Service", "name": .string(service), "port": 80]],
+            "rules": [
+                ["backendRefs": .array(backends)],
+                [
+                    "matches": [["headers": [["name": "x-tester", "value": "yes"]]]],
+                    "backendRefs": [["name": .string(testers), "port": 80]],
+                ],
+            ],
+        ]
+        try await put(.httpRoutes, route, route.key)
+    }
+
+    /// Waits until it holds; what throws does not hold yet.
+    func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        var last = ""
+        while true {
+            do { if try await condition() { return } } catch { last = "\(error)" }
+            guard ContinuousClock.now < deadline else {
+                for pod in pods.values {
+                    let log = (try? Files.readText("\(pod.folder)/log")) ?? ""
+                    if !log.isEmpty { print("--- \(pod.key)\n" + log.suffix(3000)) }
+                }
+                throw Failure(description: "it never came that \(what) \(last)")
+            }
+            try await loop.sleep(for: .milliseconds(20))
+        }
+    }
+}
+
+extension GroupVersionResource {
+    static func policies(_ kind: String) -> GroupVersionResource {
+        GroupVersionResource(
+            group: "security.istio.io",
+            resource: kind == "AuthorizationPolicy" ? "authorizationpolicies" : "peerauthentications")
+    }
+
+    static let httpRoutes = Self(group: "gateway.networking.k8s.io", resource: "httproutes")
+}

@@ -1,0 +1,90 @@
+"""An application in a pod: HTTP on 8080 that tells what it was asked, and TCP on 9000 that speaks first and then repeats.
+
+app.py serve NAME [STATUS]   answers with STATUS where it is given
+app.py load SECONDS URL...   asks in turn until its input ends, and prints how often what was answered
+app.py greet ADDRESS PORT    prints what a server says that speaks first, without saying anything
+app.py sniff WORD            counts packets on all interfaces that have a word, until its input ends
+"""
+import collections, http.server, json, os, select, socket, socketserver, sys, threading, urllib.request
+
+
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def serve(name, status="200"):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            length = int(self.headers.get("content-length") or 0)
+            self.rfile.read(length)
+            body = json.dumps({
+                "name": name, "path": self.path, "host": self.headers.get("host"), "peer": self.client_address[0],
+                "identity": self.headers.get("x-forwarded-client-cert", ""),
+            }).encode()
+            self.send_response(int(status))
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    class Greeter(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.sendall(b"hello from " + name.encode() + b"\n")
+            while data := self.request.recv(4096):
+                self.request.sendall(data)
+
+    class GreeterServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+
+    greeter = GreeterServer(("0.0.0.0", 9000), Greeter)
+    threading.Thread(target=greeter.serve_forever, daemon=True).start()
+    Server(("0.0.0.0", 8080), Handler).serve_forever()
+
+
+def load(*urls):
+    counts = collections.Counter()
+    turn = 0
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        url = urls[turn % len(urls)]
+        turn += 1
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                counts[json.load(answer)["name"]] += 1
+        except urllib.error.HTTPError as error:
+            counts[f"{error.code}: {error.read(200).decode()}"] += 1
+        except Exception as error:
+            counts[repr(error)] += 1
+    print(json.dumps(counts))
+
+
+def greet(address, port):
+    with socket.create_connection((address, int(port)), 30) as connection:
+        connection.settimeout(30)
+        print(connection.recv(4096).decode(), end="")
+
+
+def sniff(word):
+    packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    print("ready", flush=True)
+    counts = {"all": 0, "word": 0}
+    while True:
+        readable, _, _ = select.select([packets, sys.stdin], [], [])
+        if packets in readable:
+            data = packets.recv(65536)
+            counts["all"] += 1
+            if word.encode() in data:
+                counts["word"] += 1
+        elif sys.stdin in readable:
+            print(json.dumps(counts))
+            return
+
+
+globals()[sys.argv[1]](*sys.argv[2:])
