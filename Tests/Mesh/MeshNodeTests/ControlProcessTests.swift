@@ -53,16 +53,18 @@ struct ControlProcessTests {
         let roots = try Files.readText(control.folder.path + "/data/pki/mesh/current/root-cert.pem")
         let serial = await node.status().first?.serial
 
+        let asked = try await proxy.stat("cluster.xds-grpc.upstream_rq_total")
         control.kill()
-        try await eventually(loop, "it is missed") { try await proxy.stat("control_plane.connected_state") == 0 }
         for _ in 0..<20 { #expect(try await proxy.call() == cart) }
         try await control.start()
         try await eventually(loop, "there is a new certificate") {
             let now = await node.status().first?.serial
             return now != nil && now != serial
         }
-        try await eventually(loop, "it is connected again") {
-            try await proxy.stat("control_plane.connected_state") == 1
+        try await eventually(loop, "it has asked again") {
+            let now = try await proxy.stat("cluster.xds-grpc.upstream_rq_total")
+            let state = try await proxy.stat("control_plane.connected_state")
+            return now > asked && state == 1
         }
         #expect(try await proxy.call() == cart)
         #expect(try Files.readText(control.folder.path + "/data/pki/mesh/current/root-cert.pem") == roots)

@@ -77,14 +77,23 @@ struct StreamForwarderTests {
         }
     }
 
-    @Test("a control plane that cannot be reached ends the proxy's connection, so that it tries again")
-    func unreachable() async throws {
+    @Test("while the control plane is away its proxies are held, and go on when it is there; one that leaves is let go")
+    func away() async throws {
         try await Lab.run(isServed: false) { lab in
             try await lab.use(Self.cart)
             let client = try await StreamConnection.connect(to: .unix(path: lab.socket), on: lab.loop)
-            let bytes = (try? await client.read()) ?? []
-            #expect(bytes.isEmpty)
-            try await lab.eventually("it is gone") { lab.forwarder.count == 0 }
+            try await client.write(Array("early".utf8))
+            let other = try await StreamConnection.connect(to: .unix(path: lab.socket), on: lab.loop)
+            try await lab.eventually("both are there") { lab.forwarder.count == 2 }
+            other.close()
+            try await lab.eventually("one has left") { lab.forwarder.count == 1 }
+            try lab.serve()
+            try await lab.eventually("the other is handed through") {
+                lab.peer?.resumeReading()
+                return lab.peer?.received == 5
+            }
+            client.close()
+            try await lab.eventually("its end is told") { lab.peer?.hasEnded ?? false }
         }
     }
 }
@@ -114,6 +123,8 @@ private final class Lab: @unchecked Sendable {
     let socket: String
     private let folder: ScratchFolder
     private let mesh: CertificateAuthority
+    private let context: TLSContext
+    private let port: UInt16
     private var listener: Listener?
     private(set) var peer: Peer?
 
@@ -142,9 +153,9 @@ private final class Lab: @unchecked Sendable {
             CertificateTemplate(
                 subject: DistinguishedName(commonName: "control"),
                 names: AlternativeNames(addresses: [.loopbackV4]), purpose: .server))
-        let context = try TLSContext(
+        context = try TLSContext(
             serving: [serving], clientCertificates: .required, trust: TrustPool([mesh.certificate]), protocols: ["h2"])
-        let port = try PortReservation.free()
+        port = try PortReservation.free()
         socket = folder.path + "/xds.sock"
         forwarder = StreamForwarder(
             MeshNodeConfiguration(
@@ -152,11 +163,15 @@ private final class Lab: @unchecked Sendable {
                 authorities: TrustPool([cluster.certificate]), identity: serving), loop: loop, streams: Gauge(),
             log: Log.shared)
         try forwarder.listen(socket)
-        guard isServed else { return }
+        if isServed { try serve() }
+    }
+
+    /// The control plane is there.
+    func serve() throws {
         listener = try Listener(.ip(.loopbackV4, Port(rawValue: port), scope: 0), on: loop) { [weak self] accepted in
-            guard let session = try? TLSSession(context) else { return }
+            guard let self, let session = try? TLSSession(context) else { return }
             let peer = Peer(session)
-            self?.peer = peer
+            self.peer = peer
             peer.attach(accepted)
             peer.start()
         }

@@ -5,7 +5,9 @@ import Telemetry
 
 /// One pod's way to the control plane: what its proxy says on a socket goes on over TLS with the pod's certificate, and back, byte by
 /// byte. Belongs to one loop.
-final class StreamForwarder {
+final class StreamForwarder: @unchecked Sendable {
+    // Proof for `@unchecked`: touched on `loop` only.
+
     /// Connections of one pod. Beyond, they wait in the kernel's queue.
     static let connections = 16
     /// Bytes that wait for a side that is slow, each way; the other side is not read meanwhile.
@@ -65,7 +67,7 @@ final class StreamForwarder {
     }
 
     private func accept(_ socket: StreamSocket) {
-        let stream = ForwardedStream(socket) { [weak self] stream, error in self?.ended(stream, error) }
+        let stream = ForwardedStream(socket, of: self)
         open[ObjectIdentifier(stream)] = stream
         streams.add(1)
         if context != nil { connect(stream) }
@@ -73,27 +75,36 @@ final class StreamForwarder {
 
     private func connect(_ stream: ForwardedStream) {
         guard let context, case .host(let host, let port) = endpoint.place else { return }
-        let loop = loop
-        Task(executorPreference: loop) { [stream] in
+        Task(executorPreference: loop) { [weak self, loop] in
             do {
                 let addresses = try await NameResolver.resolve(host, port: port)
                 // Another one each time, so that one that is down is not asked for ever.
                 guard let address = addresses.randomElement() else { return stream.close() }
                 try stream.connect(to: address, try TLSSession(context, serverName: host), on: loop)
-            } catch { stream.fail(error) }
+            } catch { self?.missed(stream, error) }
         }
     }
 
-    private func ended(_ stream: ForwardedStream, _ error: (any Error)?) {
-        guard open.removeValue(forKey: ObjectIdentifier(stream)) != nil else { return }
-        streams.add(-1)
-        if stream.hasStood {
-            isUnreachable = false
-        } else if let error, !isUnreachable {
+    // MARK: What streams tell
+
+    func stood() { isUnreachable = false }
+
+    /// The control plane was not reached; it is tried again.
+    func missed(_ stream: ForwardedStream, _ error: (any Error)?) {
+        if !isUnreachable {
             isUnreachable = true
             log.warning(
                 "the control plane cannot be reached for the pod's proxy, which goes on with what it has",
-                ["address": "\(endpoint)", "error": "\(error)"])
+                ["address": "\(endpoint)", "error": error.map { "\($0)" } ?? "it closed the connection"])
         }
+        _ = loop.schedule(after: stream.backoff.next()) { [weak self] in
+            guard let self, open[ObjectIdentifier(stream)] != nil else { return }
+            connect(stream)
+        }
+    }
+
+    func ended(_ stream: ForwardedStream) {
+        guard open.removeValue(forKey: ObjectIdentifier(stream)) != nil else { return }
+        streams.add(-1)
     }
 }
