@@ -273,7 +273,7 @@ let targets: [Target] = [
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("WeftTests", "Commands/WeftTests", ["weft", "ClusterAPI", "JSON"]),
+    tests("WeftTests", "Commands/WeftTests", ["weft", "Policy", "ServiceProxy", "ClusterAPI", "JSON"]),
     tests(
         "IntegrationTests", "Integration",
         ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),

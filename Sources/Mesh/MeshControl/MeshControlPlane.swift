@@ -36,7 +36,7 @@ public final class MeshControlPlane: @unchecked Sendable {
     }
 
     // Of the loop.
-    private var model: MeshModel
+    private(set) var model: MeshModel
     private var unsynced = 0
     private var isReady = false
     private var audiences: [Audience: ServedScope] = [:]

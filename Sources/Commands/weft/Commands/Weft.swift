@@ -7,7 +7,9 @@ struct Weft: ParsableCommand {
         commandName: "weft", abstract: "Kubernetes networking, and a small cluster around it.",
         version: "v1.36.0+weft",
         subcommands: [
-            Up.self, Status.self, ProxyCommand.self, RouteCommand.self, PolicyCommand.self, Service.self, Down.self,
+            Up.self, Status.self, WhyCommand.self, TapCommand.self, ProxyCommand.self, RouteCommand.self,
+            PolicyCommand.self,
+            Service.self, Down.self,
             Version.self, Supervise.self,
         ])
 }

@@ -76,7 +76,7 @@ struct FaultRule: Hashable, Sendable {
         }
         if let delay {
             let (time, share) = try Self.halves(delay)
-            guard Self.isDuration(time) else {
+            guard let length = GatewayDuration(time), length.milliseconds > 0 else {
                 throw Refusal("\"\(time)\" is no time", hint: "--delay 2s=50%, 300ms=5%")
             }
             parts.append("delay=\(time):\(share)%")
@@ -90,11 +90,5 @@ struct FaultRule: Hashable, Sendable {
         guard parts.count < 3, share.hasSuffix("%"), let percent = Int(share.dropLast()), (1...100).contains(percent)
         else { throw Refusal("\"\(text)\" is no share", hint: "503=10%, 2s=50%") }
         return (parts[0], percent)
-    }
-
-    /// The Gateway API's form (GEP-2257), of one unit.
-    private static func isDuration(_ text: String) -> Bool {
-        let digits = text.prefix { $0.isASCII && $0.isNumber }
-        return (1...5).contains(digits.count) && ["h", "m", "s", "ms"].contains(text.dropFirst(digits.count))
     }
 }

@@ -73,7 +73,7 @@ struct GatewayResources {
             "rds": ["config_source": ProxyConfig.ads, "route_config_name": .string(listener.table)],
             // Clients are not ours: what they say of where they come from is nothing to go by.
             "use_remote_address": true, "stream_idle_timeout": "300s",
-            "http_filters": [ProxyConfig.cors, ProxyConfig.router],
+            "http_filters": [ProxyConfig.fault, ProxyConfig.cors, ProxyConfig.router],
         ])
     }
 

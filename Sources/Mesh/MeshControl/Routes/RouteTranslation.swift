@@ -61,6 +61,7 @@ struct RouteTranslation {
                             var json = share.action
                             var condition = condition
                             if let fraction = share.fraction { condition["runtime_fraction"] = fraction }
+                            route.fault?.add(to: &json)
                             json["match"] = .object(condition)
                             json["name"] = .string(name)
                             let rank = Rank(match, route.route.kind, order: entries.count)

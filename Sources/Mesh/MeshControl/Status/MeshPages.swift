@@ -7,6 +7,7 @@ import Synchronization
 ///
 ///     /mesh/proxies                 each connected proxy, and how far it is with each kind of resource
 ///     /mesh/proxies/NAMESPACE/POD   one pod's
+///     /mesh/workloads/NAMESPACE/POD how a pod may be reached, and by whom: its identity, modes and AuthorizationPolicies
 public final class MeshPages: Sendable {
     private let plane = Mutex<MeshControlPlane?>(nil)
 
@@ -21,7 +22,7 @@ public final class MeshPages: Sendable {
             throw .serviceUnavailable("the mesh's control plane is not running here: weft-control serves no proxies")
         }
         switch (path.dropFirst().first, path.count) {
-        case (nil, _): return ["paths": ["/mesh/proxies"]]
+        case (nil, _): return ["paths": ["/mesh/proxies", "/mesh/workloads"]]
         case ("proxies", 2): return ["proxies": .array(await Self.proxies(of: plane).map(\.json))]
         case ("proxies", 4):
             let found = await Self.proxies(of: plane).filter {
@@ -33,6 +34,12 @@ public final class MeshPages: Sendable {
                     code: 404, reason: .notFound, message: "no proxy of pod \(path[2])/\(path[3]) is connected")
             }
             return one.json
+        case ("workloads", 4):
+            let key = ObjectKey(namespace: path[2], name: path[3])
+            guard let told = try? await plane.loop.perform({ plane.workload(key) }) else {
+                throw StatusError(code: 404, reason: .notFound, message: "pod \(key) is not known to the mesh")
+            }
+            return told
         default: throw .pathNotFound()
         }
     }

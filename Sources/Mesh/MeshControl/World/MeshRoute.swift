@@ -24,6 +24,8 @@ struct MeshRoute: APIDecodable, Hashable {
     let hostnames: [String]
     let parents: [Parent]
     let rules: [JSONValue]
+    /// What its requests meet on purpose.
+    let fault: RouteFault?
     /// `status.parents` as it is stored, and the object's version then.
     let statuses: [JSONValue]
     let resourceVersion: String
@@ -56,6 +58,7 @@ struct MeshRoute: APIDecodable, Hashable {
                 reference: reference)
         }
         rules = object.spec.list("rules")
+        fault = object.annotations[RouteFault.annotation].flatMap { RouteFault($0) }
         statuses = object.status.list("parents")
         resourceVersion = object.resourceVersion
     }
@@ -64,6 +67,7 @@ struct MeshRoute: APIDecodable, Hashable {
     func says(_ other: MeshRoute) -> Bool {
         route == other.route && created == other.created && generation == other.generation
             && hostnames == other.hostnames && parents == other.parents && rules == other.rules
+            && fault == other.fault
     }
 
     func binds(_ service: ObjectKey, _ port: Int) -> Bool {

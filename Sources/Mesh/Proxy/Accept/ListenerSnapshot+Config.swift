@@ -28,7 +28,9 @@ extension ListenerSnapshot {
         let statName = options.statPrefix.isEmpty ? "\(first.address)" : options.statPrefix
         options.stats = context.stats(ListenerStat.self, .listener(statName))
         context.listenerStatName = statName
-        context.listenerIsOutbound = node.enumName("traffic_direction") == "OUTBOUND"
+        let direction = node.enumName("traffic_direction")
+        context.listenerIsOutbound = direction == "OUTBOUND"
+        options.isInbound = direction == "INBOUND"
         defer { (context.listenerStatName, context.listenerIsOutbound) = (nil, false) }
         for filter in node.messages("listener_filters") {
             options.disabled.append(try filter.message("filter_disabled", DestinationPredicate.read))

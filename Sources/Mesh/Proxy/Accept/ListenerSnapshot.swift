@@ -27,6 +27,8 @@ package final class ListenerSnapshot: Sendable {
     let bypassesOverload: Bool
     /// By address, what spreads its connections over the workers; empty where that is the kernel's business.
     let balances: [ConnectionBalance]
+    /// Its connections come to the application beside this proxy (`traffic_direction`).
+    let isInbound: Bool
 
     package struct Options {
         package var filters: [ListenerFilter] = []
@@ -50,6 +52,7 @@ package final class ListenerSnapshot: Sendable {
         var bypassesOverload = false
         /// Every worker has as many connections.
         var isBalanced = false
+        var isInbound = false
         package init() {}
     }
 
@@ -79,6 +82,7 @@ package final class ListenerSnapshot: Sendable {
         allowances = options.allowances
         bypassesOverload = options.bypassesOverload
         balances = options.isBalanced ? addresses.map { _ in ConnectionBalance() } : []
+        isInbound = options.isInbound
     }
 
     /// The TLS contexts that change with their secrets and files.

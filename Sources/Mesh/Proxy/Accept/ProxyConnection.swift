@@ -29,6 +29,8 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     let began: UInt64
     /// Of whatever terminal there is.
     private var timer: ConnectionTimer?
+    /// What the mesh's statistics know the other end by; nil until it is asked for.
+    var watchNumber: UInt32?
     /// What `x-forwarded-client-cert` says of this connection; made once.
     private var certificateElement: String?
 

@@ -126,6 +126,14 @@ struct AdminCommand: Sendable {
                 ("histogram_buckets", "Histogram bucket display mode; One of (cumulative, summary)"),
             ]
         ) { request, admin in await admin.stats(request, as: .prometheus) },
+        AdminCommand(
+            path: "/tap", help: "tell requests as they end, a line of JSON each",
+            parameters: [
+                ("direction", "inbound or outbound"), ("method", "The method"), ("path", "The path's beginning"),
+                ("host", "Part of the host"), ("status", "Like 503 or 5xx"), ("min_ms", "Only those that took so long"),
+                ("peer", "Part of the other end's identity"), ("failed", "Only what did not go well"),
+            ]
+        ) { _, _ in AdminAnswer("this page is streamed", status: 400) },
     ]
 
     static let helpText: String = {

@@ -23,7 +23,9 @@ package final class AdminServer: HTTPHandler {
     }
 
     package func handle(_ request: HTTPRequest, _ response: HTTPResponseWriter) async {
-        let answer = await answer(AdminRequest(method: request.method, target: request.target))
+        let asked = AdminRequest(method: request.method, target: request.target)
+        if asked.path == "/tap" { return await tap(asked, response) }
+        let answer = await answer(asked)
         await response.send(
             status: answer.status,
             headers: [
@@ -76,7 +78,9 @@ package final class AdminServer: HTTPHandler {
         }
         page.usedOnly = request.hasParameter("usedonly")
         page.invertsFilter = request.hasParameter("invert_filter")
-        let text = page.render(await server.stats())
+        var text = page.render(await server.stats())
+        // These have names and labels of their own, and no place in Envoy's.
+        if page.format == .prometheus, page.filter == nil { text += await server.meshStats() }
         return page.format == .json ? .json(text) : AdminAnswer(text)
     }
 

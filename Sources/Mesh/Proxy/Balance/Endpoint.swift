@@ -42,10 +42,13 @@ final class HostMetadata: Sendable {
     let transport: JSONObject
     /// Stands for the address in ring hash and Maglev when it is there: `hash_key`.
     let hashKey: String?
+    /// Under `istio`: whose pod it is, `WORKLOAD;NAMESPACE;APP;VERSION;CLUSTER`; empty where nobody says.
+    let workload: String
 
-    init(_ balancing: JSONObject, transport: JSONObject = JSONObject()) {
+    init(_ balancing: JSONObject, transport: JSONObject = JSONObject(), workload: String = "") {
         self.balancing = balancing
         self.transport = transport
+        self.workload = workload
         hashKey = balancing["hash_key"]?.string.flatMap { $0.isEmpty ? nil : $0 }
     }
 

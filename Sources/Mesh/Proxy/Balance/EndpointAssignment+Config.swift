@@ -65,7 +65,9 @@ extension HostMetadata {
         let all = node.structureMap("filter_metadata")
         let balancing = all.first { $0.key == "envoy.lb" }?.value ?? JSONObject()
         let transport = all.first { $0.key == "envoy.transport_socket_match" }?.value ?? JSONObject()
-        return balancing.isEmpty && transport.isEmpty ? nil : HostMetadata(balancing, transport: transport)
+        let workload = all.first { $0.key == "istio" }?.value["workload"]?.string ?? ""
+        guard !balancing.isEmpty || !transport.isEmpty || !workload.isEmpty else { return nil }
+        return HostMetadata(balancing, transport: transport, workload: workload)
     }
 }
 

@@ -13,6 +13,8 @@ package final class ClusterState {
     private var pools: [[HostPool?]] = Array(repeating: [], count: HostPool.Kind.count)
     private var queries: [ObjectIdentifier: (criteria: HostMetadata, query: SubsetQuery)] = [:]
     private(set) var isRetired = false
+    /// What the mesh's statistics know its Service by; found when it is asked for first.
+    private(set) lazy var watchNumber: UInt32 = worker.watch.stats?.number(of: settings) ?? 0
     /// Of an ORIGINAL_DST cluster.
     private let destinations: DestinationHosts?
     /// Of an aggregate cluster.

@@ -17,6 +17,10 @@ package actor ProxyServer {
     /// For `/config_dump`.
     private(set) var bootstrap: BootstrapAtRest?
     var state = ServerState.initializing
+    /// It is a sidecar or gateway of a mesh, and counts who asks whom.
+    private(set) var isOfMesh = false
+    /// Of the admin port.
+    private var openTaps = 0
     /// What counters stood at when they were reset.
     var baseline: [String: Int64] = [:]
     private let began = MonotonicTime.now()
@@ -54,6 +58,28 @@ package actor ProxyServer {
         }
     }
 
+    /// - Returns: Whether there may be one more.
+    func openTap() -> Bool {
+        guard openTaps < AdminServer.tapLimit else { return false }
+        openTaps += 1
+        return true
+    }
+
+    func closeTap() { openTaps -= 1 }
+
+    /// Sidecars and gateways of a mesh are known by their node's name, as Istio's are. Each worker counts for itself; one that counts
+    /// already goes on.
+    private func startMeshStats() {
+        let node = node
+        let id = node["id"]?.string ?? ""
+        isOfMesh = id.hasPrefix("sidecar~") || id.hasPrefix("router~")
+        guard isOfMesh else { return }
+        let own = WorkloadLabels(node: node)
+        for worker in workers {
+            worker.loop.submit { if worker.watch.stats == nil { worker.watch.stats = MeshStats(own: own) } }
+        }
+    }
+
     /// Takes what the bootstrap says of itself.
     package func load(_ bootstrap: ConfigNode) async throws {
         let found = try bootstrap.staticResources()
@@ -61,6 +87,7 @@ package actor ProxyServer {
         try context.know(bootstrap, found, options)
         // The port is opened by who starts the server, if anybody does.
         _ = try AdminOptions(bootstrap)
+        startMeshStats()
         context.runtime.publish()
         await watchOverload()
         try await applyStatic(resources.replace(.secret, with: found[.secret] ?? []))

@@ -43,6 +43,9 @@ final class HostPool {
     private var waitingCount = 0
     private var isRetired = false
     private var counts = HostStats()
+    /// What the mesh's statistics know the host by; found when it is asked for first.
+    private(set) lazy var watchNumber: UInt32 =
+        worker.watch.stats?.number(ofHost: host.metadata?.workload ?? "") ?? 0
 
     init(_ cluster: ClusterState, _ host: Host, _ kind: Kind, of client: Client? = nil, below parent: HostPool? = nil) {
         self.cluster = cluster

@@ -98,7 +98,7 @@ struct PrometheusText {
         return ("envoy_" + String(name), text)
     }
 
-    private static func escaped(_ text: String) -> String {
+    static func escaped(_ text: String) -> String {
         guard text.utf8.contains(where: { $0 == 0x5C || $0 == 0x22 || $0 == 0x0A }) else { return text }
         var out = ""
         for character in text {

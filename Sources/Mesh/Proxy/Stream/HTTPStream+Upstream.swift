@@ -179,6 +179,7 @@ extension HTTPStream {
         let attempt = worker.takeAttempt(self)
         upstream.remote = pool.address
         upstream.hostname = pool.host.hostname
+        if worker.watch.stats != nil { upstream.watchNumber = pool.watchNumber }
         self.attempt = attempt
         trail.begin(pool.address, at: worker.now)
         trace?.attemptBegins(self)

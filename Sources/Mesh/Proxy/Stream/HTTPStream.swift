@@ -222,7 +222,10 @@ package final class HTTPStream {
         for slot in owner.endFilters where slot < requestSlot { owner.filters[slot].filter.ended(self, slot) }
         worker.logAccess(self)
         trace?.end(self)
-        if owner !== ConnectionManager.calls { worker.requests.take(self) }
+        if owner !== ConnectionManager.calls {
+            worker.requests.take(self)
+            if worker.watch.isWatching { worker.watch.take(self) }
+        }
         if !flags.contains(.downstreamGone) { codec.finished(self) }
         worker.giveBack(self)
     }

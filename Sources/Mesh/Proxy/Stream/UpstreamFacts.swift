@@ -12,6 +12,8 @@ struct UpstreamFacts {
     var hostname = ""
     var version: HTTPVersion?
     var connectionID: UInt64 = 0
+    /// The host's number in the mesh's statistics; 0 for one that is not known.
+    var watchNumber: UInt32 = 0
     var tls: TLSSession?
     /// Why there was no connection, in words.
     var failure = ""

@@ -25,6 +25,8 @@ package final class ProxyWorker: @unchecked Sendable {
     private var counters = CounterValues()
     /// The last requests, for `/explain`.
     var requests: RequestMemory
+    /// Who looks on at requests.
+    var watch = RequestWatch()
     package var drain = DrainSettings()
     /// What is held back of for want of memory.
     var overload = OverloadLevels.none {
