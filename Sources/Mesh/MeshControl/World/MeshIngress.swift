@@ -132,7 +132,7 @@ extension MeshRoute {
             Parent(kind: .gateway, key: MeshIngressClass.gateway, port: nil, section: "", reference: .null)
         ]
         self.rules = rules
-        (statuses, resourceVersion) = ([], "")
+        (fault, statuses, resourceVersion) = (nil, [], "")
     }
 }
 
