@@ -28,15 +28,12 @@ struct InjectionPathTests {
             command: [sh, -c, "curl -s http://127.0.0.1:15021/healthz/ready; exec python3 -m http.server 8080"]
             readinessProbe: {httpGet: {port: 8080, path: /}, periodSeconds: 1}
         ---
-        apiVersion: batch/v1
-        kind: Job
+        apiVersion: v1
+        kind: Pod
         metadata: {name: count, namespace: shop}
         spec:
-          backoffLimit: 0
-          template:
-            spec:
-              restartPolicy: Never
-              containers: [{name: work, image: weft.local/host, command: [echo, done]}]
+          restartPolicy: Never
+          containers: [{name: work, image: weft.local/host, command: [echo, done]}]
         ---
         apiVersion: v1
         kind: Pod
@@ -46,7 +43,7 @@ struct InjectionPathTests {
         """
 
     @Test(
-        "a labelled namespace: the sidecar is ready before anything else runs, Jobs end, and the pod has no rights for it"
+        "a labelled namespace: the sidecar is ready before anything else runs, what ends by itself ends, and the pod has no rights for it"
     )
     func path() throws {
         let machine = try OtherMachine()
@@ -71,7 +68,8 @@ struct InjectionPathTests {
         #expect(try require("logs", "-n", "shop", "web", "-c", "first").contains("LIVE"))
         #expect(try require("logs", "-n", "shop", "web", "-c", "app").contains("LIVE"))
         #expect(try run("logs", "-n", "shop", "web", "-c", "weft-proxy").succeeded)
-        _ = try require("wait", "-n", "shop", "job/count", "--for=condition=Complete", "--timeout=120s")
+        _ = try require(
+            "wait", "-n", "shop", "pod/count", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
 
         let pod = try JSONValue.parse(Array(require("get", "pod", "-n", "shop", "web", "-o", "json").utf8))
         let names = (pod["spec"]?["initContainers"]?.array ?? []).compactMap { $0["name"]?.string }
