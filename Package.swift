@@ -293,6 +293,7 @@ let targets: [Target] = [
     benchmark("bench-policy", ["Policy", "ClusterAPI", "Netlink", "JSON", "Reactor", "Bytes"]),
     benchmark("bench-proxy", ["Flags", "HTTP", "TLS", "Reactor", "Bytes"]),
     benchmark("bench-cni", ["PodNetwork", "Netlink", "JSON", "Reactor", "Bytes"]),
+    benchmark("bench-pod-start", ["ClusterAPI", "ClusterClient", "YAML", "JSON", "Reactor"]),
     benchmark("bench-json", ["ClusterAPI", "JSON"]),
     benchmark("bench-xds", ["XDS", "JSON", "YAML", "Reactor"]),
     benchmark(
