@@ -14,7 +14,8 @@ if getenv("WEFT_BENCH_INSIDE") == nil {
         "mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && exec /proc/self/fd/9 \"$@\""
     let own = open("/proc/self/exe", O_RDONLY)
     guard own >= 0, dup2(own, 9) == 9 else { exit(1) }
-    let words = ["unshare", "--net", "--mount", "sh", "-c", prepare, "bench-pod-start"] + CommandLine.arguments.dropFirst()
+    let shell = ["unshare", "--net", "--mount", "sh", "-c", prepare, "bench-pod-start"]
+    let words = shell + CommandLine.arguments.dropFirst()
     var pointers = words.map { strdup($0) } + [nil]
     execvp(pointers[0], &pointers)
     exit(127)
