@@ -17,7 +17,7 @@ if getenv("WEFT_BENCH_INSIDE") == nil {
     let shell = ["unshare", "--net", "--mount", "sh", "-c", prepare, "bench-pod-start"]
     let words = shell + CommandLine.arguments.dropFirst()
     var pointers = words.map { strdup($0) } + [nil]
-    execvp(pointers[0], &pointers)
+    execvp("unshare", &pointers)
     exit(127)
 }
 
