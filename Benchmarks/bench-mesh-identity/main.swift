@@ -153,18 +153,28 @@ else {
     exit(1)
 }
 raiseDescriptorLimit()
-var rounds: [Figures] = []
-do {
-    for round in 0..<3 {
-        try Files.makeDirectories("\(folder)/\(round)")
-        rounds.append(try await measure(count, in: "\(folder)/\(round)"))
-    }
-} catch {
-    print("bench-mesh-identity: \(error)")
-}
-try? Files.removeTree(folder)
 
-func median(_ value: (Figures) -> Double) -> Double { rounds.map(value).sorted()[rounds.count / 2] }
+/// Three rounds; none where one failed.
+func measureAll(_ count: Int, in folder: String) async -> [Figures] {
+    defer { try? Files.removeTree(folder) }
+    do {
+        var rounds: [Figures] = []
+        for round in 0..<3 {
+            try Files.makeDirectories("\(folder)/\(round)")
+            rounds.append(try await measure(count, in: "\(folder)/\(round)"))
+        }
+        return rounds
+    } catch {
+        print("bench-mesh-identity: \(error)")
+        return []
+    }
+}
+
+extension [Figures] {
+    func median(_ value: (Figures) -> Double) -> Double { map(value).sorted()[count / 2] }
+}
+
+let rounds = await measureAll(count, in: folder)
 
 /// `openssl speed`'s operations a second, as microseconds each: signing and checking with P-256.
 func openssl() -> (sign: Double, verify: Double)? {
@@ -185,9 +195,10 @@ guard !rounds.isEmpty else { exit(1) }
 let bare = openssl()
 if arguments.contains("--json") {
     let json: JSONValue = [
-        "pods": .int(Int64(count)), "milliseconds": .double(median(\.milliseconds)),
-        "one_pod_milliseconds": .double(median(\.first)), "control_cpu_us": .double(median(\.controlMicroseconds)),
-        "node_cpu_us": .double(median(\.nodeMicroseconds)), "node_kb_a_pod": .double(median(\.kilobytes)),
+        "pods": .int(Int64(count)), "milliseconds": .double(rounds.median(\.milliseconds)),
+        "one_pod_milliseconds": .double(rounds.median(\.first)),
+        "control_cpu_us": .double(rounds.median(\.controlMicroseconds)),
+        "node_cpu_us": .double(rounds.median(\.nodeMicroseconds)), "node_kb_a_pod": .double(rounds.median(\.kilobytes)),
         "openssl_sign_us": .double(bare?.sign ?? 0), "openssl_verify_us": .double(bare?.verify ?? 0),
     ]
     print(json.encodedString())
@@ -196,10 +207,10 @@ if arguments.contains("--json") {
         String(Int((value * 10).rounded()) / 10) + "." + String(Int((value * 10).rounded()) % 10)
     }
     print("\(count) pods of one node, three rounds, medians")
-    print("  all have their certificates after   \(text(median(\.milliseconds))) ms")
-    print("  one pod, from start to certificate  \(text(median(\.first))) ms")
-    print("  control plane, CPU a certificate    \(text(median(\.controlMicroseconds))) us")
-    print("  node, CPU a pod                     \(text(median(\.nodeMicroseconds))) us")
-    print("  node, memory a pod                  \(text(median(\.kilobytes))) KB")
+    print("  all have their certificates after   \(text(rounds.median(\.milliseconds))) ms")
+    print("  one pod, from start to certificate  \(text(rounds.median(\.first))) ms")
+    print("  control plane, CPU a certificate    \(text(rounds.median(\.controlMicroseconds))) us")
+    print("  node, CPU a pod                     \(text(rounds.median(\.nodeMicroseconds))) us")
+    print("  node, memory a pod                  \(text(rounds.median(\.kilobytes))) KB")
     if let bare { print("  openssl: P-256 sign \(text(bare.sign)) us, verify \(text(bare.verify)) us") }
 }
