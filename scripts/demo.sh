@@ -260,6 +260,8 @@ cluster_down() {
     say "no process, namespace or mount is left"
 }
 
+source scripts/demo-mesh.sh
+
 echo "weft demo: $("$weft" --version), in $work"
 if step "1. weft up --nodes 3" cluster_up; then
     export KUBECONFIG=$cluster/kubeconfig
@@ -272,7 +274,14 @@ if step "1. weft up --nodes 3" cluster_up; then
     step "6. kill -9 of a node's daemon during a long transfer" kill_node_daemon
     step "   kill -9 of the control plane during writes" kill_control_plane
     step "7. NetworkPolicies: default-deny, and two that allow" network_policies
-    step "8. kubectl delete namespace shop" delete_shop
+    step "8. mesh: label the namespace, and each pod has a sidecar" mesh_inject
+    step "   mutual TLS between them, nothing to read on the wire" mesh_mutual_tls
+    step "   a canary by HTTPRoute, weft route shift, none fails" mesh_canary
+    step "   a Gateway and an Ingress let the outside in" mesh_gateway
+    step "   strict, and by identity: others are told why" mesh_strict
+    step "   weft why shop/front → shop/cart:80" mesh_why
+    step "   without the control plane all goes on" mesh_without_control
+    step "9. kubectl delete namespace shop" delete_shop
     [ "${KEEP:-}" = 1 ] || step "   weft down" cluster_down
 fi
 if [ $failures -eq 0 ]; then echo "all steps held"; else echo "$failures steps did not hold"; exit 1; fi
