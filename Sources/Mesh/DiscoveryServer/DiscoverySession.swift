@@ -127,6 +127,7 @@ final class DiscoverySession {
             // A proxy that comes back says what it has, and is left in peace when that is all there is.
             if isFirst {
                 state.owesState = request.version.isEmpty || request.version != wholeVersion(kind, state)
+                if !state.owesState { state.acceptedVersion = request.version }
             } else if changed {
                 state.owesState = true
             }
@@ -179,6 +180,8 @@ final class DiscoverySession {
                 state.pending.insert(id)
             }
         }
+        // What it came back with is what there is, and nothing will be sent that it could accept.
+        if !request.held.isEmpty, state.isSettled { state.acceptedVersion = wholeVersion(kind, state) }
     }
 
     private func subscribeAll(_ kind: ResourceKind, _ state: inout KindState) {

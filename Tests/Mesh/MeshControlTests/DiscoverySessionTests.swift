@@ -201,6 +201,15 @@ struct DiscoverySessionTests {
         #expect(response.resources == ["changed": "1", "new": "1"] && response.removed == ["gone"])
     }
 
+    @Test("a proxy that comes back with all there is counts as one that has accepted it")
+    func heldAll() throws {
+        let talk = Conversation(.delta)
+        talk.publish(.cluster, "same", "1")
+        try talk.ask(Request(held: ["same": ServedResource(.cluster, "same", Array("1".utf8)).version]))
+        #expect(talk.hear() == nil)
+        #expect(StreamStatus(talk.session)?.accepted[.cluster]?.isEmpty == false)
+    }
+
     @Test("a name that is dropped while all are subscribed is told whether it stays")
     func droppedUnderWildcard() throws {
         let talk = Conversation(.delta)
@@ -269,6 +278,7 @@ struct DiscoverySessionTests {
         second.publish(.cluster, "c", nil)
         try second.ask(Request(version: version))
         #expect(second.hear() == nil)
+        #expect(StreamStatus(second.session)?.accepted[.cluster] == version)
         second.publish(.cluster, "a", "2")
         #expect(second.hear() != nil)
     }

@@ -39,7 +39,8 @@ final class GatewayController: Sendable {
         (self.client, self.log, self.questions) = (client, log, questions)
         statuses = WorkQueue(loop: loop)
         workloads = WorkQueue(loop: loop)
-        owned = [GroupVersionResource.deployments, .services, .serviceAccounts].map {
+        // The account first: pods cannot be made before it is there.
+        owned = [GroupVersionResource.serviceAccounts, .services, .deployments].map {
             Informer(client, $0, selection: Selection(labels: Self.label), log: log)
         }
         for informer in owned {
@@ -134,7 +135,7 @@ final class GatewayController: Sendable {
         if key == MeshIngressClass.gateway { try await keepIngressGateway() }
         // What is made for a Gateway goes with it, by its owner reference.
         guard let workload = await questions.workload(key) else { return .done }
-        for (informer, object) in zip(owned, [workload.deployment, workload.service, workload.account]) {
+        for (informer, object) in zip(owned, [workload.account, workload.service, workload.deployment]) {
             try await keep(object, informer)
         }
         return .done
