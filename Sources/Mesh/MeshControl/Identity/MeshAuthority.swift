@@ -19,9 +19,10 @@ public struct MeshAuthority: Sendable {
     ///   - chain: What leads from the issuer to a root, in any order; the issuer itself and roots may be among it, as in Istio's
     ///     `cert-chain.pem`.
     ///   - roots: All that are to be trusted.
+    ///   - now: Nil does not ask whether anything is out of date: `certify` does, each time.
     /// - Throws: What does not fit, by the names of Istio's files.
     public init(
-        certificate: Certificate, key: PrivateKey, chain: [Certificate], roots: [Certificate], now: Timestamp = .now()
+        certificate: Certificate, key: PrivateKey, chain: [Certificate], roots: [Certificate], now: Timestamp? = .now()
     ) throws(Invalid) {
         guard certificate.matches(key) else {
             throw Invalid("ca-key.pem is not the key of ca-cert.pem (\(certificate.subject))")
@@ -59,7 +60,8 @@ public struct MeshAuthority: Sendable {
 
     public var root: Certificate { roots[0] }
 
-    private static func mustBeValid(_ certificate: Certificate, _ file: String, _ now: Timestamp) throws(Invalid) {
+    private static func mustBeValid(_ certificate: Certificate, _ file: String, _ now: Timestamp?) throws(Invalid) {
+        guard let now else { return }
         guard certificate.notAfter > now else {
             throw Invalid(
                 "\(file): \"\(certificate.subject)\" expired at \(certificate.notAfter.rfc3339)")
@@ -81,6 +83,12 @@ public struct MeshAuthority: Sendable {
             subject: DistinguishedName(commonName: ""), names: AlternativeNames(uris: ["\(identity)"]), purpose: .peer,
             lifetime: lifetime, now: now)
         template.notAfter = min(template.notAfter, issuer.certificate.notAfter)
+        guard issuer.certificate.notBefore <= now else {
+            throw TLSError(
+                .configuration,
+                "the mesh's authority is valid from \(issuer.certificate.notBefore.rfc3339) on, and it is"
+                    + " \(now.rfc3339) here: look at this machine's clock")
+        }
         guard template.notAfter > now else {
             throw TLSError(
                 .configuration, "the mesh's authority expired at \(issuer.certificate.notAfter.rfc3339)")

@@ -13,7 +13,8 @@ struct MeshAuthorityFiles {
     static let chain = "cert-chain.pem"
     static let roots = "root-cert.pem"
 
-    func read(now: Timestamp = .now()) throws(MeshAuthority.Invalid) -> MeshAuthority {
+    /// - Parameter now: Nil takes what is out of date, too.
+    func read(now: Timestamp? = .now()) throws(MeshAuthority.Invalid) -> MeshAuthority {
         let own = try certificates(Self.certificate)
         guard own.count == 1 else {
             throw MeshAuthority.Invalid("\(folder)/\(Self.certificate) holds \(own.count) certificates, not one")

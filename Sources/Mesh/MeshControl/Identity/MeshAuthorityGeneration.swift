@@ -78,7 +78,7 @@ struct MeshAuthorityGeneration {
             next.rotation = nil
             next.authority = try MeshAuthority(
                 certificate: authority.issuer.certificate, key: authority.issuer.key,
-                chain: authority.issuer.intermediates, roots: authority.roots.filter { $0 != root }, now: now)
+                chain: authority.issuer.intermediates, roots: authority.roots.filter { $0 != root }, now: nil)
             return next
         default: break
         }
@@ -120,9 +120,10 @@ struct MeshAuthorityGeneration {
         (self.authority, self.rootKey, self.rotation) = (authority, rootKey, rotation)
     }
 
-    init(reading directory: String, _ passphrase: MeshPassphrase, now: Timestamp = .now()) throws {
+    /// A clock that is wrong must not keep a control plane from starting: whether it may sign is asked when it shall.
+    init(reading directory: String, _ passphrase: MeshPassphrase) throws {
         let files = MeshAuthorityFiles(folder: "\(directory)/\(Self.current)", passphrase: passphrase)
-        authority = try files.read(now: now)
+        authority = try files.read(now: nil)
         rootKey = try files.key(Self.rootKeyFile)
         guard Files.exists(files.path(Self.rotationFile)) else {
             rotation = nil

@@ -113,12 +113,13 @@ final class Workload: @unchecked Sendable {
             let started = loop.now
             let credential = try await authority.credential(for: record.pod)
             guard !isClosed, !Task.isCancelled else { return .zero }
+            let leaf = credential.identity.leaf
             var generator = SystemRandomNumberGenerator()
             guard let renewal = credential.renewal(now: .now(), using: &generator) else {
                 throw WorkloadCredential.Unusable(
                     description:
-                        "it was given a certificate that ended at \(credential.identity.leaf.notAfter.rfc3339);"
-                        + " this node's clock and the control plane's disagree")
+                        "the authority's certificate is valid from \(leaf.notBefore.rfc3339) to \(leaf.notAfter.rfc3339), and it is"
+                        + " \(Timestamp.now().rfc3339) here: this node's clock and the control plane's disagree")
             }
             metrics.issued.increment()
             metrics.issuance.observe(loop.now.duration(since: started))

@@ -24,12 +24,11 @@ struct WorkloadCredential: Sendable {
 
     struct Unusable: Error, CustomStringConvertible { var description: String }
 
-    /// Half of what is left of its life, with up to a tenth more or less, so that pods that started together do not ask together; a
-    /// clock that is before the authority's sees a life that has not begun. Nil where none is left: the clocks disagree.
+    /// Half of what is left of its life, with up to a tenth more or less, so that pods that started together do not ask together. Nil for
+    /// one that is over or has not begun: the clocks disagree, and others would refuse it.
     func renewal(now: Timestamp, using generator: inout some RandomNumberGenerator) -> Duration? {
-        let start = max(now, identity.leaf.notBefore)
-        let left = identity.leaf.notAfter.seconds - start.seconds
-        guard left > 0 else { return nil }
+        let left = identity.leaf.notAfter.seconds - now.seconds
+        guard left > 0, identity.leaf.notBefore <= now else { return nil }
         return .seconds(Double(left) / 2 * Double.random(in: 0.9...1.1, using: &generator))
     }
 

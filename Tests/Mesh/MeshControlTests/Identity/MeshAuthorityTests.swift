@@ -81,6 +81,19 @@ struct MeshAuthorityTests {
         #expect(throws: TLSError.self) { try authority.certify(key, as: Self.cart, lifetime: 86400, now: end) }
     }
 
+    @Test("a clock that is wrong does not keep it from being read, and is told when it shall sign")
+    func clock() throws {
+        let directory = folder.path + "/mesh"
+        // Made a day from now, as this machine sees it after its clock was set back.
+        let tomorrow = Timestamp(seconds: Timestamp.now().seconds + 86400)
+        try MeshAuthorityGeneration.create(trustDomain: "cluster.local", now: tomorrow).write(to: directory, passphrase)
+        let authority = try MeshAuthorityGeneration(reading: directory, passphrase).authority
+        let key = try PrivateKey.generate().publicKey
+        let error = #expect(throws: TLSError.self) { try authority.certify(key, as: Self.cart, lifetime: 60) }
+        #expect(error?.message.contains("look at this machine's clock") ?? false, "\(error?.message ?? "")")
+        #expect(try authority.certify(key, as: Self.cart, lifetime: 60, now: tomorrow).notAfter > tomorrow)
+    }
+
     // MARK: Another root
 
     @Test("a new root is trusted first, then signs, and the old one goes at the end of the overlap")
@@ -88,14 +101,14 @@ struct MeshAuthorityTests {
         let start = Timestamp(seconds: 1_800_000_000)
         func later(_ seconds: Int64) -> Timestamp { Timestamp(seconds: start.seconds + seconds) }
         let directory = folder.path + "/mesh"
-        func stored(_ now: Timestamp) throws -> MeshAuthorityGeneration {
-            try MeshAuthorityGeneration(reading: directory, passphrase, now: now)
+        func stored() throws -> MeshAuthorityGeneration {
+            try MeshAuthorityGeneration(reading: directory, passphrase)
         }
         let first = try MeshAuthorityGeneration.create(trustDomain: "cluster.local", now: start)
         let old = first.authority.root
         try first.rotating("cluster.local", settling: 60, overlap: 3600, now: start).write(to: directory, passphrase)
 
-        var state = try stored(start)
+        var state = try stored()
         #expect(state.authority.root == old && state.authority.roots.count == 2)
         #expect(try state.next("cluster.local", now: later(59)) == nil)
         #expect(throws: MeshAuthority.Invalid.self) {
@@ -106,14 +119,14 @@ struct MeshAuthorityTests {
             try PrivateKey.generate().publicKey, as: Self.cart, lifetime: 60, now: start)
 
         try #require(try state.next("cluster.local", now: later(60))).write(to: directory, passphrase)
-        state = try stored(later(60))
+        state = try stored()
         #expect(state.authority.root != old && state.authority.roots.contains(old))
         #expect(before.isSigned(by: first.authority.issuer.certificate))
         #expect(state.authority.issuer.certificate.isSigned(by: state.authority.root))
         #expect(try state.next("cluster.local", now: later(3600)) == nil)
 
         try #require(try state.next("cluster.local", now: later(3661))).write(to: directory, passphrase)
-        state = try stored(later(3661))
+        state = try stored()
         #expect(state.authority.roots.count == 1 && state.authority.root != old)
         #expect(state.authority.issuer.certificate.isSigned(by: state.authority.root))
         // Nothing but the state that counts is left.
