@@ -139,7 +139,29 @@ struct MeshCommandTests {
         }
         try tapAndShift()
         try pages()
+        try faults()
         try obstacles()
+    }
+
+    private func faults() throws {
+        let fault = try weft("route", "fault", "shop/cart", "--abort", "418=100%")
+        #expect(fault.succeeded && fault.text.contains("none  ->  abort=418:100%"), "\(fault.text)")
+        let tap = try eventually(
+            "requests fail on purpose",
+            {
+                try weft("tap", "shop/web", "--status", "418", "--limit", "1", "--for", "10", "-o", "json")
+            }
+        ) { $0.text.contains("fault_filter_abort") }
+        let id = try JSONValue.parse(Array(tap.text.utf8))["id"]?.string ?? ""
+        let explained = try weft("proxy", "explain", "shop/web", id)
+        #expect(explained.succeeded && explained.text.contains("418"), "\(explained.text)")
+        #expect(try weft("route", "fault", "shop/cart", "--off").succeeded)
+        try eventually(
+            "they go well again",
+            {
+                try weft("tap", "shop/web", "--status", "200", "--limit", "1", "--for", "5", "-o", "json")
+            }
+        ) { $0.text.contains("via_upstream") }
     }
 
     private func tapAndShift() throws {
@@ -184,7 +206,8 @@ struct MeshCommandTests {
         let line = metrics.split(separator: "\n").first {
             $0.hasPrefix("istio_requests_total{") && $0.contains(#"destination_service_name="cart""#)
         }
-        #expect(line?.contains(#"reporter="source""#) == true, "\(line ?? "no such series")")
+        #expect(line?.contains(#"reporter="source",source_workload="web""#) == true, "\(line ?? "no such series")")
+        #expect(line?.contains(#"destination_workload="cart"#) == true, "\(line ?? "no such series")")
         let inbound = try kubectl("get", "--raw", "/api/v1/nodes/node-1/proxy/mesh/shop/cart/stats/prometheus")
         let mutual = inbound.split(separator: "\n").first {
             $0.hasPrefix("istio_requests_total{") && $0.contains(#"connection_security_policy="mutual_tls""#)

@@ -4,5 +4,5 @@ import ArgumentParser
 struct ProxyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "proxy", abstract: "Look into the proxies of the mesh.",
-        subcommands: [ProxyStatusCommand.self, ProxyConfigCommand.self, ProxyLogCommand.self])
+        subcommands: [ProxyStatusCommand.self, ProxyConfigCommand.self, ProxyLogCommand.self, ProxyExplainCommand.self])
 }

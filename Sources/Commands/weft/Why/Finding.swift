@@ -26,7 +26,7 @@ struct Finding: Hashable, Sendable {
         (self.topic, self.verdict, self.sentences, self.remedy) = (topic, verdict, sentences, remedy)
     }
 
-    private static let width = 15
+    private static let width = 18
 
     var lines: [String] {
         let mark =

@@ -117,13 +117,15 @@ extension WhyEvidence {
     /// Clusters that the way may take: the Service's own, and those that its routes name.
     private func clusters(in tables: ProxyTables) -> [String] {
         guard let host else { return [] }
-        var names = ["outbound|\(destination.port)||\(host)"]
+        var names: [String] = []
         for table in tables.routeTables where table.text("name") == "\(host):\(destination.port)" {
             for route in table.list("virtual_hosts").flatMap({ $0.list("routes") }) {
                 let action = route["route"] ?? .null
                 names += [action.text("cluster")] + action.list("weighted_clusters", "clusters").map { $0.text("name") }
             }
         }
+        // Without a table of its own the Service's cluster is all there is.
+        if names.allSatisfy(\.isEmpty) { names = ["outbound|\(destination.port)||\(host)"] }
         let known = Set(tables.clusters.list("cluster_statuses").map { $0.text("name") })
         return Array(Set(names)).filter { known.contains($0) }.sorted()
     }
@@ -256,7 +258,6 @@ extension WhyEvidence {
         }
         guard !lines.isEmpty else { return Finding("last errors", .good, "none that the sidecars remember") }
         return Finding(
-            "last errors", .doubtful,
-            lines + ["more of one: weft proxy explain REQUEST-ID's words are at the pod's admin port, /explain?id=…"])
+            "last errors", .doubtful, lines + ["all of one: weft proxy explain POD REQUEST-ID, which ends a line"])
     }
 }

@@ -378,7 +378,7 @@ struct MeshModel {
                     ],
                     "health_status": endpoint.isReady || !isAnyReady ? "HEALTHY" : "DRAINING",
                 ]
-                if takesMutualTLS(endpoint, number, port) { json["metadata"] = MutualTLS.endpointMetadata }
+                if let metadata = metadata(of: endpoint, number, port) { json["metadata"] = metadata }
                 zones[endpoint.zone, default: []].append(.object(json))
             }
         }
@@ -391,8 +391,15 @@ struct MeshModel {
         return ["cluster_name": .string(name), "endpoints": .array(localities)]
     }
 
-    private func takesMutualTLS(_ endpoint: MeshSlice.Endpoint, _ number: Int, _ port: MeshService.Port) -> Bool {
-        guard let pod = endpoint.pod.flatMap({ world.pods[$0] }), pod.isMeshed else { return false }
-        return world.policies.mode(of: pod, port: number, port.spoken) != .disable
+    /// Whether it takes mutual TLS, and whose pod it is, for those who count requests by workload.
+    private func metadata(
+        of endpoint: MeshSlice.Endpoint, _ number: Int, _ port: MeshService.Port
+    ) -> JSONValue? {
+        guard let pod = endpoint.pod.flatMap({ world.pods[$0] }) else { return nil }
+        var filters: JSONObject = ["istio": ["workload": .string(pod.workloadName)]]
+        if pod.isMeshed, world.policies.mode(of: pod, port: number, port.spoken) != .disable {
+            filters["envoy.transport_socket_match"] = MutualTLS.mark
+        }
+        return ["filter_metadata": .object(filters)]
     }
 }

@@ -6,10 +6,8 @@ enum MutualTLS {
     /// or TLS of the application, knows it.
     static let meshProtocol = "weft"
 
-    private static let mark: JSONValue = ["tlsMode": "weft"]
-
-    /// Of an endpoint that takes it.
-    static let endpointMetadata: JSONValue = ["filter_metadata": ["envoy.transport_socket_match": mark]]
+    /// Of an endpoint that takes it, under `envoy.transport_socket_match`.
+    static let mark: JSONValue = ["tlsMode": "weft"]
 
     /// How endpoints are spoken to, by their metadata.
     ///

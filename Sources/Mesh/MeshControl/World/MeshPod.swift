@@ -54,6 +54,14 @@ struct MeshPod: APIDecodable, Hashable {
         return String(own.dropLast(hash.count + 1))
     }
 
+    /// In Istio's form, `WORKLOAD;NAMESPACE;APP;VERSION;CLUSTER`.
+    var workloadName: String {
+        func label(_ names: String...) -> String { names.lazy.compactMap { labels[$0] }.first ?? "" }
+        let app = label("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+        let version = label("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")
+        return "\(workload);\(key.namespace);\(app.isEmpty ? workload : app);\(version);Kubernetes"
+    }
+
     /// Whether all labels of a selector of equal values are there; an empty one selects everything.
     func matches(_ selector: [String: String]) -> Bool { selector.allSatisfy { labels[$0.key] == $0.value } }
 }

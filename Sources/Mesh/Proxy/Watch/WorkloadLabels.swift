@@ -34,7 +34,7 @@ struct WorkloadLabels: Hashable, Sendable {
             labels["version"]?.string)
         let account = metadata["SERVICE_ACCOUNT"]?.string ?? ""
         if !account.isEmpty {
-            let domain = metadata["TRUST_DOMAIN"]?.string ?? "cluster.local"
+            let domain = metadata["TRUST_DOMAIN"]?.string ?? metadata["MESH_ID"]?.string ?? "cluster.local"
             principal = "spiffe://\(domain)/ns/\(namespace)/sa/\(account)"
         }
     }
