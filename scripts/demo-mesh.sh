@@ -140,7 +140,7 @@ mesh_why() {
     grep -q 'spiffe://cluster.local/ns/shop/sa/' "$work/why" || { say "no identity is told"; return 1; }
     "$weft" why 'shop/catalog → shop/cart:80' >"$work/why-not"
     [ $? -ne 0 ] || { cat "$work/why-not"; say "what is refused is not told"; return 1; }
-    say "$(grep -v '^ *$' "$work/why" | wc -l) lines; refused for catalog: $(grep -i -m1 -E 'authoriz|polic' "$work/why-not" | sed 's/^ *//' | head -c 60)"
+    say "$(grep -v '^ *$' "$work/why" | wc -l) lines; refused for catalog: $(grep -o -m1 'AuthorizationPolicy .*' "$work/why-not" | head -c 60)"
 }
 
 # The control plane stays away for a while: everything in hand goes on.

@@ -19,7 +19,7 @@ struct CheckPolicy: ParsableCommand {
 
     @OptionGroup var options: AnswerOptions
 
-    private var parts: [String] { words.filter { !["->", "→"].contains($0) } }
+    private var parts: [String] { QuestionEnds.split(words) }
 
     func validate() throws {
         guard parts.count == 2 else { throw ValidationError("one FROM and one TO:PORT, not \(words.count) words") }

@@ -21,7 +21,7 @@ struct WhyCommand: ParsableCommand {
 
     @OptionGroup var options: AnswerOptions
 
-    private var ends: [String] { words.filter { !["->", "→"].contains($0) } }
+    private var ends: [String] { QuestionEnds.split(words) }
 
     func validate() throws {
         guard ends.count == 2 else {
