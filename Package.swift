@@ -297,6 +297,12 @@ let targets: [Target] = [
     benchmark("bench-json", ["ClusterAPI", "JSON"]),
     benchmark("bench-xds", ["XDS", "JSON", "YAML", "Reactor"]),
     benchmark(
+        "bench-mesh",
+        [
+            "MeshControl", "Discovery", "APIServer", "Store", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON",
+            "Telemetry", "Reactor", "Bytes",
+        ]),
+    benchmark(
         "bench-mesh-identity",
         [
             "MeshControl", "MeshNode", "Discovery", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor",

@@ -77,7 +77,7 @@ final class DiscoverySession {
         }
         guard let kind = try kind(of: request) else { return }
         let isFirst = kinds[kind] == nil
-        var state = kinds[kind] ?? KindState()
+        let state = kinds[kind] ?? KindState()
         let isCurrent = isFirst || request.nonce == Self.text(state.nonce)
         // A spontaneous request of a delta has no nonce, and what it asks for counts even if it is old.
         guard isCurrent || form == .delta else { return }
@@ -92,8 +92,8 @@ final class DiscoverySession {
         }
         if kind == .clusterLoadAssignment, !expected.isEmpty { expected.subtract(request.names) }
         switch form {
-        case .stateOfTheWorld: takeWhole(request, kind, &state, isFirst: isFirst, answers: answers)
-        case .delta: takeChange(request, kind, &state, isFirst: isFirst)
+        case .stateOfTheWorld: takeWhole(request, kind, state, isFirst: isFirst, answers: answers)
+        case .delta: takeChange(request, kind, state, isFirst: isFirst)
         }
         guard state.names.count + state.unknown.count <= Self.nameLimit else {
             throw GRPCEnding(.resourceExhausted, "more than \(Self.nameLimit) names of one kind are asked for")
@@ -112,7 +112,7 @@ final class DiscoverySession {
 
     /// All that is asked for stands in the request.
     private func takeWhole(
-        _ request: ReceivedRequest, _ kind: ResourceKind, _ state: inout KindState, isFirst: Bool, answers: Bool
+        _ request: ReceivedRequest, _ kind: ResourceKind, _ state: KindState, isFirst: Bool, answers: Bool
     ) {
         let old = (wildcard: state.isWildcard, names: state.names, unknown: state.unknown)
         if !request.names.isEmpty { state.hasNamed = true }
@@ -141,12 +141,12 @@ final class DiscoverySession {
     }
 
     /// The request adds and takes away.
-    private func takeChange(_ request: ReceivedRequest, _ kind: ResourceKind, _ state: inout KindState, isFirst: Bool) {
-        if isFirst, request.names.isEmpty, kind.isCompleteState { subscribeAll(kind, &state) }
+    private func takeChange(_ request: ReceivedRequest, _ kind: ResourceKind, _ state: KindState, isFirst: Bool) {
+        if isFirst, request.names.isEmpty, kind.isCompleteState { subscribeAll(kind, state) }
         for name in request.names {
             state.hasNamed = true
             if name == "*" {
-                subscribeAll(kind, &state)
+                subscribeAll(kind, state)
             } else if let id = tables[kind].id(name) {
                 state.names.insert(id)
                 state.pending.insert(id)
@@ -184,7 +184,7 @@ final class DiscoverySession {
         if !request.held.isEmpty, state.isSettled { state.acceptedVersion = wholeVersion(kind, state) }
     }
 
-    private func subscribeAll(_ kind: ResourceKind, _ state: inout KindState) {
+    private func subscribeAll(_ kind: ResourceKind, _ state: KindState) {
         guard !state.isWildcard else { return }
         state.isWildcard = true
         for id in visible(kind) { state.pending.insert(id) }
@@ -194,19 +194,17 @@ final class DiscoverySession {
 
     /// A resource of one of the scopes came, changed or went.
     func note(_ kind: ResourceKind, _ id: Int) {
-        guard var state = kinds[kind] else { return }
+        guard let state = kinds[kind] else { return }
         if !state.unknown.isEmpty, state.unknown.remove(tables[kind][id]) != nil {
             state.gone.remove(tables[kind][id])
             state.names.insert(id)
         }
         guard state.wants(id) else { return }
-        kinds[kind] = nil
         if form == .stateOfTheWorld, kind.isCompleteState {
             state.owesState = true
         } else {
             state.pending.insert(id)
         }
-        kinds[kind] = state
     }
 
     /// Sees another scope in the place of one of its own.
@@ -244,19 +242,18 @@ final class DiscoverySession {
         for kind in Self.order {
             // From here on it is about what refers to clusters.
             if kind == .listener, isMaking { return nil }
-            guard var state = kinds[kind], !state.awaitsAnswer else { continue }
+            guard let state = kinds[kind], !state.awaitsAnswer else { continue }
             let response =
                 switch form {
-                case .stateOfTheWorld: whole(kind, &state)
-                case .delta: change(kind, &state)
+                case .stateOfTheWorld: whole(kind, state)
+                case .delta: change(kind, state)
                 }
-            kinds[kind] = state
             if let response { return response }
         }
         return nil
     }
 
-    private func whole(_ kind: ResourceKind, _ state: inout KindState) -> [UInt8]? {
+    private func whole(_ kind: ResourceKind, _ state: KindState) -> [UInt8]? {
         var body: [UInt8] = []
         var any = false
         let version = wholeVersion(kind, state)
@@ -285,14 +282,14 @@ final class DiscoverySession {
         head.append(field: 1, version)
         var tail: [UInt8] = []
         tail.append(field: 4, kind.typeURL)
-        tail.append(field: 5, open(&state))
+        tail.append(field: 5, open(state))
         var server: [UInt8] = []
         server.append(field: 1, identifier)
         tail.append(field: 6, server)
         return head + body + tail
     }
 
-    private func change(_ kind: ResourceKind, _ state: inout KindState) -> [UInt8]? {
+    private func change(_ kind: ResourceKind, _ state: KindState) -> [UInt8]? {
         guard !state.pending.isEmpty || !state.gone.isEmpty else { return nil }
         var body: [UInt8] = []
         var removed: [UInt8] = []
@@ -313,7 +310,7 @@ final class DiscoverySession {
         head.append(field: 1, state.sentVersion)
         var tail: [UInt8] = []
         tail.append(field: 4, kind.typeURL)
-        tail.append(field: 5, open(&state))
+        tail.append(field: 5, open(state))
         var server: [UInt8] = []
         server.append(field: 1, identifier)
         tail.append(field: 7, server)
@@ -329,7 +326,7 @@ final class DiscoverySession {
     }
 
     /// A response is on its way. - Returns: Its nonce.
-    private func open(_ state: inout KindState) -> String {
+    private func open(_ state: KindState) -> String {
         lastNonce += 1
         state.nonce = lastNonce
         state.awaitsAnswer = true

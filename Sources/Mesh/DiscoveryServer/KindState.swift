@@ -1,7 +1,8 @@
 import XDS
 
-/// What one stream wants of one kind, and how far it has got.
-struct KindState {
+/// What one stream wants of one kind, and how far it has got. An object, because a change touches one bit of its sets in each of
+/// thousands of streams.
+final class KindState {
     /// It gets all that its scopes have.
     var isWildcard = false
     /// It has named something at some time, so that naming nothing no longer means all (xDS protocol, "wildcard").

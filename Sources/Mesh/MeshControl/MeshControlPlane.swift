@@ -185,11 +185,9 @@ public final class MeshControlPlane: @unchecked Sendable {
         for problem in gatewayChanges.problems { report(problem) }
         server.publish(changes.audiences.map { (changes[$0], self[$0]) } + gateways.take(gatewayChanges, model))
         controller?.enqueue(gatewayChanges.statuses)
-        for pod in changes.pods {
-            do throws(ConfigError) {
-                try sidecars.change(pod, to: model.inboundShape(of: pod))
-            } catch { report("pod \(pod): \(error)") }
-        }
+        let problems = sidecars.change(
+            changes.pods.filter(sidecars.serves).map { ($0, model.inboundShape(of: $0)) })
+        for problem in problems { report("\(problem)") }
         isReady = true
     }
 

@@ -221,4 +221,31 @@ struct InboundTests {
         pods.peers("off", ["mtls": ["mode": "DISABLE"]])
         #expect(try marks(pods.model.changes()) == [false, false])
     }
+
+    @Test("pods of a Service without an address are called by their own, and by mutual TLS as far as they take it")
+    func headless() throws {
+        var pods = Pods()
+        pods.pod("a", ["app": "db"])
+        var object = KubeObject(apiVersion: "v1", kind: "Service", namespace: "shop", name: "db")
+        object.json["spec"] = [
+            "clusterIP": "None", "clusterIPs": ["None"], "selector": ["app": "db"],
+            "ports": [["name": "tcp-db", "port": 5432]],
+        ]
+        pods.model.set(MeshService(object), object.key)
+        var slice = KubeObject(
+            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "shop", name: "db")
+        slice.json["metadata"]?["labels"] = ["kubernetes.io/service-name": "db"]
+        slice.json["ports"] = [["name": "tcp-db", "port": 5432]]
+        slice.json["endpoints"] = [
+            ["addresses": ["10.244.1.2"], "targetRef": ["kind": "Pod", "name": "a"]], ["addresses": ["10.244.1.3"]],
+        ]
+        pods.model.set(MeshSlice(slice), slice.key, old: nil)
+        let changes = pods.model.changes()
+        #expect(changes[.sidecars].map(\.name) == ["10.244.1.2_5432"])
+        let clusters = changes[.members].filter { $0.kind == .cluster }.map(\.name)
+        #expect(clusters.contains("outbound|5432|direct|db.shop.svc.cluster.local"))
+        pods.peers("off", ["mtls": ["mode": "DISABLE"]])
+        let off = pods.model.changes()[.sidecars]
+        #expect(off.count == 1 && off.allSatisfy { $0.message == nil })
+    }
 }

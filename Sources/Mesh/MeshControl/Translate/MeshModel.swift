@@ -242,6 +242,8 @@ struct MeshModel {
         changes.pods = dirtyPods
         changes.problems = world.policies.takeProblems()
         for key in dirtyEndpoints {
+            // Each pod of a Service without an address is called by its own, and has a listener.
+            if services[key]?.isHeadless == true { dirtyTables.insert(key) }
             let found = services[key] == nil ? [] : accounts(of: key)
             // While nobody answers, those are expected who answered last.
             guard accounts[key] ?? [] != found, !found.isEmpty || services[key] == nil else { continue }
@@ -263,6 +265,10 @@ struct MeshModel {
             }
             self.shadowed[key] = shadowed.isEmpty ? nil : shadowed
             for gone in published[key, default: []].subtracting(said) {
+                // A pod may be of several Services without an address, each of which has a listener for it.
+                let isShared =
+                    gone.audience == .sidecars && published.contains { $0.key != key && $0.value.contains(gone) }
+                guard !isShared else { continue }
                 changes.add(ServedChange(gone.kind, gone.name, nil), for: gone.audience)
                 // Its endpoints go with the cluster.
                 if gone.kind == .cluster, gone.audience == .members {
@@ -317,6 +323,15 @@ struct MeshModel {
         for address in services[key]?.addresses ?? [] {
             let (name, listener) = outbound.listener(address)
             say(.sidecars, .listener, name, listener)
+        }
+        guard services[key]?.isHeadless == true, let accounts = accounts[key] else { return }
+        say(.members, .cluster, outbound.directCluster, outbound.directCluster(accounts))
+        for slice in (slices[key] ?? [:]).values {
+            guard let number = slice.ports[port.name] else { continue }
+            for endpoint in slice.endpoints where takesMutualTLS(endpoint, number, outbound.port) {
+                let (name, listener) = outbound.directListener(endpoint.address, number)
+                say(.sidecars, .listener, name, listener)
+            }
         }
     }
 

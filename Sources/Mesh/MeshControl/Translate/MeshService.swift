@@ -60,6 +60,9 @@ public struct MeshService: APIDecodable, Hashable {
         }
     }
 
+    /// It has no address of its own: its name stands for its pods.
+    var isHeadless: Bool { addresses.isEmpty && !ports.isEmpty }
+
     /// Whether a pod is behind it; the Service's own pods only.
     func selects(_ pod: MeshPod) -> Bool {
         !selector.isEmpty && key.namespace == pod.key.namespace && pod.matches(selector)

@@ -16,16 +16,7 @@ enum MutualTLS {
         [
             [
                 "name": "tlsMode-weft", "match": mark,
-                "transport_socket": [
-                    "name": "envoy.transport_sockets.tls",
-                    "typed_config": .typed(
-                        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                        [
-                            "common_tls_context": common(
-                                accounts.map { ["exact": .string($0)] }, protocols: [meshProtocol] + protocols),
-                            "sni": .string(serverName),
-                        ]),
-                ],
+                "transport_socket": socket(accounts, serverName: serverName, protocols: protocols),
             ],
             [
                 "name": "tlsMode-disabled", "match": [:],
@@ -34,6 +25,20 @@ enum MutualTLS {
                     "typed_config": .typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", [:]),
                 ],
             ],
+        ]
+    }
+
+    /// To endpoints that all take it.
+    static func socket(_ accounts: [String], serverName: String, protocols: [String]) -> JSONValue {
+        [
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": .typed(
+                "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                [
+                    "common_tls_context": common(
+                        accounts.map { ["exact": .string($0)] }, protocols: [meshProtocol] + protocols),
+                    "sni": .string(serverName),
+                ]),
         ]
     }
 

@@ -29,24 +29,30 @@ struct OutboundTranslation {
         ]
         if !accounts.isEmpty {
             json["transport_socket_matches"] = MutualTLS.upstream(
-                accounts, serverName: "outbound_.\(port.number)_._.\(host)",
-                protocols: port.speaksHTTP2 ? ["h2"] : port.spoken == .http ? ["http/1.1"] : [])
+                accounts, serverName: serverName, protocols: protocols)
         }
         return .object(json)
     }
+
+    private var serverName: String { "outbound_.\(port.number)_._.\(host)" }
+    private var protocols: [String] { port.speaksHTTP2 ? ["h2"] : port.spoken == .http ? ["http/1.1"] : [] }
 
     private func commonCluster() -> JSONObject {
         var json: JSONObject = [
             "name": .string(cluster), "type": "EDS", "connect_timeout": "10s",
             "eds_cluster_config": ["eds_config": ProxyConfig.ads, "service_name": .string(cluster)],
         ]
+        chooseProtocol(&json)
+        return json
+    }
+
+    private func chooseProtocol(_ json: inout JSONObject) {
         if port.speaksHTTP2 {
             let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
             json["typed_extension_protocol_options"] = .object([
                 options: .typed(options, ["explicit_http_config": ["http2_protocol_options": [:]]])
             ])
         }
-        return json
     }
 
     // MARK: Listeners
@@ -68,6 +74,44 @@ struct OutboundTranslation {
             name,
             [
                 "name": .string(name), "address": ProxyConfig.address(address, port.number), "bind_to_port": false,
+                "traffic_direction": "OUTBOUND", "filter_chains": [["filters": [filter]]],
+            ]
+        )
+    }
+
+    // MARK: Pods that are called by their own addresses
+
+    /// Of a Service without an address: to the pod that was called, by mutual TLS.
+    var directCluster: String { "outbound|\(port.number)|direct|\(host)" }
+
+    func directCluster(_ accounts: [String]) -> JSONValue {
+        var json: JSONObject = [
+            "name": .string(directCluster), "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED",
+            "connect_timeout": "10s", "circuit_breakers": ProxyConfig.noLimits,
+            "transport_socket": MutualTLS.socket(accounts, serverName: serverName, protocols: protocols),
+        ]
+        chooseProtocol(&json)
+        return .object(json)
+    }
+
+    /// What a sidecar does with a connection to a pod of it that takes mutual TLS. Others need nothing of the kind.
+    func directListener(_ address: String, _ number: Int) -> (name: String, json: JSONValue) {
+        let name = "\(address)_\(number)"
+        let route: JSONValue = [
+            "match": ["prefix": "/"], "name": "default",
+            "route": ["cluster": .string(directCluster), "timeout": "0s"],
+        ]
+        let filter: JSONValue =
+            port.spoken.isHTTP
+            ? ProxyConfig.connectionManager([
+                "stat_prefix": .string("outbound_\(name)"), "http_filters": [ProxyConfig.router],
+                "route_config": InboundTranslation.table(table, route),
+            ])
+            : ProxyConfig.tcpProxy(to: directCluster)
+        return (
+            name,
+            [
+                "name": .string(name), "address": ProxyConfig.address(address, number), "bind_to_port": false,
                 "traffic_direction": "OUTBOUND", "filter_chains": [["filters": [filter]]],
             ]
         )
