@@ -63,6 +63,16 @@ public struct CapturePlan: Sendable, Hashable {
         return try CapturePlan(MeshAnnotations(annotations))
     }
 
+    /// Whether a connection to this port of the pod meets the sidecar, which alone can take mutual TLS off it.
+    public func capturesInbound(_ port: UInt16) -> Bool {
+        guard isOn, port != MeshPort.health, port != MeshPort.metrics, !inboundExcluded.contains(where: { $0 ~= port })
+        else { return false }
+        switch inboundPorts {
+        case .all: return true
+        case .only(let ports): return ports.contains { $0 ~= port }
+        }
+    }
+
     private static func items(_ entry: MeshAnnotations.Entry) -> [Substring] {
         entry.value.split(separator: ",").map { $0.trimmed }.filter { !$0.isEmpty }
     }

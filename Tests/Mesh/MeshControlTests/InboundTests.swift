@@ -11,12 +11,15 @@ private struct Pods {
     var model = MeshModel(domain: "cluster.local")
 
     mutating func pod(
-        _ name: String, in namespace: String = "shop", account: String = "cart", _ labels: [String: String]
+        _ name: String, in namespace: String = "shop", account: String = "cart", _ labels: [String: String],
+        notCaptured: String = ""
     ) {
         var object = KubeObject(apiVersion: "v1", kind: "Pod", namespace: namespace, name: name)
         object.json["metadata"]?["labels"] = .object(
             labels.reduce(into: JSONObject()) { $0[$1.key] = .string($1.value) })
-        object.json["metadata"]?["annotations"] = [MeshPod.statusAnnotation: "{}"]
+        object.json["metadata"]?["annotations"] = [
+            MeshPod.statusAnnotation: "{}", "mesh.weft.dev/excludeInboundPorts": .string(notCaptured),
+        ]
         object.json["metadata"]?["ownerReferences"] = [["kind": "ReplicaSet", "name": "cart-5f", "controller": true]]
         object.json["spec"] = [
             "serviceAccountName": .string(account),
@@ -218,6 +221,10 @@ struct InboundTests {
         #expect(String(decoding: cluster, as: UTF8.self).contains("spiffe://cluster.local/ns/shop/sa/cart"))
         let plain = try #require(changes[.strangers].first { $0.kind == .cluster }?.message)
         #expect(!String(decoding: plain, as: UTF8.self).contains("spiffe"))
+        pods.pod("a", ["app": "cart"], notCaptured: "8000-8100")
+        #expect(try marks(pods.model.changes()) == [false, false], "the app itself would get the handshake")
+        pods.pod("a", ["app": "cart"])
+        #expect(try marks(pods.model.changes()) == [true, false])
         pods.peers("off", ["mtls": ["mode": "DISABLE"]])
         #expect(try marks(pods.model.changes()) == [false, false])
     }

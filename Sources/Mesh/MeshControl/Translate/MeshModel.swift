@@ -58,7 +58,9 @@ struct MeshModel {
         guard old != pod else { return }
         world.pods.set(pod, key)
         dirtyPods.insert(key)
-        if old?.isMeshed != pod?.isMeshed || old?.account != pod?.account || old?.labels != pod?.labels {
+        if old?.isMeshed != pod?.isMeshed || old?.capture != pod?.capture || old?.account != pod?.account
+            || old?.labels != pod?.labels
+        {
             dirtyEndpoints.formUnion(world.pods.services(of: key))
         }
     }
@@ -412,9 +414,18 @@ struct MeshModel {
     ) -> JSONValue? {
         guard let pod = endpoint.pod.flatMap({ world.pods[$0] }) else { return nil }
         var filters: JSONObject = ["istio": ["workload": .string(pod.workloadName)]]
-        if pod.isMeshed, world.policies.mode(of: pod, port: number, port.spoken) != .disable {
-            filters["envoy.transport_socket_match"] = MutualTLS.mark
-        }
+        if takesMutualTLS(pod, number, port) { filters["envoy.transport_socket_match"] = MutualTLS.mark }
         return ["filter_metadata": .object(filters)]
+    }
+
+    private func takesMutualTLS(
+        _ endpoint: MeshSlice.Endpoint, _ number: Int, _ port: MeshService.Port
+    ) -> Bool {
+        endpoint.pod.flatMap { world.pods[$0] }.map { takesMutualTLS($0, number, port) } ?? false
+    }
+
+    /// Whether a port of a pod's is its sidecar's to answer, and no policy forbids it.
+    private func takesMutualTLS(_ pod: MeshPod, _ number: Int, _ port: MeshService.Port) -> Bool {
+        pod.isMeshed(at: number) && world.policies.mode(of: pod, port: number, port.spoken) != .disable
     }
 }

@@ -1,6 +1,7 @@
 import ClusterAPI
 import ClusterClient
 import JSON
+import MeshAPI
 
 /// What the mesh keeps of a pod.
 struct MeshPod: APIDecodable, Hashable {
@@ -13,13 +14,15 @@ struct MeshPod: APIDecodable, Hashable {
     let ports: [String: Int]
     /// Its sidecar was injected, so it can be spoken to by mutual TLS.
     let isMeshed: Bool
+    /// Which connections meet the sidecar.
+    let capture: CapturePlan
     /// What it is one of: its Deployment or other owner, or itself.
     let workload: String
     /// It will not run again.
     let isOver: Bool
 
     /// Set by whoever injects sidecars.
-    static let statusAnnotation = "mesh.weft.dev/status"
+    static let statusAnnotation = MeshName.status
 
     init(_ object: KubeObject) {
         key = object.key
@@ -39,6 +42,8 @@ struct MeshPod: APIDecodable, Hashable {
         }
         self.ports = ports
         isMeshed = metadata["annotations"]?[Self.statusAnnotation] != nil
+        // With others than these the pod was not made, or its node did not start it.
+        capture = isMeshed ? (try? CapturePlan(MeshAnnotations(object.annotations))) ?? CapturePlan() : CapturePlan()
         workload = Self.workload(key.name, metadata.list("ownerReferences"), labels)
         isOver = ["Succeeded", "Failed"].contains(object.json.text("status", "phase"))
     }
@@ -61,6 +66,9 @@ struct MeshPod: APIDecodable, Hashable {
         let version = label("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")
         return "\(workload);\(key.namespace);\(app.isEmpty ? workload : app);\(version);Kubernetes"
     }
+
+    /// Whether this port of it can be spoken to by mutual TLS.
+    func isMeshed(at port: Int) -> Bool { isMeshed && UInt16(exactly: port).map(capture.capturesInbound) ?? false }
 
     /// Whether all labels of a selector of equal values are there; an empty one selects everything.
     func matches(_ selector: [String: String]) -> Bool { selector.allSatisfy { labels[$0.key] == $0.value } }
