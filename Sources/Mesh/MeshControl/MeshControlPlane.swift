@@ -123,6 +123,9 @@ public final class MeshControlPlane: @unchecked Sendable {
         follow(Informer<MeshGateway>(client, resource("gateways"), log: log)) { model, key, new, _ in
             model.set(new, key)
         }
+        follow(Informer<MeshListenerSet>(client, resource("listenersets"), log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
         follow(Informer<MeshGatewayClass>(client, resource("gatewayclasses"), log: log)) { model, key, new, _ in
             model.set(new, key)
         }

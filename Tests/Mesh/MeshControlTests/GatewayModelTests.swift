@@ -51,6 +51,7 @@ struct GatewayWorld {
         case "Secret": model.set(spec == nil ? nil : MeshSecret(final), key)
         case "ConfigMap": model.set(spec == nil ? nil : MeshAuthorities(final), key)
         case "ReferenceGrant": model.set(spec == nil ? nil : MeshGrant(final), key)
+        case "ListenerSet": model.set(spec == nil ? nil : MeshListenerSet(final), key)
         case "BackendTLSPolicy": model.set(spec == nil ? nil : BackendTLSPolicy(final), key)
         default:
             let route = RouteKey(kind: try #require(RouteKind(rawValue: kind)), key: key)
@@ -405,6 +406,48 @@ struct GatewayModelTests {
         let tcp = world.said[.listener]?["0.0.0.0_9000"]?.list("filter_chains").first?.list("filters").first
         let weights = tcp?[path: "typed_config", "weighted_clusters"]?.list("clusters").map { $0.number("weight") }
         #expect(weights == [3, 1])
+    }
+
+    @Test("who may adds listeners from his own namespace, which give way to those before them")
+    func listenerSets() throws {
+        var world = try GatewayWorld()
+        try world.service("cart", namespace: "web")
+        func set(_ name: String, created: String, _ listeners: JSONValue...) throws {
+            try world.set(
+                "ListenerSet", name, namespace: "web", created: created,
+                ["parentRef": ["name": "edge", "namespace": "shop"], "listeners": .array(listeners)])
+        }
+        try world.gateway(http("web", "a.example.com"))
+        try set("one", created: "2026-01-01T00:00:00Z", http("mine", "b.example.com"), http("web", "a.example.com"))
+        try set("two", created: "2026-02-01T00:00:00Z", http("mine", "b.example.com"))
+        try world.set(
+            "HTTPRoute", "r", namespace: "web",
+            [
+                "parentRefs": [
+                    ["group": .string(GatewayWorld.group), "kind": "ListenerSet", "name": "one", "sectionName": "mine"]
+                ], "rules": [toCart()],
+            ])
+        try world.publish()
+        let (one, two) = (ObjectKey(namespace: "web", name: "one"), ObjectKey(namespace: "web", name: "two"))
+        #expect(world.conditions(.listenerSet(one)).first == "Accepted=False:NotAllowed")
+        #expect(world.hosts() == ["a.example.com": []])
+        try world.gateway(
+            http("web", "a.example.com"), more: ["allowedListeners": ["namespaces": ["from": "All"]]])
+        try world.publish()
+        #expect(world.hosts() == ["a.example.com": [], "b.example.com": ["web/r/0"]])
+        #expect(world.conditions(.listenerSet(one)).first == "Accepted=True:ListenersNotValid")
+        #expect(world.conditions(.listenerSet(one), listener: "web")[2] == "Conflicted=True:HostnameConflict")
+        #expect(world.conditions(.listenerSet(two)).first == "Accepted=False:ListenersNotValid")
+        #expect(world.conditions(.gateway(Self.edge)).first == "Accepted=True:Accepted")
+        #expect(
+            world.conditions(Self.route("r", .http, "web")) == [
+                "Accepted=True:Accepted", "ResolvedRefs=True:ResolvedRefs",
+            ])
+        // What was there second has the name once the first has gone.
+        try world.set("ListenerSet", "one", namespace: "web", nil)
+        try world.publish()
+        #expect(world.hosts() == ["a.example.com": [], "b.example.com": []])
+        #expect(world.conditions(.listenerSet(two)).first == "Accepted=True:Accepted")
     }
 
     @Test("a backend's policy is TLS to it; without authorities nothing goes there")

@@ -5,6 +5,7 @@ enum GatewayFeatures {
     private static let gateways = [
         "Gateway", "ReferenceGrant", "GatewayPort8080", "GatewayStaticAddresses", "GatewayHTTPListenerIsolation",
         "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayInfrastructurePropagation", "GatewayAddressEmpty",
+        "ListenerSet",
         "GatewayBackendClientCertificate", "GatewayFrontendClientCertificateValidation",
         "GatewayFrontendClientCertificateValidationInsecureFallback", "BackendTLSPolicy",
         "BackendTLSPolicySANValidation",

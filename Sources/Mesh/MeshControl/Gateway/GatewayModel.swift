@@ -10,6 +10,7 @@ enum StatusTarget: Hashable, Sendable {
     case route(RouteKey)
     case policy(ObjectKey)
     case ingress(ObjectKey)
+    case listenerSet(ObjectKey)
 }
 
 /// What gateways are told, and whose status may have changed with it: pure. The work of a change is that of the Gateways and the
@@ -68,7 +69,7 @@ struct GatewayModel {
     }
 
     private static func refers(_ gateway: MeshGateway, toSecret key: ObjectKey, _ world: MeshWorld) -> Bool {
-        let listeners = gateway.listeners + (gateway.key == MeshIngressClass.gateway ? world.ingressListeners() : [])
+        let listeners = gateway.listeners + world.listeners(addedTo: gateway)
         let own = listeners.flatMap { listener in
             listener.certificates.map { $0.target(from: listener.owner.key.namespace) }
         }
@@ -82,13 +83,14 @@ struct GatewayModel {
             let selects = state.plan.listeners.contains { listener in
                 if case .selector = listener.spec.namespaces { true } else { false }
             }
-            if selects { dirtyGateways.insert(state.gateway.key) }
+            let selectsSets = if case .selector = state.gateway.allowedSets { true } else { false }
+            if selects || selectsSets { dirtyGateways.insert(state.gateway.key) }
         }
     }
 
     mutating func touch(grantsIn namespace: String, _ world: MeshWorld) {
         for gateway in world.gateways.values {
-            let foreign = gateway.listeners.contains { listener in
+            let foreign = (gateway.listeners + world.listeners(addedTo: gateway)).contains { listener in
                 listener.certificates.contains { $0.text("namespace") == namespace }
             }
             if foreign || gateway.backend.text("clientCertificateRef", "namespace") == namespace
@@ -131,11 +133,12 @@ struct GatewayModel {
             let gateways = states.keys.filter { gateway in
                 !dirtyGateways.contains(gateway)
                     && (states[gateway]?.bindings[key] != nil
-                        || route?.parents.contains { $0.kind == .gateway && $0.key == gateway } == true)
+                        || route?.parents.contains { states[gateway]?.means($0) ?? false } == true)
             }
             for gateway in gateways {
                 states[gateway]?.set(route, key, world)
                 statuses.insert(.gateway(gateway))
+                for set in world.addedTo[gateway] ?? [] { statuses.insert(.listenerSet(set)) }
                 touched.insert(gateway)
             }
         }
@@ -186,10 +189,13 @@ struct GatewayModel {
         }
         let listeners = gateway.listeners + world.listeners(addedTo: gateway)
         var state = GatewayState(gateway, GatewayPlan(gateway, listeners, world))
-        for route in world.entering[key] ?? [] {
+        let sets = world.addedTo[key] ?? []
+        let routes = sets.union([key]).reduce(into: Set<RouteKey>()) { $0.formUnion(world.entering[$1] ?? []) }
+        for route in routes {
             state.set(world.routes[route], route, world)
             statuses.insert(.route(route))
         }
+        for set in sets { statuses.insert(.listenerSet(set)) }
         states[key] = state
         statuses.insert(.gateway(key))
     }
@@ -216,6 +222,7 @@ struct GatewayModel {
 extension MeshWorld {
     /// Listeners that others add to a Gateway.
     func listeners(addedTo gateway: MeshGateway) -> [MeshListener] {
-        gateway.key == MeshIngressClass.gateway ? ingressListeners() : []
+        gateway.key == MeshIngressClass.gateway
+            ? ingressListeners() : listenerSets(of: gateway).flatMap(\.listeners)
     }
 }

@@ -88,7 +88,7 @@ struct GatewayState {
         use(fresh.values.contains { !$0.attachments.isEmpty } ? backends(route, world) : [], key)
     }
 
-    private func means(_ parent: MeshRoute.Parent) -> Bool {
+    func means(_ parent: MeshRoute.Parent) -> Bool {
         switch parent.kind {
         case .gateway: parent.key == gateway.key
         case .listenerSet: plan.listeners.contains { $0.spec.owner == .set(parent.key) }

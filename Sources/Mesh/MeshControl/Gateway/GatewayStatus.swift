@@ -34,6 +34,7 @@ extension MeshModel {
         case .route(let key): routeStatus(key, refusals, now)
         case .policy(let key): policyStatus(key, now)
         case .ingress(let key): ingressStatus(key)
+        case .listenerSet(let key): listenerSetStatus(key, refusals, now)
         }
     }
 
@@ -59,21 +60,8 @@ extension MeshModel {
     private func gatewayStatus(_ key: ObjectKey, _ refusals: ProxyRefusals, _ now: Timestamp) -> StatusPatch? {
         guard let gateway = world.gateways[key], let state = gateways.states[key] else { return nil }
         let refusal = refusals.gateways[key]
-        let old = gateway.status.list("listeners")
-        let listeners = state.plan.listeners.enumerated().filter { $0.element.spec.owner == .gateway(key) }.map {
-            index, listener -> JSONValue in
-            let known = old.first { $0.text("name") == listener.spec.name }?.list("conditions") ?? []
-            var conditions = listener.conditions
-            if let refusal, listener.isUsable {
-                conditions[3] = Condition("Programmed", false, "Invalid", refusal)
-            }
-            return [
-                "name": .string(listener.spec.name), "attachedRoutes": .int(Int64(state.attached[index])),
-                "supportedKinds": .array(
-                    listener.kinds.map { ["group": .string(RouteKind.group), "kind": .string($0.rawValue)] }),
-                "conditions": conditions.json(generation: gateway.generation, after: known, now: now),
-            ]
-        }
+        let listeners = listeners(
+            of: .gateway(key), state, refusal, generation: gateway.generation, after: gateway.status, now)
         let addresses = world.services[gateway.workload]?.ingress ?? []
         let conditions = gatewayConditions(gateway, state, addresses, refusal).json(
             generation: gateway.generation, after: gateway.status.list("conditions"), now: now, keepingOthers: true)
@@ -86,21 +74,77 @@ extension MeshModel {
                     ]
                 }),
             "conditions": conditions, "listeners": .array(listeners),
+            "attachedListenerSets": .int(Int64(world.listenerSets(of: gateway).count)),
         ]
-        let isSame = ["addresses", "conditions", "listeners"].allSatisfy { name in
-            (gateway.status[name] ?? .array([])) == (status[name] ?? .null)
-        }
+        let isSame =
+            ["addresses", "conditions", "listeners"].allSatisfy { name in
+                (gateway.status[name] ?? .array([])) == (status[name] ?? .null)
+            } && gateway.status["attachedListenerSets"] == status["attachedListenerSets"]
         guard !isSame else { return nil }
         return StatusPatch(
             GroupVersionResource(group: RouteKind.group, resource: "gateways"), key, version: gateway.resourceVersion,
             status: status)
     }
 
+    private func listeners(
+        of owner: ListenerOwner, _ state: GatewayState, _ refusal: String?, generation: Int64, after status: JSONValue,
+        _ now: Timestamp
+    ) -> [JSONValue] {
+        let old = status.list("listeners")
+        return state.plan.listeners.enumerated().filter { $0.element.spec.owner == owner }.map { index, listener in
+            let known = old.first { $0.text("name") == listener.spec.name }?.list("conditions") ?? []
+            var conditions = listener.conditions
+            if let refusal, listener.isUsable { conditions[3] = Condition("Programmed", false, "Invalid", refusal) }
+            return [
+                "name": .string(listener.spec.name), "attachedRoutes": .int(Int64(state.attached[index])),
+                "supportedKinds": .array(
+                    listener.kinds.map { ["group": .string(RouteKind.group), "kind": .string($0.rawValue)] }),
+                "conditions": conditions.json(generation: generation, after: known, now: now),
+            ]
+        }
+    }
+
+    private func listenerSetStatus(_ key: ObjectKey, _ refusals: ProxyRefusals, _ now: Timestamp) -> StatusPatch? {
+        guard let set = world.listenerSets[key], let gateway = set.gateway.flatMap({ world.gateways[$0] }),
+            let state = gateways.states[gateway.key]
+        else { return nil }
+        var accepted = Condition("Accepted", true, "Accepted", "the listeners are in use")
+        let own = state.plan.listeners.filter { $0.spec.owner == .set(key) }
+        if !world.isAllowed(set, gateway) {
+            accepted = Condition(
+                "Accepted", false, "NotAllowed", "Gateway \(gateway.key) allows no listeners of \(key.namespace)")
+        } else if !own.allSatisfy(\.isUsable) {
+            let names = own.filter { !$0.isUsable }.map { "\($0.spec.name): \($0.conditions[3].message)" }
+            accepted = Condition(
+                "Accepted", own.contains(where: \.isUsable), "ListenersNotValid", names.joined(separator: "; "))
+        }
+        let refusal = refusals.gateways[gateway.key]
+        var programmed = Condition("Programmed", true, "Programmed", "proxies have what they need")
+        if !accepted.holds {
+            programmed = Condition("Programmed", false, "Invalid", accepted.message)
+        } else if let refusal {
+            programmed = Condition("Programmed", false, "Invalid", refusal)
+        }
+        let status: JSONValue = [
+            "conditions": [accepted, programmed].json(
+                generation: set.generation, after: set.status.list("conditions"), now: now),
+            "listeners": .array(
+                listeners(of: .set(key), state, refusal, generation: set.generation, after: set.status, now)),
+        ]
+        let isSame = ["conditions", "listeners"].allSatisfy { (set.status[$0] ?? .array([])) == (status[$0] ?? .null) }
+        guard !isSame else { return nil }
+        return StatusPatch(
+            GroupVersionResource(group: RouteKind.group, resource: "listenersets"), key, version: set.resourceVersion,
+            status: status)
+    }
+
     private func gatewayConditions(
         _ gateway: MeshGateway, _ state: GatewayState, _ addresses: [String], _ refusal: String?
     ) -> [Condition] {
-        let usable = state.plan.listeners.filter(\.isUsable)
-        let invalid = state.plan.listeners.filter { !$0.isUsable }
+        // Whoever adds listeners is told of them in his own object.
+        let own = state.plan.listeners.filter { $0.spec.owner == .gateway(gateway.key) || $0.spec.isForIngress }
+        let usable = own.filter(\.isUsable)
+        let invalid = own.filter { !$0.isUsable }
         var accepted = Condition("Accepted", true, "Accepted", "the Gateway is in use")
         if gateway.infrastructure["parametersRef"] != nil {
             accepted = Condition(

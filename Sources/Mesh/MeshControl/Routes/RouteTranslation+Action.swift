@@ -100,7 +100,7 @@ extension RouteTranslation {
 
     func mirror(_ mirror: JSONValue, _ route: RouteKey) -> JSONValue? {
         guard let cluster = cluster(mirror["backendRef"] ?? .null, route) else { return nil }
-        var policy: JSONObject = ["cluster": .string(cluster)]
+        var policy: JSONObject = ["cluster": .string(cluster), "disable_shadow_host_suffix_append": true]
         if let percent = mirror["percent"]?.int {
             policy["runtime_fraction"] = ["default_value": ["numerator": .int(percent), "denominator": "HUNDRED"]]
         } else if let part = mirror["fraction"]?["numerator"]?.int {

@@ -195,6 +195,14 @@ struct MeshModel {
         for version in [old, policy].compactMap(\.self) { gateways.touch(policy: version, world) }
     }
 
+    mutating func set(_ listeners: MeshListenerSet?, _ key: ObjectKey) {
+        let old = world.listenerSets[key]
+        world.set(listeners, key)
+        gateways.touch(status: .listenerSet(key))
+        if let old, let listeners, old.says(listeners) { return }
+        for gateway in [old?.gateway, listeners?.gateway].compactMap(\.self) { gateways.touch(gateway: gateway) }
+    }
+
     mutating func set(_ ingress: MeshIngress?, _ key: ObjectKey) {
         let old = world.ingresses[key]
         world.set(ingress, key)

@@ -7,6 +7,18 @@ struct MeshListener: Hashable {
     enum Namespaces: Hashable {
         case same, all, none
         case selector(LabelSelector)
+
+        init(_ allowed: JSONValue, otherwise: Self) {
+            self =
+                switch allowed.text("namespaces", "from") {
+                case "All": .all
+                case "None": .none
+                case "Same": .same
+                case "Selector":
+                    LabelSelector(allowed[path: "namespaces", "selector"]).map(Self.selector) ?? .none
+                default: otherwise
+                }
+        }
     }
 
     /// The Gateway or ListenerSet that it stands in.
@@ -34,13 +46,7 @@ struct MeshListener: Hashable {
         isPassthrough = json.text("tls", "mode") == "Passthrough"
         certificates = json.list("tls", "certificateRefs")
         let allowed = json["allowedRoutes"] ?? .null
-        namespaces =
-            switch allowed.text("namespaces", "from") {
-            case "All": .all
-            case "None": .none
-            case "Selector": LabelSelector(allowed[path: "namespaces", "selector"]).map(Namespaces.selector) ?? .none
-            default: .same
-            }
+        namespaces = Namespaces(allowed, otherwise: .same)
         kinds = allowed.list("kinds").isEmpty ? nil : allowed.list("kinds")
         isOfIngress = false
     }
@@ -92,6 +98,8 @@ struct MeshGateway: APIDecodable, Hashable {
     /// `spec.infrastructure`: labels and annotations of what is made for it, and whether parameters are referred to.
     let infrastructure: JSONValue
     let addresses: [JSONValue]
+    /// Whose ListenerSets may add listeners.
+    let allowedSets: MeshListener.Namespaces
     /// `spec.tls.frontend` and `spec.tls.backend`.
     let frontend: JSONValue
     let backend: JSONValue
@@ -108,6 +116,7 @@ struct MeshGateway: APIDecodable, Hashable {
         listeners = object.spec.list("listeners").map { MeshListener($0, of: .gateway(key)) }
         infrastructure = object.spec["infrastructure"] ?? .null
         addresses = object.spec.list("addresses")
+        allowedSets = MeshListener.Namespaces(object.spec["allowedListeners"] ?? .null, otherwise: .none)
         frontend = object.spec[path: "tls", "frontend"] ?? .null
         backend = object.spec[path: "tls", "backend"] ?? .null
         status = object.status
@@ -118,7 +127,7 @@ struct MeshGateway: APIDecodable, Hashable {
     func says(_ other: MeshGateway) -> Bool {
         uid == other.uid && generation == other.generation && className == other.className
             && listeners == other.listeners && infrastructure == other.infrastructure && addresses == other.addresses
-            && frontend == other.frontend && backend == other.backend
+            && frontend == other.frontend && backend == other.backend && allowedSets == other.allowedSets
     }
 
     /// Of the Deployment, the Service and the ServiceAccount that are made for it.

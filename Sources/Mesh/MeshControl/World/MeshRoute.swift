@@ -14,6 +14,8 @@ struct MeshRoute: APIDecodable, Hashable {
         var port: Int?
         /// "" binds to all of the parent's sections.
         var section: String
+        var entersGateway: Bool { kind == .gateway || kind == .listenerSet }
+
         /// As it stands in the route, which the status repeats.
         var reference: JSONValue
     }

@@ -16,6 +16,9 @@ struct MeshWorld {
     private(set) var grants: [String: [ObjectKey: MeshGrant]] = [:]
     private(set) var gateways: [ObjectKey: MeshGateway] = [:]
     private(set) var ingresses: [ObjectKey: MeshIngress] = [:]
+    private(set) var listenerSets: [ObjectKey: MeshListenerSet] = [:]
+    /// The ListenerSets that name a Gateway.
+    private(set) var addedTo: [ObjectKey: Set<ObjectKey>] = [:]
     var ingressClasses: [String: MeshIngressClass] = [:]
     private(set) var classes: [String: MeshGatewayClass] = [:]
     var namespaces: [String: MeshNamespace] = [:]
@@ -24,7 +27,7 @@ struct MeshWorld {
     private(set) var backendPolicies: [ObjectKey: BackendTLSPolicy] = [:]
     /// The policies for a Service.
     private(set) var policed: [ObjectKey: Set<ObjectKey>] = [:]
-    /// The routes that name a Gateway.
+    /// The routes that name a Gateway or a ListenerSet; of both of one name both are here.
     private(set) var entering: [ObjectKey: Set<RouteKey>] = [:]
     /// The routes that bind to a Service, and those that lead to it.
     private(set) var bound: [ObjectKey: Set<RouteKey>] = [:]
@@ -60,12 +63,12 @@ struct MeshWorld {
         if let old, let route, old.says(route) { return }
         if let old {
             for parent in old.parents where parent.kind == .service { bound.remove(key, from: parent.key) }
-            for parent in old.parents where parent.kind == .gateway { entering.remove(key, from: parent.key) }
+            for parent in old.parents where parent.entersGateway { entering.remove(key, from: parent.key) }
             for backend in old.backends { leading.remove(key, from: backend) }
         }
         if let route {
             for parent in route.parents where parent.kind == .service { bound[parent.key, default: []].insert(key) }
-            for parent in route.parents where parent.kind == .gateway { entering[parent.key, default: []].insert(key) }
+            for parent in route.parents where parent.entersGateway { entering[parent.key, default: []].insert(key) }
             for backend in route.backends { leading[backend, default: []].insert(key) }
         }
     }
@@ -73,6 +76,12 @@ struct MeshWorld {
     mutating func set(_ gateway: MeshGateway?, _ key: ObjectKey) { gateways[key] = gateway }
 
     mutating func set(_ gatewayClass: MeshGatewayClass?, _ key: ObjectKey) { classes[key.name] = gatewayClass }
+
+    mutating func set(_ listeners: MeshListenerSet?, _ key: ObjectKey) {
+        if let gateway = listenerSets[key]?.gateway { addedTo.remove(key, from: gateway) }
+        listenerSets[key] = listeners
+        if let gateway = listeners?.gateway { addedTo[gateway, default: []].insert(key) }
+    }
 
     mutating func set(_ ingress: MeshIngress?, _ key: ObjectKey) { ingresses[key] = ingress }
 

@@ -28,7 +28,7 @@ final class MeshBench: Sendable {
     let authority: LiveMeshAuthority
     let plane: MeshControlPlane
     let metrics: MetricsRegistry
-    private let group: EventLoopGroup
+    let group: EventLoopGroup
     private let service: MeshPortService
     private let serving: TLSIdentity
     private let state = State()
