@@ -9,6 +9,9 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     private var isAnnounced = false
     /// The client has broken the rules of messages, and its streams end with that.
     private var isMalformed = false
+    /// The last word was said; what still comes is dropped. A reset could take it from the client's hands, who then would not
+    /// know which of his requests were never looked at.
+    private var isLingering = false
     /// The client has said GOAWAY.
     private var isClientLeaving = false
 
@@ -35,7 +38,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     // MARK: Input
 
     override func received(_ bytes: UnsafeRawBufferPointer) {
-        guard let session else { return }
+        guard let session, !isLingering else { return }
         do throws(HTTPError) {
             try session.receive(bytes, now: Int64(worker.now / 1_000_000_000))
             worker.flushAtTurnEnd(self)
@@ -112,9 +115,9 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
             worker.stats(manager).pointee.overloadEnds &+= 1
             drain()
         }
-        guard active == 0 else { return }
-        if isDraining { return connection.closeAfterWrite() }
-        connection.setTimer(manager.idleTimeout)
+        if connection.listener?.isDraining == true { announceDrain() }
+        // One that drains closes when its last frames are out: see `flush`.
+        if active == 0, !isDraining { connection.setTimer(manager.idleTimeout) }
     }
 
     override func ended() { connection.closeAfterWrite() }
@@ -146,7 +149,6 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         isAnnounced = true
         session?.refuseNewStreams()
         worker.flushAtTurnEnd(self)
-        if active == 0 { connection.closeAfterWrite() }
     }
 
     // MARK: Output
@@ -154,7 +156,15 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     override func flush() {
         guard let session, !connection.isClosed, connection.isWritable else { return }
         do throws(HTTPError) { try session.sendOutput(on: connection) } catch { connection.closeAfterWrite() }
-        if session.isFinished, !isClientLeaving || isDraining { connection.closeAfterWrite() }
+        guard session.isFinished else { return }
+        if isDraining { linger() } else if !isClientLeaving { connection.closeAfterWrite() }
+    }
+
+    private func linger() {
+        guard !isLingering else { return }
+        isLingering = true
+        connection.shutdownWrite()
+        connection.setTimer(manager.delayedCloseTimeout)
     }
 
     private func handle(_ stream: HTTPStream) -> HTTP2Stream? { stream.codecHandle as? HTTP2Stream }
@@ -215,6 +225,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     // MARK: Time
 
     override func timerIsDue() {
+        if isLingering { return connection.abort() }
         worker.stats(manager).pointee.idleTimeouts &+= 1
         drain()
         worker.flush()

@@ -5,10 +5,12 @@ import Reactor
 extension ProxyServer {
     /// How long clients may still come after they were told to go: what they had sent by then is served.
     static let drainNotice = Duration.seconds(1)
+    /// How long those that came last may take to say what they want.
+    static let firstRequest = Duration.milliseconds(200)
 
     /// Lets requests end. At first nothing is refused: answers say `connection: close`, HTTP/2 clients are told to open no more
-    /// streams, health checks fail. Then listeners and idle connections close. Returns when no connection is left, or at the
-    /// deadline; what is left then is for `close()` to cut.
+    /// streams, health checks fail. Then listeners and idle connections close, and what spans wait are sent. Returns when no
+    /// connection is left, or at the deadline; what is left then is for `close()` to cut.
     ///
     /// - Returns: How many connections are left.
     package func drain(within deadline: Duration) async -> Int {
@@ -21,13 +23,27 @@ extension ProxyServer {
         // All of them first: a client that one has turned away must not find another that goes next.
         for (worker, listener) in all { try? await worker.loop.perform { listener.value.leaveBalance() } }
         for (worker, listener) in all { try? await worker.loop.perform { listener.value.leave() } }
+        if await openConnections(all) > 0 { _ = await pause(before: end, for: Self.firstRequest) }
         for (worker, listener) in all { try? await worker.loop.perform { listener.value.finishDrain() } }
-        while true {
-            let open = await openConnections(all)
-            let now = MonotonicTime.now()
-            guard open > 0, now < end else { return open }
-            try? await clusters.loop.sleep(for: min(.milliseconds(20), end.duration(since: now)))
-        }
+        var open = await openConnections(all)
+        while open > 0, await pause(before: end) { open = await openConnections(all) }
+        // What is told of the last requests, too.
+        while await areSpansWaiting(), await pause(before: end) {}
+        return open
+    }
+
+    /// False at the deadline.
+    private func pause(before end: MonotonicTime, for time: Duration = .milliseconds(20)) async -> Bool {
+        let now = MonotonicTime.now()
+        guard now < end else { return false }
+        try? await clusters.loop.sleep(for: min(time, end.duration(since: now)))
+        return true
+    }
+
+    private func areSpansWaiting() async -> Bool {
+        var isAny = false
+        for worker in workers where (try? await worker.loop.perform({ worker.flushSpans() })) == true { isAny = true }
+        return isAny
     }
 
     private func openConnections(_ all: [(ProxyWorker, ProxyListenerReference)]) async -> Int {

@@ -9,6 +9,8 @@ struct MirrorPolicy: Sendable {
     var keepsHost: Bool
     var host: [UInt8]
     var headers: HeaderMutations
+    /// The copy's span is told to the collector where the request's is.
+    var samplesTrace: Bool
 }
 
 extension MirrorPolicy {
@@ -19,6 +21,7 @@ extension MirrorPolicy {
         fraction = try node.message("runtime_fraction", RuntimeFraction.init(_:)) ?? .always
         keepsHost = node.bool("disable_shadow_host_suffix_append")
         host = Array(node.string("host_rewrite_literal").utf8)
+        samplesTrace = node.bool("trace_sampled", default: true)
         headers = try HeaderMutations(mutations: node.messages("request_headers_mutations"))
     }
 }

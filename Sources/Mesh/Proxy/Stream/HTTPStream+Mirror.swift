@@ -8,6 +8,7 @@ extension HTTPStream {
             guard let id = clusterID(policy.choice), let cluster = worker.cluster(id) else { continue }
             let mirror = worker.takeStream(mirroring: self)
             mirror.cluster = cluster
+            mirror.trace = trace.map { StreamTrace(copyOf: $0, isSampled: policy.samplesTrace) }
             mirror.request.load(request)
             if !policy.host.isEmpty {
                 policy.host.withUnsafeBytes { mirror.request.setAuthority($0) }

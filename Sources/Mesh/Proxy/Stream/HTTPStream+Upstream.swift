@@ -302,8 +302,8 @@ extension HTTPStream {
             }
             if !attempt.hasHead { attempt.pool?.record(.failed) }
         }
-        if routing.isMirror { return finishMirror() }
         trace?.attemptFailed(reason)
+        if routing.isMirror { return finishMirror() }
         trail.ended(.failed, failure: reason, at: worker.now)
         if !attempt.failureText.isEmpty { trail.failure = attempt.failureText }
         if !hasSentHead, !flags.contains(.isLocalReply), shouldRetry(reason, attempt), retry() { return }

@@ -60,6 +60,9 @@ final class SpanExporter {
         worker.count(export.stats, .sent, by: Int64(sent))
     }
 
+    /// Something waits to be sent, or for the collector's answer.
+    var isBusy: Bool { count > 0 || call != nil }
+
     /// Nobody waits for an answer any more.
     func close() {
         call?.cancel()

@@ -14,6 +14,8 @@ final class StreamTrace {
     let parent: UInt64
     /// `tracestate`, as it came.
     let state: [UInt8]
+    /// Of a copy of a request (`request_mirror_policies`): there is no span but that of its attempt.
+    private let isCopy: Bool
     /// What somebody calls the operation; empty for nobody.
     private var operation: [UInt8] = []
     /// The route's name for it, which the client is told.
@@ -30,6 +32,7 @@ final class StreamTrace {
 
     /// nil when the request came with a context that nobody can read: that is passed on as it is.
     init?(_ tracing: Tracing, _ export: TraceExport, _ stream: HTTPStream, isTraced: Bool) {
+        isCopy = false
         self.tracing = tracing
         self.export = export
         let request = stream.request
@@ -47,6 +50,15 @@ final class StreamTrace {
         context.isSampled = isTraced && export.settings.sampler.samples(context, hasParent: parent != 0)
         self.context = context
         name(stream)
+    }
+
+    /// Of a copy: its span is under that of the request.
+    init(copyOf original: StreamTrace, isSampled: Bool) {
+        (tracing, export, parent, state) = (original.tracing, original.export, original.parent, original.state)
+        var context = original.context
+        context.isSampled = context.isSampled && isSampled
+        self.context = context
+        isCopy = true
     }
 
     private static func joined(_ name: HeaderName, of block: HeaderBlock) -> [UInt8] {
@@ -108,11 +120,11 @@ final class StreamTrace {
     /// The request is about to go to a host: tells it the span that it is in.
     func attemptBegins(_ stream: HTTPStream) {
         var told = context
-        if tracing.options.spansAttempts {
+        if tracing.options.spansAttempts || isCopy {
             told = context.child(&stream.worker.random)
             attempt = Attempt(context: told, began: stream.worker.now, number: stream.attempts)
         }
-        guard tracing.options.propagates else { return }
+        guard tracing.options.propagates || isCopy else { return }
         told.withText { stream.request.set(.traceparent, $0) }
         state.withUnsafeBytes { stream.request.set(.tracestate, $0) }
     }
@@ -126,14 +138,15 @@ final class StreamTrace {
         guard context.isSampled else { return }
         let exporter = stream.worker.exporter(export)
         guard exporter.mayTake() else { return }
-        let status = upstream.hasHead ? stream.response.status : 0
+        // Of a copy that was lost, its own client, which is the proxy, is answered so.
+        let status = upstream.hasHead ? stream.response.status : isCopy && attempt.failure != nil ? 503 : 0
         let clock = WallClock(stream.worker)
         let isError = Self.isError(.client, status, upstream.hasHead ? grpcStatus(stream) : nil)
         exporter.take { buffer in
             let mark = buffer.count
             Span.prependStatus(isError: isError, to: &buffer)
-            if tracing.options.isVerbose { prependUpstreamEvents(stream, clock, to: &buffer) }
-            prependTags(stream, to: &buffer)
+            if tracing.options.isVerbose, !isCopy { prependUpstreamEvents(stream, clock, to: &buffer) }
+            if !isCopy { prependTags(stream, to: &buffer) }
             if attempt.failure == nil, status >= 500 { Span.prepend("error", "true", to: &buffer) }
             Span.prepend("response_flags", attempt.failure?.flag ?? "-", to: &buffer)
             Span.prepend("http.status_code", decimal: status, to: &buffer)
@@ -147,17 +160,18 @@ final class StreamTrace {
                     Span.prepend("upstream_address", UnsafeRawBufferPointer(text), to: &buffer)
                 }
             }
-            Span.prepend("http.protocol", stream.upstream.version?.text ?? "-", to: &buffer)
-            if let failure = attempt.failure {
+            Span.prepend(
+                "http.protocol", isCopy ? "HTTP/1.1" : stream.upstream.version?.text ?? "-", to: &buffer)
+            if isCopy, attempt.failure != nil {
+                Span.prepend("error", "true", to: &buffer)
+            } else if let failure = attempt.failure {
                 Span.prepend("error.reason", UpstreamFailure(reason: failure).words, to: &buffer)
                 Span.prepend("error", "true", to: &buffer)
-            } else if !stream.flags.contains(.responseEnded) || stream.flags.contains(.isLocalReply) {
+            } else if isCopy ? !upstream.hasHead : isCanceled(stream) {
                 Span.prepend("canceled", "true", to: &buffer)
             }
             if attempt.number > 1 { Span.prepend("retry.count", decimal: attempt.number - 1, to: &buffer) }
-            let template = stream.route?.tracing?.attemptOperation ?? tracing.options.attemptOperation
-            let name =
-                template.map { Self.render($0, stream) } ?? Array("router \(stream.clusterName ?? "-") egress".utf8)
+            let name = attemptName(stream)
             let facts = Span.Facts(
                 context: attempt.context, parent: context.span, parentIsRemote: false, kind: .client,
                 began: clock.at(attempt.began), ended: clock.now, isError: isError)
@@ -165,6 +179,16 @@ final class StreamTrace {
                 state.withUnsafeBytes { Span.close(facts, name: name, state: $0, since: mark, &buffer) }
             }
         }
+    }
+
+    private func isCanceled(_ stream: HTTPStream) -> Bool {
+        !stream.flags.contains(.responseEnded) || stream.flags.contains(.isLocalReply)
+    }
+
+    private func attemptName(_ stream: HTTPStream) -> [UInt8] {
+        if isCopy { return Array("mirror".utf8) }
+        let template = stream.route?.tracing?.attemptOperation ?? tracing.options.attemptOperation
+        return template.map { Self.render($0, stream) } ?? Array("router \(stream.clusterName ?? "-") egress".utf8)
     }
 
     // MARK: The end

@@ -368,6 +368,13 @@ package final class ProxyWorker: @unchecked Sendable {
         return made
     }
 
+    /// Sends what waits for more of its kind; answers with whether something is still under way. From outside.
+    func flushSpans() -> Bool {
+        for exporter in exporters.values { exporter.flush() }
+        flush()
+        return exporters.values.contains(where: \.isBusy)
+    }
+
     // MARK: Its own requests
 
     /// Its completion is called when the present event is over.

@@ -2,54 +2,59 @@ import Bytes
 import COpenSSL
 import JSON
 
-/// A public key of a JSON Web Key Set (RFC 7517) and the signatures it verifies (RFC 7518, RFC 8037).
+/// A key of a JSON Web Key Set (RFC 7517) and the signatures it verifies (RFC 7518, RFC 8037). Each kind of key has algorithms of
+/// its own, so a public key never serves as a secret.
 public struct JSONWebKey: Sendable {
-    /// What signatures are made with. Algorithms with a shared secret do not exist here.
+    /// What signatures are made with.
     public enum Algorithm: String, Sendable, CaseIterable {
         case RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
+        /// With a secret that both sides know.
+        case HS256, HS384, HS512
     }
 
-    private enum Kind: Hashable {
-        case rsa
-        /// By the octets of a coordinate.
-        case elliptic(Int)
-        case edwards
+    private enum Kind {
+        case rsa(PublicKey)
+        /// With the octets of a coordinate.
+        case elliptic(PublicKey, Int)
+        case edwards(PublicKey)
+        case secret([UInt8])
     }
 
     /// `kid` and `alg` as the key states them; empty where it does not.
     public let keyID: String
     public let algorithmName: String
     private let kind: Kind
-    private let key: PublicKey
 
     /// - Returns: nil for a key of another kind, for one that is not for signatures' verification, and for one that is malformed.
     public init?(_ object: JSONObject) {
         keyID = object["kid"]?.string ?? ""
         algorithmName = object["alg"]?.string ?? ""
         func octets(_ name: String) -> [UInt8]? { object[name]?.string.flatMap { Base64.decodeURLSafe($0) } }
-        let encoded: [UInt8]
         switch object["kty"]?.string {
         case "RSA":
             guard let n = octets("n"), let e = octets("e"), n.count <= Self.largestModulus else { return nil }
-            kind = .rsa
-            encoded = DER.publicKey([DER.rsa, DER.null], DER.sequence(DER.integer(n) + DER.integer(e)))
+            let encoded = DER.publicKey([DER.rsa, DER.null], DER.sequence(DER.integer(n) + DER.integer(e)))
+            guard let key = PublicKey(der: encoded) else { return nil }
+            kind = .rsa(key)
         case "EC":
             guard let (curve, width) = DER.curve(object["crv"]?.string ?? ""), let x = octets("x"),
                 let y = octets("y"), x.count <= width, y.count <= width
             else { return nil }
-            kind = .elliptic(width)
             func padded(_ number: [UInt8]) -> [UInt8] {
                 [UInt8](repeating: 0, count: width - number.count) + number
             }
-            encoded = DER.publicKey([DER.elliptic, curve], [4] + padded(x) + padded(y))
+            guard let key = PublicKey(der: DER.publicKey([DER.elliptic, curve], [4] + padded(x) + padded(y)))
+            else { return nil }
+            kind = .elliptic(key, width)
         case "OKP":
             guard object["crv"]?.string == "Ed25519", let x = octets("x"), x.count == 32 else { return nil }
-            kind = .edwards
-            encoded = DER.publicKey([DER.ed25519], x)
+            guard let key = PublicKey(der: DER.publicKey([DER.ed25519], x)) else { return nil }
+            kind = .edwards(key)
+        case "oct":
+            guard let secret = octets("k"), !secret.isEmpty else { return nil }
+            kind = .secret(secret)
         default: return nil
         }
-        guard let key = PublicKey(der: encoded) else { return nil }
-        self.key = key
     }
 
     /// Octets of an RSA modulus at most: 16384 bits, OpenSSL's own bound.
@@ -57,26 +62,37 @@ public struct JSONWebKey: Sendable {
 
     /// Whether `signature`, as a token carries it, is this key's over `message`.
     public func verifies(_ signature: [UInt8], of message: [UInt8], _ algorithm: Algorithm) -> Bool {
-        var signature = signature
         let digest: OpaquePointer?
         switch algorithm {
-        case .RS256, .PS256, .ES256: digest = EVP_sha256()
-        case .RS384, .PS384, .ES384: digest = EVP_sha384()
-        case .RS512, .PS512, .ES512: digest = EVP_sha512()
+        case .RS256, .PS256, .ES256, .HS256: digest = EVP_sha256()
+        case .RS384, .PS384, .ES384, .HS384: digest = EVP_sha384()
+        case .RS512, .PS512, .ES512, .HS512: digest = EVP_sha512()
         case .EdDSA: digest = nil
         }
         switch (algorithm, kind) {
-        case (.RS256, .rsa), (.RS384, .rsa), (.RS512, .rsa), (.PS256, .rsa), (.PS384, .rsa), (.PS512, .rsa): break
-        case (.ES256, .elliptic(32)), (.ES384, .elliptic(48)), (.ES512, .elliptic(66)):
+        case (.RS256, .rsa(let key)), (.RS384, .rsa(let key)), (.RS512, .rsa(let key)):
+            return key.verifies(signature, of: message, digest: digest, withPSS: false)
+        case (.PS256, .rsa(let key)), (.PS384, .rsa(let key)), (.PS512, .rsa(let key)):
+            return key.verifies(signature, of: message, digest: digest, withPSS: true)
+        case (.ES256, .elliptic(let key, let width)) where width == 32,
+            (.ES384, .elliptic(let key, let width)) where width == 48,
+            (.ES512, .elliptic(let key, let width)) where width == 66:
             // r and s side by side; OpenSSL wants a sequence of the two.
-            guard case .elliptic(let width) = kind, signature.count == 2 * width else { return false }
-            signature = DER.sequence(
+            guard signature.count == 2 * width else { return false }
+            let encoded = DER.sequence(
                 DER.integer(Array(signature[..<width])) + DER.integer(Array(signature[width...])))
-        case (.EdDSA, .edwards): break
+            return key.verifies(encoded, of: message, digest: digest, withPSS: false)
+        case (.EdDSA, .edwards(let key)):
+            return key.verifies(signature, of: message, digest: digest, withPSS: false)
+        case (.HS256, .secret(let secret)), (.HS384, .secret(let secret)), (.HS512, .secret(let secret)):
+            var code = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+            var length: UInt32 = 0
+            guard HMAC(digest, secret, Int32(secret.count), message, message.count, &code, &length) != nil,
+                signature.count == Int(length)
+            else { return false }
+            return CRYPTO_memcmp(code, signature, signature.count) == 0
         default: return false
         }
-        let isPadded = [.PS256, .PS384, .PS512].contains(algorithm)
-        return key.verifies(signature, of: message, digest: digest, withPSS: isPadded)
     }
 }
 

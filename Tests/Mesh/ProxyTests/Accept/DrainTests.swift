@@ -1,4 +1,5 @@
 import Bytes
+import HTTP
 import Reactor
 import Synchronization
 import Testing
@@ -57,6 +58,50 @@ struct DrainTests {
             #expect(left == 0)
             #expect(counts.count == 8)
         }
+    }
+
+    /// Asks over HTTP/2, several at once, by requests that nobody may repeat, until the proxy takes no connection any more.
+    private func askHTTP2(_ client: HTTPClient, _ load: Load) async throws {
+        while true {
+            do {
+                let answer = try await client.request("POST", "/", body: Array("hello".utf8), timeout: .seconds(60))
+                guard answer.status == 200, answer.text == "hello" else { throw Unexpected("\(answer)") }
+                load.answered.withLock { $0 += 1 }
+            } catch let error as HTTPError where error.kind == .connect { return }
+        }
+    }
+
+    @Test("no stream of HTTP/2 is lost while the proxy drains under load")
+    func losslessHTTP2() async throws {
+        let peers = try EventLoopGroup(count: 1, name: "peers")
+        let loop = peers.all[0]
+        let upstream = HTTPServer(
+            group: peers, address: .ip(.loopbackV4, 0),
+            handler: HTTPClosureHandler { request, response in
+                try? await loop.sleep(for: .milliseconds(5))
+                await response.send(status: 200, body: request.body)
+            })
+        let port = try await upstream.start().port?.rawValue ?? 0
+        let text = ProxyBench.http().split(separator: "$0", omittingEmptySubsequences: false).joined(
+            separator: "\(port)")
+        try await ProxyBench.run(text, workers: 2) { bench in
+            var endpoint = try #require(HTTPEndpoint(try await bench.address()))
+            endpoint.dialect = .http2
+            let load = Load()
+            let left = try await withThrowingTaskGroup(of: Void.self) { [endpoint] group in
+                for _ in 0..<8 {
+                    let client = HTTPClient(on: loop, endpoint: endpoint)
+                    for _ in 0..<4 { group.addTask { try await askHTTP2(client, load) } }
+                }
+                try await bench.until { load.answered.withLock { $0 } > 400 }
+                let left = await bench.server.drain(within: .seconds(60))
+                try await group.waitForAll()
+                return left
+            }
+            #expect(left == 0)
+        }
+        await upstream.drain(deadline: .zero)
+        await peers.shutdown()
     }
 
     @Test("connections without a request are closed, whether they carried one or not")

@@ -3,7 +3,9 @@
 Prints {"keys": JWK set, "tokens": {algorithm: token}, "symmetric": token, "none": token}. Needs PyJWT and cryptography.
 """
 
+import base64
 import json
+import secrets
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -23,6 +25,11 @@ for algorithm, key in private.items():
     public.pop("key_ops", None)
     keys.append(public)
     tokens[algorithm] = jwt.encode(claims, key, algorithm, headers={"kid": algorithm})
+for size in (256, 384, 512):
+    algorithm, secret = "HS%d" % size, secrets.token_bytes(size // 8)
+    k = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
+    keys.append({"kty": "oct", "k": k, "kid": algorithm, "alg": algorithm})
+    tokens[algorithm] = jwt.encode(claims, secret, algorithm, headers={"kid": algorithm})
 print(json.dumps({
     "keys": {"keys": keys},
     "tokens": tokens,

@@ -64,6 +64,27 @@ struct SpanExportTests {
     }
 
     @Test(
+        "spans that wait for others are sent before the proxy goes, and a silent collector holds it no longer than it may"
+    )
+    func flushed() async throws {
+        let configuration = ProxyBench.http(manager: Self.tracing(), clusters: 2)
+        let answer: ScriptedUpstream.Script = { _, _ in .answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") }
+        let silent: ScriptedUpstream.Script = { _, _ in .silence }
+        for (collector, deadline) in [(answer, Duration.seconds(60)), (silent, .milliseconds(200))] {
+            try await ProxyBench.run(
+                configuration, upstreams: [ScriptedUpstream.says("a"), collector], workers: 2
+            ) { bench in
+                for _ in 0..<3 { _ = try await bench.exchange("GET / HTTP/1.1\r\nhost: a\r\n\r\n") }
+                #expect(bench.upstreams[1].requests.isEmpty)
+                let left = await bench.server.drain(within: deadline)
+                #expect(left == 0)
+                #expect(await sent(bench)["spans_sent"] == 3)
+                if deadline > .seconds(1) { #expect(!bench.upstreams[1].requests.isEmpty) }
+            }
+        }
+    }
+
+    @Test(
         "what is not supported is refused by name",
         arguments: [
             (

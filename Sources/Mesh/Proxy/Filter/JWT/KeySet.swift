@@ -19,8 +19,7 @@ struct KeySet: Sendable {
             if !token.keyID.isEmpty, !key.keyID.isEmpty, key.keyID != token.keyID { continue }
             if !key.algorithmName.isEmpty, key.algorithmName != token.algorithmName { continue }
             isKnown = true
-            guard let algorithm = token.algorithm else { continue }
-            if key.verifies(token.signature, of: token.signed, algorithm) { return }
+            if key.verifies(token.signature, of: token.signed, token.algorithm) { return }
         }
         throw isKnown ? .verification : .noSuchKey
     }

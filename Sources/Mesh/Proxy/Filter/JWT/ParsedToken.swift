@@ -11,8 +11,7 @@ struct ParsedToken {
     let header: JSONObject
     let claims: JSONObject
     let algorithmName: String
-    /// nil for an algorithm with a shared secret.
-    let algorithm: JSONWebKey.Algorithm?
+    let algorithm: JSONWebKey.Algorithm
     let keyID: String
     let issuer: String
     let subject: String
@@ -22,16 +21,14 @@ struct ParsedToken {
     let notBefore: UInt64
     let expiration: UInt64
 
-    private static let sharedSecrets: Set<String> = ["HS256", "HS384", "HS512"]
-
     init(_ text: String) throws(JWTFailure) {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3, !parts.contains(where: \.isEmpty) else { throw .badFormat }
         guard let headerBytes = Base64.decodeURLSafe(String(parts[0])) else { throw .headerBase64 }
         guard let header = (try? JSONValue.parse(headerBytes))?.object else { throw .headerJSON }
         guard let name = header["alg"]?.string else { throw .headerAlgorithm }
-        algorithm = JSONWebKey.Algorithm(rawValue: name)
-        guard algorithm != nil || Self.sharedSecrets.contains(name) else { throw .unknownAlgorithm }
+        guard let algorithm = JSONWebKey.Algorithm(rawValue: name) else { throw .unknownAlgorithm }
+        self.algorithm = algorithm
         guard let keyID = (header["kid"] ?? "").string else { throw .headerKeyID }
         guard let payload = Base64.decodeURLSafe(String(parts[1])) else { throw .payloadBase64 }
         guard let claims = (try? JSONValue.parse(payload))?.object else { throw .payloadJSON }
