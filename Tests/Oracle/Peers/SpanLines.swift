@@ -16,7 +16,8 @@ enum SpanLines {
                 for span in scope["spans"]?.array ?? [] { spans.append(lines(span) + about.map { "  resource \($0)" }) }
             }
         }
-        return spans
+        // Which of two that end together is told first is chance.
+        return spans.sorted { $0.joined() < $1.joined() }
     }
 
     private static func lines(_ span: JSONValue) -> [String] {
