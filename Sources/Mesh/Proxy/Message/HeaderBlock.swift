@@ -247,10 +247,13 @@ package final class HeaderBlock {
     // MARK: Changing
 
     /// HTTP/2 may send cookies one by one; everybody else wants them in one field (RFC 9113 §8.2.3).
-    func joinCookies() {
-        guard let first = find(.cookie) else { return }
-        while let next = (first + 1..<count).first(where: { fields[$0].name == .cookie }) {
-            appendValue(at: first, "; ", value(fields[next]))
+    func joinCookies() { join(.cookie, by: "; ") }
+
+    /// Makes one field of all that have a name.
+    func join(_ name: HeaderName, by separator: StaticString) {
+        guard let first = find(name) else { return }
+        while let next = (first + 1..<count).first(where: { fields[$0].name == name }) {
+            appendValue(at: first, separator, value(fields[next]))
             remove(at: next)
         }
     }

@@ -189,6 +189,7 @@ enum RequestHygiene {
             let appends = manager.options.clientCertificate.mode == .appendForward
             element.withUTF8 { text in
                 let text = UnsafeRawBufferPointer(text)
+                if appends { request.join(.xForwardedClientCert, by: ",") }
                 if appends, let index = request.find(.xForwardedClientCert) {
                     request.appendValue(at: index, ",", text)
                 } else {
