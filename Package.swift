@@ -80,7 +80,7 @@ let targets: [Target] = [
     room("Compression", "Wire/Compression", ["CZlib"]),
     room("DNSMessage", "Wire/DNSMessage", ["Bytes"]),
     room("Netlink", "Wire/Netlink", ["Reactor", "Bytes", "CLinux", "CNetlink"]),
-    room("TLS", "Wire/TLS", ["Bytes", "JSON", "COpenSSL"]),
+    room("TLS", "Wire/TLS", ["Bytes", "JSON", "COpenSSL"], hot: true),
     room("HTTP", "Wire/HTTP", ["Reactor", "Bytes", "TLS", "JSON", "Telemetry", "CNghttp2"], hot: true),
 
     room("GRPC", "Wire/GRPC"),

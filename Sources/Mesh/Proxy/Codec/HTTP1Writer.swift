@@ -37,20 +37,26 @@ struct HTTP1Writer {
     }
 
     mutating func line(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        if isProperCase { appendProperCase(name) } else { output.append(name) }
-        output.append(": ")
-        output.append(value)
-        output.append("\r\n")
+        let size = name.count &+ value.count &+ 4
+        // Most of what a proxy writes are such lines: each is looked after once, not piece by piece.
+        let line = UnsafeMutableRawBufferPointer(start: output.extend(by: size), count: size)
+        line.copyMemory(from: name)
+        if isProperCase { Self.makeProperCase(UnsafeMutableRawBufferPointer(rebasing: line[..<name.count])) }
+        let separator = line.baseAddress.unsafelyUnwrapped + name.count
+        separator.storeBytes(of: UInt16(bigEndian: 0x3a20), as: UInt16.self)
+        UnsafeMutableRawBufferPointer(start: separator + 2, count: value.count).copyMemory(from: value)
+        (separator + 2 + value.count).storeBytes(of: UInt16(bigEndian: 0x0d0a), as: UInt16.self)
     }
 
     mutating func line(_ name: StaticString, _ value: StaticString) { line(name.bytes, value.bytes) }
 
     /// A letter at the beginning, or behind anything that is no letter or digit, is a capital.
-    private mutating func appendProperCase(_ name: UnsafeRawBufferPointer) {
+    private static func makeProperCase(_ name: UnsafeMutableRawBufferPointer) {
         var begins = true
-        for byte in name {
+        for index in name.indices {
+            let byte = name[index]
             let isLetter = byte &- UInt8(ascii: "a") < 26
-            output.append(begins && isLetter ? byte & ~0x20 : byte)
+            if begins, isLetter { name[index] = byte & ~0x20 }
             begins = !isLetter && byte &- UInt8(ascii: "0") >= 10
         }
     }

@@ -78,8 +78,30 @@ package final class HeaderBlock {
         authorityRange = TextRange(head.authoritySlice.offset, head.authoritySlice.count)
         status = head.status
         for index in 0..<count {
-            let name = text.advanced(by: Int(fields[index].nameOffset)).assumingMemoryBound(to: UInt8.self)
-            for at in 0..<Int(fields[index].nameLength) where name[at] &- 65 < 26 { name[at] |= 0x20 }
+            Self.makeLowerCase(text + Int(fields[index].nameOffset), Int(fields[index].nameLength))
+        }
+    }
+
+    /// Eight letters at a time, the last eight perhaps twice.
+    @inline(__always)
+    private static func makeLowerCase(_ name: UnsafeMutableRawPointer, _ count: Int) {
+        guard count >= 8 else {
+            for at in 0..<count {
+                let byte = name.load(fromByteOffset: at, as: UInt8.self)
+                if byte &- 65 < 26 { name.storeBytes(of: byte | 0x20, toByteOffset: at, as: UInt8.self) }
+            }
+            return
+        }
+        var at = 0
+        while true {
+            let word = name.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            let ones: UInt64 = 0x0101_0101_0101_0101
+            let low = word & (0x7f &* ones)
+            // The eighth bit of a byte that is `A` or above, and of one above `Z`.
+            let isCapital = ((low &+ 0x3f &* ones) ^ (low &+ 0x25 &* ones)) & ~word & (0x80 &* ones)
+            name.storeBytes(of: word | isCapital >> 2, toByteOffset: at, as: UInt64.self)
+            guard at &+ 8 < count else { return }
+            at = min(at &+ 8, count &- 8)
         }
     }
 
