@@ -37,6 +37,20 @@ struct RunningProcess {
         }
     }
 
+    /// Waits until it also listens on another port.
+    func listens(_ port: UInt16, patience: Duration = .seconds(10)) async throws {
+        let deadline = MonotonicTime.now().adding(patience)
+        while true {
+            do {
+                try await StreamConnection.connect(to: .ip(.loopbackV4, Port(port)), on: loop).close()
+                return
+            } catch {
+                guard MonotonicTime.now() < deadline else { throw error }
+                try await loop.sleep(for: .milliseconds(2))
+            }
+        }
+    }
+
     func stop() async {
         child.kill(SIGKILL)
         _ = try? await child.exitStatus

@@ -61,9 +61,11 @@ struct Soak: Sendable {
         let file = "\(folder)/bootstrap.json"
         func start(isDynamic: Bool) async throws -> RunningProcess {
             try Files.writeAtomically(file, config.bootstrap(isDynamic: isDynamic))
-            return try await RunningProcess.start(
+            let proxy = try await RunningProcess.start(
                 options.proxy.command(program, file, folder), port: config.plainPort, folder: folder,
                 name: options.proxy.rawValue, patience: .seconds(10), on: loop)
+            try await proxy.listens(config.securePort)
+            return proxy
         }
         do { return (try await start(isDynamic: true), true) } catch {
             say("# no reloads: \(options.proxy.rawValue) does not take subscriptions to files: \(error)")
