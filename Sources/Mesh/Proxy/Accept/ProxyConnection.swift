@@ -31,6 +31,9 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     private var timer: ConnectionTimer?
     /// What the mesh's statistics know the other end by; nil until it is asked for.
     var watchNumber: UInt32?
+    /// When it is told to go, and when it has to be gone; none for those that may stay.
+    private var notice = TimerHandle.none
+    private var departure = TimerHandle.none
     /// What `x-forwarded-client-cert` says of this connection; made once.
     private var certificateElement: String?
 
@@ -119,6 +122,10 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         wasClosedByPeer = peerHasEnded || error != nil
         if let securityStats, let error = error as? TLSError, let stat = SecurityStat(error) {
             worker.count(securityStats, stat)
+        }
+        if departure != .none {
+            worker.loop.cancel(departure)
+            worker.loop.cancel(notice)
         }
         if let timer {
             self.timer = nil
@@ -223,6 +230,21 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     }
 
     func clearTimer() { timer?.clear() }
+
+    /// Tells the peer to go after so long, and closes what is left then; nanoseconds. Of several times the first holds: each
+    /// reload asks it of those that the last has told.
+    func leave(toldAfter delay: UInt64, within time: UInt64) {
+        guard departure == .none, !isClosed else { return }
+        departure = worker.loop.schedule(after: .nanoseconds(Int64(clamping: time))) { [unowned self] in abort() }
+        guard delay > 0 else {
+            terminal?.announceDrain()
+            return
+        }
+        notice = worker.loop.schedule(after: .nanoseconds(Int64(clamping: delay))) { [unowned self] in
+            terminal?.announceDrain()
+            worker.flush()
+        }
+    }
 
     /// Another terminal takes over; the old one may still be on the stack.
     func replaceTerminal(_ terminal: ConnectionTerminal) {

@@ -245,17 +245,7 @@ package final class ProxyListener {
             // The last quarter is for those that were told last.
             let spread = time - time / 4
             let delay = worker.drain.isGradual && spread > 0 ? worker.random.next(upperBound: spread) : 0
-            if delay == 0 {
-                connection.terminal?.announceDrain()
-            } else {
-                worker.loop.schedule(after: .nanoseconds(Int64(clamping: delay))) { [weak connection] in
-                    connection?.terminal?.announceDrain()
-                    worker.flush()
-                }
-            }
-            worker.loop.schedule(after: .nanoseconds(Int64(clamping: time))) { [weak connection] in
-                connection?.abort()
-            }
+            connection.leave(toldAfter: delay, within: time)
         }
         worker.flush()
     }
