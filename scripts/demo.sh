@@ -13,6 +13,8 @@ kubectl=$(command -v kubectl || true)
 failures=0
 background=()
 
+# What the steps look with.
+scripts/deps.sh curl openssl tcpdump || exit 1
 if [ -z "$kubectl" ]; then
     scripts/deps.sh kubernetes-client || exit 1
     kubectl=$(command -v kubectl)
