@@ -302,12 +302,6 @@ let targets: [Target] = [
             "MeshControl", "Discovery", "APIServer", "Store", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON",
             "Telemetry", "Reactor", "Bytes",
         ]),
-    benchmark(
-        "bench-mesh-identity",
-        [
-            "MeshControl", "MeshNode", "Discovery", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON", "Reactor",
-            "Telemetry", "Bytes",
-        ]),
 ]
 
 /// `WEFT_ONLY=NetlinkTests,Delta swift build --build-tests` narrows the package to these targets and what they rest on,

@@ -7,7 +7,8 @@ for directory in Benchmarks/*/; do
     name=$(basename "$directory")
     echo
     echo "== $name"
-    ".build/release/$name" "$@" || status=1
+    # None may hold up the others for ever.
+    timeout 900 ".build/release/$name" "$@" || { echo "$name ended with $?"; status=1; }
 done
 echo
 echo "== bench-proxy hop"
