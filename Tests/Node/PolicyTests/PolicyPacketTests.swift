@@ -104,6 +104,39 @@ struct PolicyPacketTests {
         }
     }
 
+    @Test("a new connection on a way that passed is not judged, until something changes that may forbid it")
+    func sameWay() throws {
+        let lab = try PolicyLab()
+        lab.populate()
+        try lab.apply("x", "only-b", Self.onlyB)
+        try lab.policy.markJudged()
+        func judged() throws -> UInt64 {
+            let report = try #require(try PolicyKernelReport(namespace: lab.node.descriptor))
+            return report.verdicts.map { $0.allowed + $0.denied }.reduce(0, +)
+        }
+        for family in [IPAddress.Family.v4, .v6] {
+            let place = try PolicyLab.place("x/a")
+            let target = family == .v4 ? place.v4 : place.v6
+            func connect() throws -> Bool { try lab.talk("x/b", Self.talker, target).answer() == "yes" }
+            #expect(try connect())
+            let before = try judged()
+            for _ in 0..<3 { #expect(try connect()) }
+            #expect(try judged() == before)
+            // nft can read what the kernel wrote.
+            let listed = try lab.run("node", "nft list set inet weft-policy \(PolicyTable.passedName(family))")
+            #expect(listed.contains("\(target)"))
+
+            try lab.apply("x", "deny", ["podSelector": ["matchLabels": ["pod": "b"]], "policyTypes": ["Egress"]])
+            #expect(try !connect())
+            // What passed before the change is forgotten where connections are marked anew.
+            try lab.policy.markJudged()
+            #expect(try !connect())
+            try lab.remove("x", "deny")
+            #expect(try connect())
+            try lab.policy.markJudged()
+        }
+    }
+
     @Test("a mark of somebody else stays, and its connection is judged packet by packet")
     func foreignMark() throws {
         let lab = try PolicyLab()

@@ -1,3 +1,4 @@
+import Bytes
 import Delta
 import Netlink
 
@@ -13,6 +14,10 @@ struct PolicyBatch {
 
     init(_ changes: [Change], in table: NFTableName) {
         self.table = table
+        // A way that is remembered was judged by what was before the mark.
+        if changes.contains(where: \.putsMarkInForce) {
+            for family in [IPAddress.Family.v4, .v6] { batch.flush(NFSetName(table, PolicyTable.passedName(family))) }
+        }
         let bySet = Dictionary(grouping: changes) { PolicyElementCodec.set(of: $0.key) }
         for set in PolicySet.allCases {
             for change in bySet[set] ?? [] {

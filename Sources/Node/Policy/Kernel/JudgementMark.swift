@@ -31,4 +31,12 @@ extension PolicyBatch.Change {
         case .add: false
         }
     }
+
+    /// Whether connections are marked anew from this on.
+    var putsMarkInForce: Bool {
+        switch self {
+        case .add(.stamp, _), .replace(.stamp, _, _): true
+        default: false
+        }
+    }
 }

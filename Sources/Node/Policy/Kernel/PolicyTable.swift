@@ -9,7 +9,8 @@ import NodeTables
 /// of the direction's chain has to let it pass. Answers are judged as what they answer, with the ends exchanged, and not by the
 /// connection's age: what is not allowed any more ends with the next packet.
 ///
-/// A connection that passed is marked, and not judged again while the mark is in force (`JudgementMark`).
+/// A connection that passed is marked, and not judged again while the mark is in force (`JudgementMark`); nor is a new one of the
+/// same ends and port.
 struct PolicyTable: Sendable {
     typealias E = NFExpression
     typealias Direction = NetworkPolicySpec.Direction
@@ -23,8 +24,6 @@ struct PolicyTable: Sendable {
     /// Refused packets that are remembered, and for how long (milliseconds).
     static let deniedLimit: UInt32 = 4096
     static let deniedTimeout: UInt64 = 600_000
-    /// Where what has passed ends.
-    static let stampChain = "passed"
 
     let name: NFTableName
     var refusal = Refusal.drop
@@ -72,29 +71,13 @@ struct PolicyTable: Sendable {
                 rules.append(rule("forward", isFamily + [.verdict(.goto(half.gate))]))
             }
         }
-        // Marks of others stay, and such connections are judged packet by packet.
-        let stamp: [E] = [
-            .immediate(UInt32(0).registerBytes, into: 0),
-            .lookup(PolicySet.stamp.rawValue, key: 0, into: .register(0)), .setConntrack(.mark, from: 0),
-        ]
-        rules += [
-            rule(
-                Self.stampChain,
-                [.ct(.mark, into: 0), .compare(0, .equal, UInt32(0).registerBytes)] + stamp),
-            rule(
-                Self.stampChain,
-                [
-                    .ct(.mark, into: 0),
-                    .bitwise(
-                        from: 0, into: 0, mask: JudgementMark.tagMask.registerBytes, xor: UInt32(0).registerBytes),
-                    .compare(0, .equal, JudgementMark.tag.registerBytes),
-                ] + stamp),
-        ]
-        chains.append(NFChain(chain(Self.stampChain)))
+        rules += passing
+        chains.append(NFChain(chain(Self.passedChain)))
         for half in halves {
             if half.direction == .egress { chains.append(NFChain(chain(half.gate))) }
             chains.append(NFChain(chain(half.chain)))
         }
+        rules += [IPAddress.Family.v4, .v6].map(passesAsBefore)
         for half in halves {
             rules.append(
                 rule(
@@ -106,17 +89,18 @@ struct PolicyTable: Sendable {
                     ]))
         }
         for half in halves where half.direction == .egress {
-            rules.append(rule(half.gate, [.verdict(.goto(Self.stampChain))]))
+            rules.append(rule(half.gate, [.verdict(.goto(Self.passedChain))]))
         }
         for half in halves { rules += judgement(half) }
         return TableShape(
             table: NFTable(name, comment: "Kubernetes NetworkPolicies, by weft-node"),
-            sets: PolicySet.allCases.map { $0.definition(in: name) } + [denied(.v4), denied(.v6)], chains: chains,
+            sets: PolicySet.allCases.map { $0.definition(in: name) }
+                + [denied(.v4), denied(.v6), passed(.v4), passed(.v6)], chains: chains,
             rules: rules)
     }
 
-    private func chain(_ text: String) -> NFChainName { NFChainName(name, text) }
-    private func rule(_ chainName: String, _ expressions: [E]) -> NFRule { NFRule(chain(chainName), expressions) }
+    func chain(_ text: String) -> NFChainName { NFChainName(name, text) }
+    func rule(_ chainName: String, _ expressions: [E]) -> NFRule { NFRule(chain(chainName), expressions) }
 
     /// What was refused lately: profile · client · server · protocol · port. The kernel writes it.
     func denied(_ family: IPAddress.Family) -> NFSet {
@@ -195,9 +179,8 @@ struct PolicyTable: Sendable {
         func transport(_ register: UInt8) -> [E] { [.meta(.transport, into: NFRegister(register))] }
         func port(_ register: UInt8) -> [E] { [.payload(half.port, into: NFRegister(register))] }
         func isIn(_ set: PolicySet) -> [E] { [.lookup(set.rawValue, key: 0)] }
-        // What the packet was lent is given back.
         let pass: [E] = [
-            .immediate(UInt32(0).registerBytes, into: 0), .setMeta(.priority, from: 0), .verdict(.return),
+            .immediate(Self.passedPriority.registerBytes, into: 0), .setMeta(.priority, from: 0), .verdict(.return),
         ]
         let ways: [(String, [E])] = [
             ("a pod, on a port", profile + identity + transport(2) + port(3) + isIn(.ports)),
