@@ -140,6 +140,7 @@ struct SimulatedNode {
             sandbox = facts
             lifecycle.sandboxReady(facts)
         case .removeSandbox: lifecycle.sandboxRemoved()
+        case .prepare: break
         case .start(let name, _):
             if let failure = startFailures[name] { return lifecycle.startFailed(name, failure, now: now) }
             serial += 1

@@ -104,6 +104,10 @@ public struct KubeletServer: HTTPHandler {
         guard let worker = await agent.worker(namespace: namespace, name: pod) else {
             return await response.send(status: 404, text: "pod \"\(pod)\" is not on this node\n")
         }
+        if !query.previous, let reason = await worker.waits(container) {
+            return await response.send(
+                status: 400, text: "container \"\(container)\" in pod \"\(pod)\" is waiting to start: \(reason)\n")
+        }
         guard let log = await worker.logFile(of: container, previous: query.previous) else {
             let text =
                 query.previous

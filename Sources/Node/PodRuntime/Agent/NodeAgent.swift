@@ -53,7 +53,7 @@ public actor NodeAgent {
             }
             let worker = makeWorker(pod, spec, state)
             await worker.adopt(json)
-            for id in await worker.runningIDs { kept.insert(id) }
+            for id in await worker.heldIDs { kept.insert(id) }
             workers[uid] = worker
             uids[spec.identity.key] = uid
             log.info("pod adopted", ["pod": "\(spec.identity.key)", "uid": uid])
@@ -68,7 +68,7 @@ public actor NodeAgent {
     private func removeLeftovers(olderThan age: Duration) async {
         var kept: Set<String> = []
         for worker in workers.values {
-            kept.formUnion(await worker.runningIDs)
+            kept.formUnion(await worker.heldIDs)
             if let id = await worker.lifecycle.state.heldSandbox?.id { kept.insert(id) }
         }
         let paths = context.paths

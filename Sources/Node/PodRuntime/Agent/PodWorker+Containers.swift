@@ -10,7 +10,7 @@ extension PodWorker {
         let spec = lifecycle.spec
         guard let container = spec.container(named: name), let sandbox = lifecycle.state.sandboxFacts else { return }
         let started = MonotonicTime.now()
-        let id = ContainerID.fresh()
+        var id: String?
         do {
             switch ImageVerdict(container) {
             case .present:
@@ -19,46 +19,71 @@ extension PodWorker {
                 throw StartError(
                     .image(reason: reason, message: message), "Failed to pull image \"\(container.image)\": \(message)")
             }
-            do {
-                try await prepareVolumes()
-            } catch {
-                report("FailedMount", "\(error)", isWarning: true)
-                throw StartError(.volume("\(error)"), nil)
+            let created: CreatedContainer
+            if let prepared = try await takePrepared(container, attempt) {
+                created = prepared
+                id = created.id
+                report("Created", "Created container: \(name)", container: name)
+            } else {
+                let bundle = try await bundle(container, attempt, sandbox)
+                id = bundle.id
+                created = try await create(bundle) { report("Created", "Created container: \(name)", container: name) }
             }
-            let bundle = ContainerBundle(
-                id: id, pod: spec, container: container, attempt: attempt,
-                environment: try await environment(of: container), sandbox: sandbox, paths: context.paths,
-                hierarchy: runtime.cgroups.hierarchy, cgroupRoot: context.cgroupRoot,
-                nodeMemory: context.capacity.memory ?? 0,
-                hiddenPaths: context.hiddenPaths)
             do {
-                try await offLoop { try bundle.write() }
-            } catch let error as ContainerBundle.Failure {
-                throw StartError(.configuration(error.description), "Error: \(error)")
-            } catch {
-                throw StartError(.preparation("\(error)"), "Error: \(error)")
-            }
-            report("Created", "Created container: \(name)", container: name)
-            let pid: Int32
-            do {
-                pid = try await runtime.start(id, log: bundle.logFile, terminal: container.tty)
+                try await runtime.start(created.id)
             } catch  where !Self.isEnding(error) {
                 throw StartError(.command("\(error)"), "Error: \(error)")
             }
-            lifecycle.containerStarted(name, id: id, pid: pid, at: .now())
+            ahead.remove(created.id)
+            lifecycle.containerStarted(name, id: created.id, pid: created.pid, at: .now())
             report("Started", "Started container \(name)", container: name)
             metrics.containerStart.observe(MonotonicTime.now().duration(since: started))
-            watch(name, id: id, pid: pid)
+            watch(name, id: created.id, pid: created.pid)
             removeOldLogs(of: name, keeping: attempt)
         } catch  where Self.isEnding(error) {
             return
         } catch {
             let failure = (error as? StartError) ?? StartError(.preparation("\(error)"), "Error: \(error)")
-            delete(id)
+            if let id { delete(id) }
+            if case .volume(let message) = failure.failure { report("FailedMount", message, isWarning: true) }
             if let message = failure.event { report("Failed", message, isWarning: true, container: name) }
             lifecycle.startFailed(name, failure.failure, now: .now())
         }
         pump()
+    }
+
+    /// What a container is made from, under a name of its own.
+    func bundle(_ container: ContainerSpec, _ attempt: Int64, _ sandbox: SandboxFacts) async throws -> ContainerBundle {
+        do {
+            try await prepareVolumes()
+        } catch  where !Self.isEnding(error) {
+            throw StartError(.volume("\(error)"), nil)
+        }
+        return ContainerBundle(
+            id: ContainerID.fresh(), pod: lifecycle.spec, container: container, attempt: attempt,
+            environment: try await environment(of: container), sandbox: sandbox, paths: context.paths,
+            hierarchy: runtime.cgroups.hierarchy, cgroupRoot: context.cgroupRoot,
+            nodeMemory: context.capacity.memory ?? 0, hiddenPaths: context.hiddenPaths)
+    }
+
+    /// Makes the container up to its first instruction. What it left when it failed is for the caller to delete.
+    ///
+    /// - Parameter isWritten: called when all that does not concern the runtime is there.
+    func create(_ bundle: ContainerBundle, isWritten: () -> Void = {}) async throws -> CreatedContainer {
+        do {
+            try await offLoop { try bundle.write() }
+        } catch let error as ContainerBundle.Failure {
+            throw StartError(.configuration(error.description), "Error: \(error)")
+        } catch {
+            throw StartError(.preparation("\(error)"), "Error: \(error)")
+        }
+        isWritten()
+        do {
+            let pid = try await runtime.create(bundle.id, log: bundle.logFile, terminal: bundle.container.tty)
+            return CreatedContainer(bundle: bundle, pid: pid)
+        } catch  where !Self.isEnding(error) {
+            throw StartError(.command("\(error)"), "Error: \(error)")
+        }
     }
 
     /// Failures because this agent's loop ends say nothing about the pod; the next agent finds what is there.
@@ -153,6 +178,7 @@ extension PodWorker {
     /// Takes away what a container left, in the background.
     func delete(_ id: String) {
         deletions += 1
+        ahead.remove(id)
         let runtime = runtime
         task { worker in
             do {

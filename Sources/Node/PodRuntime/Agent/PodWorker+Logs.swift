@@ -15,6 +15,14 @@ extension PodWorker {
         }
     }
 
+    /// Why a container has no log yet; nil where it has, or had, one, or none is known by that name.
+    func waits(_ name: String) -> String? {
+        guard let container = lifecycle.spec.container(named: name) else { return nil }
+        let own = lifecycle.state[name]
+        guard own.phase == .idle, own.lastExit == nil else { return nil }
+        return lifecycle.isInitializing(for: container) ? "PodInitializing" : "ContainerCreating"
+    }
+
     /// The file that holds a container's log, and whether more may come; nil when the container has no such run.
     func logFile(of name: String, previous: Bool) -> (path: String, isLive: Bool)? {
         guard lifecycle.spec.container(named: name) != nil else { return nil }

@@ -14,6 +14,8 @@ extension PodWorker {
             }
             let namespaces = SandboxNamespaces(
                 directory: context.paths.sandbox(id), hostNetwork: spec.hostNetwork, hostIPC: spec.hostIPC)
+            // What drivers have to ask others for takes its time meanwhile. Where it fails, the first container's start tells.
+            let volumes = task { try? await $0.publishDrivenVolumes() }
             try await offLoop {
                 try namespaces.create(
                     hostname: HostsFile.hostname(of: spec, node: context.nodeName), sysctls: spec.security.sysctls)
@@ -27,6 +29,7 @@ extension PodWorker {
                 spec, clusterDNS: context.clusterDNS, clusterDomain: context.clusterDomain, host: host)
             try PodFiles(paths: context.paths, pod: spec).write(
                 podIPs: addresses, resolver: resolver, clusterDomain: context.clusterDomain, node: context.nodeName)
+            await volumes.value
             lifecycle.sandboxReady(
                 SandboxFacts(
                     id: id, networkPath: namespaces.network, ipcPath: namespaces.ipc, utsPath: namespaces.uts,
@@ -43,6 +46,7 @@ extension PodWorker {
     }
 
     func removeSandbox(_ facts: SandboxFacts?) async {
+        discardPrepared()
         // Containers leave the cgroup and the namespaces first.
         while deletions > 0 { try? await context.loop.sleep(for: .milliseconds(5)) }
         if let facts { await removeSandbox(facts.id) }

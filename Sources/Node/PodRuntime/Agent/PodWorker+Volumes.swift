@@ -19,7 +19,7 @@ extension PodWorker {
     }
 
     /// Volumes that drivers of this node fill.
-    private func publishDrivenVolumes() async throws {
+    func publishDrivenVolumes() async throws {
         let mounts = PodVolumes(paths: context.paths, pod: lifecycle.spec)
         for volume in lifecycle.spec.volumes {
             guard case .driven(let name) = volume.source, let folder = mounts.path(of: volume.name) else { continue }

@@ -25,6 +25,12 @@ actor PodWorker {
     /// When the present timer rings.
     var wakeAt: Timestamp?
     var deletions = 0
+    /// Ids of containers that are made ahead of their start, until they run or are deleted.
+    var ahead: Set<String> = []
+    /// The work on them, by the container's name.
+    var prepared: [String: Task<CreatedContainer?, Never>] = [:]
+    /// The last of them.
+    var preparing: Task<CreatedContainer?, Never>?
     var volumes = VolumeProgress()
     var publishing = Publishing()
     var isTornDown = false
@@ -125,7 +131,7 @@ actor PodWorker {
     }
 
     /// Containers that the runtime must keep.
-    var runningIDs: [String] { lifecycle.state.containers.values.compactMap { $0.running?.id } }
+    var heldIDs: [String] { lifecycle.state.containers.values.compactMap { $0.running?.id } + ahead }
 
     // MARK: The pump
 
@@ -171,6 +177,7 @@ actor PodWorker {
     func perform(_ step: PodLifecycle.Step) {
         switch step {
         case .createSandbox(let attempt): task { await $0.createSandbox(attempt) }
+        case .prepare(let container): prepare(container)
         case .start(let container, let attempt): task { await $0.start(container, attempt) }
         case .hook(let container, let hook, let action): task { await $0.run(hook, action, of: container) }
         case .probe(let container, let kind, let probe): task { await $0.ask(kind, probe, of: container) }

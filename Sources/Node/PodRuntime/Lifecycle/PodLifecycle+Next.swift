@@ -199,11 +199,12 @@ extension PodLifecycle {
     }
 
     private mutating func runInitContainers(now: Timestamp, into plan: inout Plan) {
-        for container in spec.initContainers {
+        for (index, container) in spec.initContainers.enumerated() {
             if container.isSidecar {
                 restartIfDue(container, now: now, into: &plan)
                 if state.isInitialized { continue }
-                guard let running = state[container.name].running, running.isStarted else { return }
+                guard let running = state[container.name].running else { return }
+                guard running.isStarted else { return prepare(after: index, into: &plan) }
             } else {
                 if state.isInitialized { continue }
                 if let exit = state[container.name].exit, exit.code == 0 { continue }
@@ -212,6 +213,16 @@ extension PodLifecycle {
             }
         }
         state.isInitialized = true
+    }
+
+    /// While a sidecar becomes ready, what comes after it is made: the next init container, or else the pod's own containers.
+    private mutating func prepare(after index: Int, into plan: inout Plan) {
+        guard mayStart else { return }
+        let next = spec.initContainers[(index + 1)...].first { state[$0.name].exit?.code != 0 }
+        for container in next.map({ [$0] }) ?? spec.containers
+        where state[container.name].phase == .idle && prepared.insert(container.name).inserted {
+            plan.steps.append(.prepare(container: container.name))
+        }
     }
 
     /// Starts a container that is not running and should be, unless it must wait longer.

@@ -9,10 +9,14 @@ public struct PodLifecycle: Sendable {
     public internal(set) var state: PodState
     /// False until the agent knows the API server's services and the network: nothing new starts, what runs is cared for.
     public var mayStart = true
+    /// Containers that are, or were, made ahead of their first start in this sandbox.
+    var prepared: Set<String> = []
 
     /// What the agent is to do.
     public enum Step: Sendable, Equatable {
         case createSandbox(attempt: Int64)
+        /// Makes the container without starting it, in silence: its start follows when its turn comes, and makes it anew if this failed.
+        case prepare(container: String)
         case start(container: String, attempt: Int64)
         case hook(container: String, Hook, ActionSpec)
         case probe(container: String, ProbeKind, ProbeSpec)
@@ -58,6 +62,11 @@ public struct PodLifecycle: Sendable {
         self.state = state
     }
 
+    /// The container waits for init containers, of which it is none.
+    func isInitializing(for container: ContainerSpec) -> Bool {
+        !container.isInit && !spec.initContainers.isEmpty && !state.isInitialized
+    }
+
     // MARK: Events
 
     public mutating func specChanged(_ spec: PodSpec) { self.spec = spec }
@@ -83,9 +92,13 @@ public struct PodLifecycle: Sendable {
         }
         state.sandbox = .absent
         state.isInitialized = false
+        prepared = []
     }
 
-    public mutating func sandboxRemoved() { state.sandbox = .absent }
+    public mutating func sandboxRemoved() {
+        state.sandbox = .absent
+        prepared = []
+    }
 
     public mutating func containerStarted(_ name: String, id: String, pid: Int32, at now: Timestamp) {
         guard let container = spec.container(named: name) else { return }

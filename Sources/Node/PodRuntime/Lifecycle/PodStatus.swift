@@ -180,13 +180,9 @@ public enum PodStatus {
         }
         switch own.phase {
         case .idle, .starting:
-            if lifecycle.state.end == nil,
-                lifecycle.spec.initContainers.isEmpty || lifecycle.state.isInitialized || container.isInit
-            {
-                wait("ContainerCreating")
-            } else {
-                wait("PodInitializing")
-            }
+            wait(
+                lifecycle.state.end != nil || lifecycle.isInitializing(for: container)
+                    ? "PodInitializing" : "ContainerCreating")
             if let last { identify(last.id) }
         case .blocked(let reason, let message, _):
             wait(reason, message)

@@ -37,10 +37,10 @@ struct OCIRuntime: Sendable {
         }
     }
 
-    /// Creates and starts a container from the bundle's config.json.
+    /// Creates a container from the bundle's config.json: all is there, and its first process waits for `start`.
     ///
     /// - Returns: the process id of the container's first process.
-    func start(_ id: String, log: String, terminal: Bool) async throws -> Int32 {
+    func create(_ id: String, log: String, terminal: Bool) async throws -> Int32 {
         let bundle = paths.bundle(id)
         let (reading, writing) = try ChildProcess.makePipe()
         let report = try await StreamConnection.adopt(reading, on: loop)
@@ -71,13 +71,17 @@ struct OCIRuntime: Sendable {
             throw Failure(
                 description: Self.cleaned(json?["message"]?.string ?? "container supervisor gave no process id"))
         }
+        return pid
+    }
+
+    /// Lets the first process of a container that was created go on to its command.
+    func start(_ id: String) async throws {
         let start = try await crun(["start", id])
         guard start.status.isSuccess else {
             // The supervisor ends with the container it created.
             _ = try? await crun(["delete", "--force", id])
             throw Failure(description: Self.cleaned(start.errorText))
         }
-        return pid
     }
 
     struct ExecResult: Sendable {

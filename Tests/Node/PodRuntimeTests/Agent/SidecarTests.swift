@@ -105,6 +105,73 @@ struct SidecarTests {
         }
     }
 
+    /// A sidecar that is ready when somebody says so.
+    private func heldSidecar() -> JSONValue {
+        service(
+            "proxy", startingWith: "",
+            [
+                "restartPolicy": "Always",
+                "startupProbe": [
+                    "exec": ["command": ["test", "-e", "/s/go"]], "periodSeconds": 1, "failureThreshold": 1000,
+                ],
+            ])
+    }
+
+    @Test("the app's container is made while its sidecar becomes ready, and runs nothing before")
+    func madeAhead() async throws {
+        try await TestNode.with { node in
+            let uid = "t-ahead"
+            node.server.putConfigMap("words", ["WORD": "old"])
+            let app = service(
+                "app", startingWith: "echo $WORD >> /s/log", ["envFrom": [["configMapRef": ["name": "words"]]]])
+            let second = service("second")
+            try await node.apply(try pod(uid, node, [app, second], init: [heldSidecar()]))
+            @Sendable func containers() -> [String] { Directory.names(node.paths.runtimeRoot) }
+            try await node.until("three containers", within: Self.patience) { containers().count == 3 }
+            let status = try await node.status(uid, within: Self.patience, "the sidecar") { status in
+                status["initContainerStatuses"]?.array?.first?["state"]?["running"] != nil
+            }
+            for container in status["containerStatuses"]?.array ?? [] {
+                #expect(container["state"]?["waiting"]?["reason"] == "PodInitializing")
+                #expect(container["containerID"] == nil)
+            }
+            #expect(!node.server.events.contains { $0.hasPrefix("Created") && $0.contains("app") })
+            // What it read while it was made is not what it starts with.
+            node.server.putConfigMap("words", ["WORD": "new"])
+            try Files.writeAtomically("\(node.root)/shared/go", [])
+            try await node.status(uid, within: Self.patience, "readiness") { $0.isReady }
+            try await node.until("all started", within: Self.patience) { log(node).contains("second-start") }
+            #expect(log(node).filter { $0 != "second-start" } == ["proxy-start", "new", "app-start"])
+            try await node.delete(uid, grace: 0)
+            try await node.until("the end", within: Self.patience) { node.server.isConfirmed(uid) }
+            #expect(containers() == [])
+        }
+    }
+
+    @Test("containers that were made and never started go with their pod, and with an agent that is killed")
+    func madeForNothing() async throws {
+        try await TestNode.with { node in
+            let uid = "t-nothing"
+            try await node.apply(try pod(uid, node, [service("app")], init: [heldSidecar()]))
+            @Sendable func containers() -> Set<String> { Set(Directory.names(node.paths.runtimeRoot)) }
+            try await node.until("two containers", within: Self.patience) { containers().count == 2 }
+            let before = containers()
+            await node.killAgent()
+            try await node.beginAgent()
+            try await node.apply(try pod(uid, node, [service("app")], init: [heldSidecar()]))
+            try await node.sync()
+            // The sidecar is the same, and the app's container another one.
+            try await node.until("another container", within: Self.patience) {
+                containers().count == 2 && containers().intersection(before).count == 1
+            }
+            try await node.delete(uid, grace: 0)
+            try await node.until("the end", within: Self.patience) { node.server.isConfirmed(uid) }
+            #expect(log(node) == ["proxy-start"])
+            #expect(containers() == [])
+            #expect(Directory.names(node.paths.run + "/containers") == [])
+        }
+    }
+
     @Test("a Job's pod is complete when its own containers are, whatever its sidecars do")
     func job() async throws {
         try await TestNode.with { node in

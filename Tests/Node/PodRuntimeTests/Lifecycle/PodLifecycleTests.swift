@@ -156,6 +156,33 @@ struct PodLifecycleTests {
         #expect(kills == ["main", "proxy"])
     }
 
+    @Test("what comes after a sidecar is made once while it becomes ready, and not before it runs")
+    func preparation() throws {
+        let probe: JSONValue = ["exec": ["command": ["x"]], "periodSeconds": 1, "failureThreshold": 100]
+        let sidecar = { PodFixture.container($0, ["restartPolicy": "Always", "startupProbe": probe]) }
+        var node = try node(
+            ["initContainers": [sidecar("proxy"), PodFixture.container("setup"), sidecar("agent")]],
+            containers: [PodFixture.container("a"), PodFixture.container("b")])
+        node.lifetimes["setup"] = (1, 0)
+        node.probe = { _, age in age >= 4 }
+        let made: (SimulatedNode) -> [String] = { node in
+            node.journal.compactMap { entry in
+                switch entry.step {
+                case .prepare(let name): "\(name) made"
+                case .start(let name, _): name
+                default: nil
+                }
+            }
+        }
+        node.run(for: 3)
+        #expect(made(node) == ["proxy", "setup made"])
+        let waiting = node.status()["containerStatuses"]?.array?.first?["state"]?["waiting"]
+        #expect(waiting?["reason"] == "PodInitializing")
+        node.run(for: 20)
+        #expect(made(node) == ["proxy", "setup made", "setup", "agent", "a made", "b made", "a", "b"])
+        #expect(node.status().condition("Ready")?["status"]?.string == "True")
+    }
+
     @Test("deletion runs preStop, then SIGTERM, then SIGKILL when the grace period is over")
     func termination() throws {
         let pod = PodFixture.pod(containers: [

@@ -61,7 +61,9 @@ struct RuntimeFixture: Sendable {
             paths: paths, hierarchy: runtime.cgroups.hierarchy, cgroupRoot: cgroupRoot, nodeMemory: 8 << 30,
             hiddenPaths: ["/usr/share/doc"])
         try await offLoop { try bundle.write() }
-        return (id, try await runtime.start(id, log: bundle.logFile, terminal: false), bundle.logFile)
+        let pid = try await runtime.create(id, log: bundle.logFile, terminal: false)
+        try await runtime.start(id)
+        return (id, pid, bundle.logFile)
     }
 
     func exit(of id: String) async throws -> Int32 {
