@@ -24,6 +24,8 @@ final class TCPSession: ConnectionTerminal {
     private var pick = PickRequest()
     private var criteria: HostMetadata?
     private(set) var attempts = 0
+    /// Bytes from the client, and to it.
+    private(set) var received: UInt64 = 0
     private(set) var sent: UInt64 = 0
     private(set) var facts = UpstreamFacts()
     private(set) var responseFlags = ResponseFlags()
@@ -95,6 +97,7 @@ final class TCPSession: ConnectionTerminal {
 
     override func received(_ bytes: UnsafeRawBufferPointer) {
         guard phase == .connecting || phase == .relaying else { return }
+        received &+= UInt64(bytes.count)
         stats.pointee.received &+= UInt64(bytes.count)
         guard phase == .relaying, let upstream else { return early.append(bytes) }
         touch()
@@ -135,6 +138,7 @@ final class TCPSession: ConnectionTerminal {
         demand = nil
         timer?.clear()
         stats.pointee.activeConnections &-= 1
+        worker.watch.stats?.closed(self)
         if !proxy.logs.isEmpty { log("TcpConnectionEnd") }
         upstream = nil
     }
@@ -180,6 +184,8 @@ final class TCPSession: ConnectionTerminal {
         facts.peer = facts.remote
         facts.local = upstream.connection.socket?.local
         facts.connectionID = upstream.connection.id
+        worker.watch.stats?.opened(
+            self, host: upstream.host.metadata?.workload ?? "", isEncrypted: upstream.connection.tlsSession != nil)
         touch()
         if proxy.options.logsConnected { log("TcpUpstreamConnected") }
         if !early.isEmpty {

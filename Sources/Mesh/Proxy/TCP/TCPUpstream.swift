@@ -8,7 +8,7 @@ final class TCPUpstream: ConnectionTerminal {
     /// nil once the client's side is gone.
     var session: TCPSession?
     private let cluster: ClusterState
-    private let host: HostID
+    let host: Host
     private var isOpen = false
 
     /// Starts to connect; `upstreamOpened` or `upstreamFailed` follows, never within this call.
@@ -21,7 +21,7 @@ final class TCPUpstream: ConnectionTerminal {
             try security.session(for: host)
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
-        let upstream = TCPUpstream(connection, session, cluster, host.id)
+        let upstream = TCPUpstream(connection, session, cluster, host)
         connection.terminal = upstream
         connection.securityStats = settings.securityStats
         if let version = settings.options.proxyProtocol {
@@ -43,7 +43,7 @@ final class TCPUpstream: ConnectionTerminal {
         return upstream
     }
 
-    private init(_ connection: ProxyConnection, _ session: TCPSession, _ cluster: ClusterState, _ host: HostID) {
+    private init(_ connection: ProxyConnection, _ session: TCPSession, _ cluster: ClusterState, _ host: Host) {
         self.host = host
         self.session = session
         self.cluster = cluster
@@ -53,7 +53,7 @@ final class TCPUpstream: ConnectionTerminal {
     override func opened() {
         isOpen = true
         cluster.stats.activeConnections &+= 1
-        cluster.record(.connected, of: host)
+        cluster.record(.connected, of: host.id)
         session?.upstreamOpened(self)
     }
 
@@ -65,7 +65,7 @@ final class TCPUpstream: ConnectionTerminal {
         let session = session
         self.session = nil
         cluster.breakers.release(.connections)
-        cluster.ended(host)
+        cluster.ended(host.id)
         cluster.stats.closedConnections &+= 1
         guard isOpen else {
             // The client has left before: that says nothing of the host.
@@ -73,7 +73,7 @@ final class TCPUpstream: ConnectionTerminal {
             cluster.stats.connectFailures &+= 1
             let isTimeout = (error as? SystemError)?.errno == ETIMEDOUT
             if isTimeout { cluster.stats.connectTimeouts &+= 1 }
-            cluster.record(isTimeout ? .timedOut : .connectFailed, of: host)
+            cluster.record(isTimeout ? .timedOut : .connectFailed, of: host.id)
             session?.upstreamFailed(error.map { "\($0)" } ?? "")
             return
         }

@@ -1,6 +1,7 @@
 import Bytes
 
-/// One worker's counts of requests by who asked whom: Istio's `istio_requests_total` and `istio_request_duration_milliseconds`.
+/// One worker's counts of requests and connections by who asked whom: Istio's `istio_requests_total`, `istio_request_…`,
+/// `istio_response_bytes` and `istio_tcp_…`.
 ///
 /// A series is found by numbers: connections and hosts know theirs, so a request costs one look-up. Bounded: of `seriesLimit` series
 /// all that comes further is counted in series whose ends are called `other`; what was not counted for `life` is told no more.
@@ -12,25 +13,39 @@ final class MeshStats {
     /// Nanoseconds after which a series that is not counted goes, at the next scrape.
     static let life: UInt64 = 3_600_000_000_000
 
-    struct Key: Hashable {
+    /// Who asks whom, and how.
+    struct Ends: Hashable {
         var side: TrafficSide
+        var isMutual = false
+        var flags: UInt64 = 0
+        /// Of `peers`: the client of what comes in, the server of what goes out.
+        var other: UInt32 = 0
+        var service: UInt32 = 0
+
+        /// Of nobody in particular: a few dozen at most.
+        var withoutNames: Ends { Ends(side: side, isMutual: isMutual, other: 1, service: 1) }
+    }
+
+    struct Key: Hashable {
+        var ends: Ends
         var isGRPC: Bool
-        var isMutual: Bool
         /// -1 for none.
         var grpcStatus: Int16
         var status: UInt16
-        var flags: UInt64
-        /// Of `peers` for what comes in, of `places` for what goes out.
-        var other: UInt32
-        var service: UInt32
     }
 
-    struct Series {
-        var count: UInt64 = 0
-        /// Milliseconds.
+    /// What a histogram tells: times in milliseconds, or bytes.
+    struct Distribution {
         var sum: Double = 0
         /// By bucket, the last for what is above all bounds.
         var buckets = InlineArray<20, UInt32>(repeating: 0)
+    }
+
+    struct Requests {
+        var count: UInt64 = 0
+        var times = Distribution()
+        var received = Distribution()
+        var sent = Distribution()
         var usedAt: UInt64 = 0
     }
 
@@ -55,9 +70,12 @@ final class MeshStats {
     let own: WorkloadLabels
     private var peers = Names(unknown: WorkloadLabels(), other: MeshStats.otherWorkload)
     private var services = Names(unknown: ServiceLabels(), other: MeshStats.otherService)
-    private(set) var series: [Key: Series] = [:]
-    /// Requests that were counted as `other` for want of room.
-    private(set) var overflowed: UInt64 = 0
+    private(set) var requests: [Key: Requests] = [:]
+    var connections: [Ends: Connections] = [:]
+    /// Those that are relayed now, with what is counted of them.
+    var live: [ObjectIdentifier: LiveConnection] = [:]
+    /// Requests and connections that were counted as `other` for want of room.
+    var overflowed: UInt64 = 0
 
     static let other = "other"
     private static let otherWorkload: WorkloadLabels = {
@@ -92,26 +110,28 @@ final class MeshStats {
     func count(_ stream: HTTPStream) {
         // What no listener of an application's brought: health checks, the proxy's own pages.
         guard stream.connection?.listener != nil, !stream.isHealthCheck else { return }
-        let side = TrafficSide(stream)
-        let isGRPC = stream.isGRPC
-        var key = Key(
-            side: side, isGRPC: isGRPC, isMutual: false, grpcStatus: -1,
-            status: UInt16(clamping: stream.response.status),
-            flags: stream.responseFlags.rawValue, other: 0, service: stream.cluster?.watchNumber ?? 0)
-        if isGRPC, let status = stream.grpcStatusNumber { key.grpcStatus = status }
-        switch side {
+        var ends = Ends(
+            side: TrafficSide(stream.connection), flags: stream.responseFlags.rawValue,
+            service: stream.cluster?.watchNumber ?? 0)
+        switch ends.side {
         case .inbound:
             guard let connection = stream.connection else { return }
-            key.other = peer(of: connection)
-            key.isMutual = key.other != 0
+            ends.other = peer(of: connection)
+            ends.isMutual = ends.other != 0
         case .outbound:
-            key.other = stream.upstream.watchNumber
-            key.isMutual = stream.upstream.tls != nil
+            ends.other = stream.upstream.watchNumber
+            ends.isMutual = stream.upstream.tls != nil
         }
-        add(key, milliseconds: Double(stream.worker.now &- stream.began) / 1e6, at: stream.worker.now)
+        let isGRPC = stream.isGRPC
+        add(
+            Key(
+                ends: ends, isGRPC: isGRPC, grpcStatus: isGRPC ? stream.grpcStatusNumber ?? -1 : -1,
+                status: UInt16(clamping: stream.response.status)),
+            milliseconds: Double(stream.worker.now &- stream.began) / 1e6, received: stream.requestBytes,
+            sent: stream.responseBytes, at: stream.worker.now)
     }
 
-    private func peer(of connection: ProxyConnection) -> UInt32 {
+    func peer(of connection: ProxyConnection) -> UInt32 {
         if let known = connection.watchNumber { return known }
         let certificate = connection.tlsSession?.peerCertificate
         let number = number(ofPeer: certificate?.alternativeNames.uris.first)
@@ -119,68 +139,105 @@ final class MeshStats {
         return number
     }
 
-    func add(_ key: Key, milliseconds: Double, at now: UInt64) {
+    func add(_ key: Key, milliseconds: Double, received: UInt64 = 0, sent: UInt64 = 0, at now: UInt64) {
         var key = key
-        if series[key] == nil, series.count >= Self.seriesLimit {
+        if requests[key] == nil, requests.count >= Self.seriesLimit {
             overflowed &+= 1
-            // Statuses and flags of nobody in particular: a few dozen series at most.
-            (key.other, key.service, key.flags, key.grpcStatus) = (1, 1, 0, -1)
-            key.status = key.status / 100 * 100
+            key = Key(
+                ends: key.ends.withoutNames, isGRPC: key.isGRPC, grpcStatus: -1, status: key.status / 100 * 100)
         }
-        let bucket = Self.bucket(milliseconds)
-        series[key, default: Series()].count(bucket, milliseconds, now)
-    }
-
-    private static func bucket(_ milliseconds: Double) -> Int {
-        // Few requests take longer than the first bounds.
-        for (index, bound) in HistogramSnapshot.bounds.enumerated() where milliseconds <= bound { return index }
-        return HistogramSnapshot.bounds.count
+        requests[key, default: Requests()].count(milliseconds, received, sent, now)
     }
 
     // MARK: Telling
 
-    /// By their labels as text; what nobody has used for long is forgotten.
-    func tell(now: UInt64) -> [String: Series] {
-        series = series.filter { now &- $0.value.usedAt < Self.life }
-        var told: [String: Series] = [:]
-        for (key, values) in series { told[labels(key), default: Series()].add(values) }
+    /// By their labels as text.
+    struct Told {
+        var requests: [String: Requests] = [:]
+        var connections: [String: Connections] = [:]
+        var overflowed: UInt64 = 0
+
+        mutating func add(_ other: Told) {
+            for (labels, values) in other.requests { requests[labels, default: Requests()].add(values) }
+            for (labels, values) in other.connections { connections[labels, default: Connections()].add(values) }
+            overflowed &+= other.overflowed
+        }
+    }
+
+    /// What nobody has used for long is forgotten.
+    func tell(now: UInt64) -> Told {
+        for session in live.keys { countBytes(of: session, at: now) }
+        requests = requests.filter { now &- $0.value.usedAt < Self.life }
+        connections = connections.filter { $0.value.hasLive || now &- $0.value.usedAt < Self.life }
+        var told = Told(overflowed: overflowed)
+        for (key, values) in requests { told.requests[labels(key), default: Requests()].add(values) }
+        for (ends, values) in connections { told.connections[labels(ends, "tcp"), default: Connections()].add(values) }
         return told
     }
 
-    func labels(_ key: Key) -> String {
-        let other = peers.all[Int(key.other)]
-        let (source, destination) = key.side == .inbound ? (other, own) : (own, other)
-        var pairs: [(String, String)] = [("reporter", key.side == .inbound ? "destination" : "source")]
+    private func labels(_ key: Key) -> String {
+        labels(
+            key.ends, key.isGRPC ? "grpc" : "http",
+            [
+                ("response_code", "\(key.status)"),
+                ("grpc_response_status", key.grpcStatus < 0 ? "" : "\(key.grpcStatus)"),
+            ])
+    }
+
+    private func labels(_ ends: Ends, _ spoken: String, _ outcome: [(String, String)] = []) -> String {
+        let other = peers.all[Int(ends.other)]
+        let (source, destination) = ends.side == .inbound ? (other, own) : (own, other)
+        var pairs: [(String, String)] = [("reporter", ends.side == .inbound ? "destination" : "source")]
         pairs += source.pairs("source") + destination.pairs("destination")
-        pairs += services.all[Int(key.service)].pairs
-        let flags = ResponseFlags.names.enumerated().filter { key.flags & 1 << UInt64($0.offset) != 0 }
+        pairs += services.all[Int(ends.service)].pairs
+        let flags = ResponseFlags.names.enumerated().filter { ends.flags & 1 << UInt64($0.offset) != 0 }
             .map { "\($0.element.short)" }.joined(separator: ",")
+        pairs.append(("request_protocol", spoken))
+        pairs += outcome
         pairs += [
-            ("request_protocol", key.isGRPC ? "grpc" : "http"), ("response_code", "\(key.status)"),
-            ("grpc_response_status", key.grpcStatus < 0 ? "" : "\(key.grpcStatus)"),
             ("response_flags", flags.isEmpty ? "-" : flags),
             (
                 "connection_security_policy",
-                key.side == .outbound ? WorkloadLabels.unknown : key.isMutual ? "mutual_tls" : "none"
+                ends.side == .outbound ? WorkloadLabels.unknown : ends.isMutual ? "mutual_tls" : "none"
             ),
         ]
         return pairs.map { "\($0.0)=\"\(PrometheusText.escaped($0.1))\"" }.joined(separator: ",")
     }
 }
 
-extension MeshStats.Series {
-    mutating func count(_ bucket: Int, _ milliseconds: Double, _ now: UInt64) {
+extension MeshStats.Distribution {
+    mutating func count(_ value: Double) {
+        sum += value
+        buckets[Self.bucket(value)] &+= 1
+    }
+
+    mutating func add(_ other: Self) {
+        sum += other.sum
+        for index in buckets.indices { buckets[index] &+= other.buckets[index] }
+    }
+
+    private static func bucket(_ value: Double) -> Int {
+        // Few requests take longer than the first bounds.
+        for (index, bound) in HistogramSnapshot.bounds.enumerated() where value <= bound { return index }
+        return HistogramSnapshot.bounds.count
+    }
+}
+
+extension MeshStats.Requests {
+    mutating func count(_ milliseconds: Double, _ bytesReceived: UInt64, _ bytesSent: UInt64, _ now: UInt64) {
         count &+= 1
-        sum += milliseconds
-        buckets[bucket] &+= 1
+        times.count(milliseconds)
+        received.count(Double(bytesReceived))
+        sent.count(Double(bytesSent))
         usedAt = now
     }
 
     mutating func add(_ other: Self) {
         count &+= other.count
-        sum += other.sum
+        times.add(other.times)
+        received.add(other.received)
+        sent.add(other.sent)
         usedAt = max(usedAt, other.usedAt)
-        for index in 0..<20 { buckets[index] &+= other.buckets[index] }
     }
 }
 

@@ -1,4 +1,4 @@
-// Watch: requests as they end, for those who look on: taps, and the mesh's request metrics. Costs one comparison where nobody does.
+// Watch: requests as they end, for those who look on: taps, and the mesh's metrics, which see relayed connections too. Costs one comparison where nobody does.
 
 /// What looks on at a worker's requests.
 struct RequestWatch {
@@ -30,8 +30,8 @@ enum TrafficSide: UInt8, Sendable {
     /// From that application, or through a gateway.
     case outbound
 
-    init(_ stream: HTTPStream) {
-        self = stream.connection?.listener?.snapshot.isInbound ?? false ? .inbound : .outbound
+    init(_ connection: ProxyConnection?) {
+        self = connection?.listener?.snapshot.isInbound ?? false ? .inbound : .outbound
     }
 
     var word: String { self == .inbound ? "inbound" : "outbound" }

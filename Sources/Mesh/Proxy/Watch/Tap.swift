@@ -21,7 +21,7 @@ final class Tap: Sendable {
 
     /// On a worker's loop.
     func take(_ stream: HTTPStream) {
-        let side = TrafficSide(stream)
+        let side = TrafficSide(stream.connection)
         guard filter.matches(stream, side) else { return }
         let line = Self.line(stream, side, ExplanationClock()).encoded()
         state.withLock { state in

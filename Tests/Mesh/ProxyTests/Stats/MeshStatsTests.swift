@@ -16,8 +16,8 @@ struct MeshStatsTests {
     private func key(_ stats: MeshStats, status: UInt16 = 200, other: UInt32 = 0, service: UInt32 = 0) -> MeshStats.Key
     {
         MeshStats.Key(
-            side: .inbound, isGRPC: false, isMutual: other != 0, grpcStatus: -1, status: status, flags: 0, other: other,
-            service: service)
+            ends: MeshStats.Ends(side: .inbound, isMutual: other != 0, other: other, service: service), isGRPC: false,
+            grpcStatus: -1, status: status)
     }
 
     @Test("a workload is known by its node's metadata, by its certificate, by its endpoint's metadata, or not at all")
@@ -52,9 +52,9 @@ struct MeshStatsTests {
         let stats = MeshStats(own: Self.own)
         let web = stats.number(ofPeer: "spiffe://cluster.local/ns/shop/sa/web")
         stats.add(key(stats, other: web), milliseconds: 0.4, at: 1)
-        stats.add(key(stats, other: web), milliseconds: 7, at: 1)
+        stats.add(key(stats, other: web), milliseconds: 7, received: 20, sent: 3000, at: 1)
         stats.add(key(stats, other: web), milliseconds: 4e6, at: 1)
-        let text = ProxyServer.text(stats.tell(now: 2), 0)
+        let text = stats.tell(now: 2).text
         let labels =
             #"reporter="destination",source_workload="web",source_workload_namespace="shop","#
             + #"source_principal="spiffe://cluster.local/ns/shop/sa/web",source_app="web",source_version="unknown","#
@@ -71,6 +71,10 @@ struct MeshStatsTests {
         #expect(text.contains("\(name)_bucket{\(labels),le=\"3600000\"} 2\n"))
         #expect(text.contains("\(name)_bucket{\(labels),le=\"+Inf\"} 3\n"))
         #expect(text.contains("\(name)_sum{\(labels)} 4000007.4\n\(name)_count{\(labels)} 3\n"))
+        #expect(text.contains("istio_request_bytes_bucket{\(labels),le=\"10\"} 2\n"))
+        #expect(text.contains("istio_request_bytes_sum{\(labels)} 20\n"))
+        #expect(text.contains("istio_response_bytes_bucket{\(labels),le=\"2500\"} 2\n"))
+        #expect(text.contains("istio_response_bytes_sum{\(labels)} 3000\n"))
     }
 
     @Test("beyond the limit requests are counted for others together, and nothing is lost")
@@ -84,9 +88,9 @@ struct MeshStatsTests {
                 counted += 1
             }
         }
-        #expect(stats.series.count <= MeshStats.seriesLimit + 10)
+        #expect(stats.requests.count <= MeshStats.seriesLimit + 10)
         #expect(stats.overflowed == UInt64(counted - MeshStats.seriesLimit))
-        let told = stats.tell(now: 1)
+        let told = stats.tell(now: 1).requests
         #expect(told.values.reduce(0) { $0 + $1.count } == UInt64(counted))
         let others = told.filter { $0.key.contains(#"source_workload="other""#) }
         #expect(others.count == 1 && others.first?.value.count == stats.overflowed)
@@ -107,8 +111,8 @@ struct MeshStatsTests {
         let stats = MeshStats(own: Self.own)
         stats.add(key(stats, status: 200), milliseconds: 1, at: 1)
         stats.add(key(stats, status: 404), milliseconds: 1, at: MeshStats.life)
-        #expect(stats.tell(now: MeshStats.life).count == 2)
-        let later = stats.tell(now: MeshStats.life + 2)
+        #expect(stats.tell(now: MeshStats.life).requests.count == 2)
+        let later = stats.tell(now: MeshStats.life + 2).requests
         #expect(later.count == 1 && later.keys.first?.contains(#"response_code="404""#) == true)
     }
 
@@ -136,6 +140,51 @@ struct MeshStatsTests {
                 if let line {
                     #expect(line.contains(#"reporter="source",source_workload="web""#) && line.hasSuffix("} 1"))
                 }
+            }
+        }
+    }
+
+    @Test("a connection that is relayed is counted with its bytes while it lasts, and when it ends")
+    func connections() async throws {
+        var options = ServerOptions()
+        (options.serviceNode, options.serviceCluster) = ("sidecar~web-1.shop", "web.shop")
+        try await PlainUpstream.run { upstream in
+            let yaml = TCPProxyTests.configuration(upstream.port)
+            try await ProxyBench.run(yaml, options: options) { bench in
+                func counts() async -> [String: String] {
+                    let page = await AdminServer(bench.server) {}.answer(
+                        AdminRequest(method: "GET", target: "/stats/prometheus")
+                    ).body
+                    var counts: [String: String] = [:]
+                    for line in page.split(separator: "\n") where line.hasPrefix("istio_tcp_") {
+                        #expect(line.contains(#"request_protocol="tcp",response_flags="-","#))
+                        #expect(!line.contains("response_code"))
+                        counts[String(line.prefix { $0 != "{" })] = line.split(separator: " ").last.map(String.init)
+                    }
+                    return counts
+                }
+                let client = try await bench.client().connection
+                let server = try await upstream.next()
+                try await client.send("hello")
+                #expect(try await server.text(5) == "hello")
+                try await server.send("hello you")
+                #expect(try await client.text(9) == "hello you")
+                var expected = [
+                    "istio_tcp_connections_opened_total": "1", "istio_tcp_connections_closed_total": "0",
+                    "istio_tcp_received_bytes_total": "5", "istio_tcp_sent_bytes_total": "9",
+                ]
+                #expect(await counts() == expected)
+                try await client.send("!")
+                #expect(try await server.text(1) == "!")
+                await client.shutdownWrite()
+                #expect(try await server.rest() == "")
+                await server.shutdownWrite()
+                #expect(try await client.rest() == "")
+                expected["istio_tcp_connections_closed_total"] = "1"
+                expected["istio_tcp_received_bytes_total"] = "6"
+                let deadline = ContinuousClock.now + .seconds(60)
+                while await counts() != expected, .now < deadline { try await Task.sleep(for: .milliseconds(5)) }
+                #expect(await counts() == expected)
             }
         }
     }
