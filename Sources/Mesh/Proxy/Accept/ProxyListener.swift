@@ -40,10 +40,21 @@ package final class ProxyListener {
         for listener in listeners { listener.setAccepting(accepts) }
     }
 
-    private func open(_ address: SocketAddress, _ number: Int, _ shared: SharedSocket?) throws -> Listener {
+    /// Whether the kernel would let it have its addresses now.
+    static func tryToBind(_ snapshot: ListenerSnapshot) throws(SystemError) {
+        guard snapshot.bindsToPort else { return }
+        for (number, address) in snapshot.addresses.enumerated() {
+            try Listener.tryToBind(address, options: options(snapshot, address, number))
+        }
+    }
+
+    /// How the socket at one of its addresses is made.
+    private static func options(
+        _ snapshot: ListenerSnapshot, _ address: SocketAddress, _ number: Int
+    ) -> ListenerOptions {
         var options = ListenerOptions()
         let settings = number < snapshot.sockets.count ? snapshot.sockets[number] : nil
-        options.reusePort = Self.isBoundByEach(address, settings)
+        options.reusePort = isBoundByEach(address, settings)
         if let settings {
             options.freeBind = settings.freeBind
             options.ipv6Only = settings.isIPv6Only
@@ -53,6 +64,11 @@ package final class ProxyListener {
             options.acceptsInTurn = settings.acceptsInTurn
         }
         options.backlog = snapshot.backlog
+        return options
+    }
+
+    private func open(_ address: SocketAddress, _ number: Int, _ shared: SharedSocket?) throws -> Listener {
+        var options = Self.options(snapshot, address, number)
         options.allowances = snapshot.allowances.map(\.allowance)
         options.stream = streamOptions
         options.balance = number < snapshot.balances.count ? snapshot.balances[number] : nil

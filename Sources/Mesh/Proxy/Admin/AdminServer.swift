@@ -19,7 +19,9 @@ package final class AdminServer: HTTPHandler {
     package func start(at address: SocketAddress, on group: EventLoopGroup) async throws -> (HTTPServer, SocketAddress)
     {
         let http = HTTPServer(group: group, address: address, handler: self)
-        return (http, try await http.start())
+        do { return (http, try await http.start()) } catch let error as SystemError {
+            throw ListenerRefusal.system(error)
+        }
     }
 
     package func handle(_ request: HTTPRequest, _ response: HTTPResponseWriter) async {

@@ -3,7 +3,10 @@ import Reactor
 // Listeners as they come, change and go: each warms until the routes and secrets that it names are there.
 extension ProxyServer {
     func listen(_ snapshot: ListenerSnapshot) async throws {
-        guard isWarm(snapshot), !opening.contains(snapshot.name) else {
+        try snapshot.checkAddresses(against: Array(served.values) + Array(warmingListeners.values))
+        // An address that cannot be had is told now, not when the routes have come.
+        if !isWarm(snapshot) { try await tryToBind(snapshot) }
+        guard isWarm(snapshot), opening[snapshot.name] == nil else {
             warmingListeners[snapshot.name] = snapshot
             return
         }
@@ -13,6 +16,32 @@ extension ProxyServer {
         if warmingListeners[snapshot.name] != nil { await openWarmListeners() }
     }
 
+    /// Stops to serve there, also where it was just about to begin.
+    func removeListener(_ name: String) async {
+        warmingListeners[name] = nil
+        opening[name] = nil
+        served[name] = nil
+        let made = listeners.removeValue(forKey: name) ?? []
+        listenerChanges.stopped += UInt64(made.count)
+        await retire(made)
+    }
+
+    private func tryToBind(_ snapshot: ListenerSnapshot) async throws {
+        if served[snapshot.name]?.hasSocketsOf(snapshot) == true { return }
+        do { try await workers[0].loop.perform { try ProxyListener.tryToBind(snapshot) } } catch {
+            throw refused(snapshot, error)
+        }
+    }
+
+    /// Says why a listener cannot have its address.
+    private func refused(_ snapshot: ListenerSnapshot, _ error: any Error) -> any Error {
+        guard let error = error as? SystemError else { return error }
+        let refusal = ListenerRefusal.system(error)
+        listenerChanges.creationFailures += 1
+        ProxyLog.error(.config, "listener '\(snapshot.name)' failed to bind or apply socket options: \(refusal)")
+        return refusal
+    }
+
     private func isWarm(_ snapshot: ListenerSnapshot) -> Bool {
         context.routes.areReady(snapshot.namedRoutes) && snapshot.liveContexts.allSatisfy(\.isReady)
     }
@@ -20,7 +49,7 @@ extension ProxyServer {
     /// Those whose routes and secrets have come serve from now on.
     func openWarmListeners() async {
         for snapshot in warmingListeners.values.sorted(by: { $0.name < $1.name })
-        where warmingListeners[snapshot.name] === snapshot && !opening.contains(snapshot.name)
+        where warmingListeners[snapshot.name] === snapshot && opening[snapshot.name] == nil
             && isWarm(snapshot)
         {
             warmingListeners[snapshot.name] = nil
@@ -33,7 +62,7 @@ extension ProxyServer {
     }
 
     func tellListenersAreWarm() {
-        guard warmingListeners.isEmpty else { return }
+        guard warmingListeners.isEmpty, opening.isEmpty else { return }
         let told = listenersAreWarm
         listenersAreWarm = []
         for promise in told { promise.succeed(()) }
@@ -41,21 +70,29 @@ extension ProxyServer {
 
     /// Returns when every listener serves, or has been refused.
     func warmListeners() async {
-        guard !warmingListeners.isEmpty else { return }
+        guard !warmingListeners.isEmpty || !opening.isEmpty else { return }
         let promise = Promise<Void>()
         listenersAreWarm.append(promise)
         try? await promise.value()
     }
 
     private func open(_ snapshot: ListenerSnapshot) async throws {
-        opening.insert(snapshot.name)
-        defer { opening.remove(snapshot.name) }
+        opening[snapshot.name] = snapshot
+        defer {
+            if opening[snapshot.name] === snapshot { opening[snapshot.name] = nil }
+            tellListenersAreWarm()
+        }
         let present = listeners[snapshot.name]
-        if let present, let worker = workers.first,
-            try await worker.loop.perform({ present[0].value.snapshot.hasSocketsOf(snapshot) })
-        {
+        if let present, served[snapshot.name]?.hasSocketsOf(snapshot) == true {
+            let isInPlace = served[snapshot.name]?.fingerprint == snapshot.fingerprint
+            served[snapshot.name] = snapshot
             for (worker, listener) in zip(workers, present) {
                 await worker.perform { _ in listener.value.update(snapshot) }
+            }
+            if isInPlace {
+                listenerChanges.updatesInPlace += 1
+            } else {
+                listenerChanges.creations += UInt64(workers.count)
             }
             return
         }
@@ -72,11 +109,18 @@ extension ProxyServer {
             }
         } catch {
             await retire(made)
-            throw error
+            throw refused(snapshot, error)
         }
+        // It was taken away meanwhile.
+        guard opening[snapshot.name] === snapshot else { return await retire(made) }
         listeners[snapshot.name] = made
+        served[snapshot.name] = snapshot
+        listenerChanges.creations += UInt64(made.count)
         // Only now: at no moment does nobody listen.
-        if let present { await retire(present) }
+        if let present {
+            listenerChanges.stopped += UInt64(present.count)
+            await retire(present)
+        }
     }
 
     /// Where another listener with the same addresses is to bind: beside the present one.

@@ -124,8 +124,10 @@ extension ProxyServer {
         report.counter(process, "listener_manager.listener_added", changes.added)
         report.counter(process, "listener_manager.listener_modified", changes.modified)
         report.counter(process, "listener_manager.listener_removed", changes.removed)
-        report.counter(process, "listener_manager.listener_create_success", changes.added &+ changes.modified)
-        report.counter(process, "listener_manager.listener_create_failure", changes.refused)
+        report.counter(process, "listener_manager.listener_create_success", listenerChanges.creations)
+        report.counter(process, "listener_manager.listener_create_failure", listenerChanges.creationFailures)
+        report.counter(process, "listener_manager.listener_in_place_updated", listenerChanges.updatesInPlace)
+        report.counter(process, "listener_manager.listener_stopped", listenerChanges.stopped)
         let troubles = logs.troubles
         report.counter(process, "filesystem.write_failed", UInt64(troubles.failures))
         report.counter(process, "filesystem.write_dropped", UInt64(troubles.dropped))

@@ -33,7 +33,10 @@ package actor ProxyServer {
     /// Listeners that wait for their routes or secrets; one that changed serves as before until then.
     var warmingListeners: [String: ListenerSnapshot] = [:]
     /// Listeners that are being bound.
-    var opening: Set<String> = []
+    var opening: [String: ListenerSnapshot] = [:]
+    /// What the workers' listeners have now, by name.
+    var served: [String: ListenerSnapshot] = [:]
+    var listenerChanges = ListenerChanges()
     var listenersAreWarm: [Promise<Void>] = []
     private var isReading = false
     private var toRead: [Int] = []
@@ -123,7 +126,12 @@ package actor ProxyServer {
         _ = try AdminOptions(bootstrap)
         try bootstrap.finish()
         for resource in found[.cluster] ?? [] { _ = try cluster(resource, context) }
-        for resource in found[.listener] ?? [] { _ = try listener(resource, context) }
+        var listeners: [ListenerSnapshot] = []
+        for resource in found[.listener] ?? [] {
+            let listener = try listener(resource, context)
+            try listener.checkAddresses(against: listeners)
+            listeners.append(listener)
+        }
     }
 
     /// Returns when the source has said something, or has been waited for long enough.
@@ -295,9 +303,7 @@ package actor ProxyServer {
             switch update.kind {
             case .cluster:
                 if let id = ClusterID(known: name) { await onDirectory { $0.remove(id) } }
-            case .listener:
-                warmingListeners[name] = nil
-                await retire(listeners.removeValue(forKey: name) ?? [])
+            case .listener: await removeListener(name)
             default: break
             }
         }
@@ -325,6 +331,7 @@ package actor ProxyServer {
         }
         listeners = [:]
         warmingListeners = [:]
+        opening = [:]
         tellListenersAreWarm()
         for file in files {
             let watch = file.watch

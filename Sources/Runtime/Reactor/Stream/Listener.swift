@@ -154,7 +154,16 @@ public final class Listener: PollHandler, @unchecked Sendable {
         return listeners
     }
 
-    private static func bound(_ address: SocketAddress, _ options: ListenerOptions) throws(SystemError) -> CInt {
+    /// Whether such a socket could be bound now; nobody can connect to it. A port that the kernel is to choose, and a Unix socket,
+    /// are not tried. Any thread.
+    public static func tryToBind(_ address: SocketAddress, options: ListenerOptions) throws(SystemError) {
+        guard case .ip = address, address.port?.rawValue != 0 else { return }
+        Glibc.close(try bound(address, options, listens: false))
+    }
+
+    private static func bound(
+        _ address: SocketAddress, _ options: ListenerOptions, listens: Bool = true
+    ) throws(SystemError) -> CInt {
         let fd = try openSocket(address.familyNumber, SOCK_STREAM_)
         do throws(SystemError) {
             if case .ip(let ip, _, _) = address {
@@ -180,6 +189,7 @@ public final class Listener: PollHandler, @unchecked Sendable {
                 _ = try checked("chmod", path) { chmod(path, mode_t(options.unixMode)) }
             }
             try apply(options, .bound, fd)
+            guard listens else { return fd }
             _ = try checked("listen", address.description) { Glibc.listen(fd, options.backlog) }
             try apply(options, .listening, fd)
             return fd

@@ -55,6 +55,25 @@ struct ListenerTests {
         #expect(access(path, F_OK) != 0)
     }
 
+    @Test("a port that another program listens on is refused at the start, in Envoy's words")
+    func takenPort() async throws {
+        let group = try EventLoopGroup(count: 1, name: "holder")
+        let loop = group.all[0]
+        let holder = try await loop.perform { try Listener(.ip(.loopbackV4, 0), on: loop) { $0.close() } }
+        let port = try #require(holder.address.port?.rawValue)
+        let place = "{ socket_address: { address: 127.0.0.1, port_value: \(port) } }"
+        let error = await #expect(throws: ListenerRefusal.self) {
+            try await ProxyBench.run(Self.listener([Self.echo()], address: place), workers: 2) { _ in }
+        }
+        #expect(error.map { "\($0)" } == "cannot bind '127.0.0.1:\(port)': Address already in use")
+        try await loop.perform { holder.close() }
+        try await ProxyBench.run(Self.listener([Self.echo()], address: place), workers: 2) { bench in
+            let found = await bench.addresses(of: "main")
+            #expect(found.first?.port?.rawValue == port)
+        }
+        await group.shutdown()
+    }
+
     @Test("exact_balance gives every worker as many connections, whoever accepted them, and again after some have gone")
     func balance() async throws {
         let more = "connection_balance_config: { exact_balance: {} },"
@@ -189,6 +208,6 @@ struct ListenerTests {
             #expect(try await client.text(1) == "x")
         }
         let bad = "socket_options: [{ description: nonsense, level: 1, name: 9999, int_value: 1 }],"
-        await #expect(throws: SystemError.self) { try await ProxyBench.run(Self.listener([Self.echo()], bad)) { _ in } }
+        await #expect(throws: ListenerRefusal.self) { try await ProxyBench.run(Self.listener([Self.echo()], bad)) { _ in } }
     }
 }

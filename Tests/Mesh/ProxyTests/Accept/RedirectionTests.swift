@@ -109,7 +109,7 @@ struct RedirectionTests {
                 + Self.listener("transparent", "198.51.100.2", 15002, "transparent: true,", [Self.says("transparent")])
                 + Self.listener("front", "0.0.0.0", 15001, "", [Self.says("front")]),
             [("127.0.0.1:80", "front")])
-        await #expect(throws: SystemError.self) {
+        await #expect(throws: ListenerRefusal.self) {
             try await self.run(Self.listener("main", "198.51.100.1", 15002, "", [Self.says("x")]), [])
         }
     }

@@ -93,6 +93,48 @@ struct DiscoveryTests {
         }
     }
 
+    @Test(
+        "a listener whose port is taken is refused at once, also while its routes are awaited, and the old one stays",
+        arguments: ["GRPC", "DELTA_GRPC"])
+    func takenPort(api: String) async throws {
+        try await ControlPlane.run { plane in
+            // The control plane listens where nobody else may.
+            let taken = Int64(plane.port)
+            func at(_ port: Int64, _ listener: JSONValue) -> JSONValue {
+                var object = listener.object ?? [:]
+                object["address"] = ["socket_address": ["address": "127.0.0.1", "port_value": .int(port)]]
+                return .object(object)
+            }
+            let awaited = ControlPlane.listener(
+                "awaited",
+                routes: [
+                    "rds": [
+                        "route_config_name": "never", "config_source": ["ads": [:], "resource_api_version": "V3"],
+                    ]
+                ])
+            try await plane.set(ControlPlane.cluster, "c1", [])
+            try await plane.set(ControlPlane.listener, "l1", [ControlPlane.web("web", to: "", status: 201)])
+            try await ProxyBench.run(ControlPlane.bootstrap(api, port: plane.port)) { bench in
+                #expect(try await bench.exchange(get, "web").status == 201)
+                try await plane.set(
+                    ControlPlane.listener, "l2",
+                    [
+                        at(taken, ControlPlane.web("web", to: "", status: 202)), at(taken, awaited),
+                        ControlPlane.web("good", to: "", status: 203),
+                    ])
+                let refusal = try await error(plane, ControlPlane.listener)
+                let reason = "cannot bind '127.0.0.1:\(taken)': Address already in use"
+                let isTold = ["web: \(reason)", "awaited: \(reason)"].allSatisfy { refusal.error.contains($0) }
+                #expect(isTold && refusal.error.hasPrefix("Error adding/updating listener(s) "), "\(refusal.error)")
+                #expect(try await bench.exchange(get, "web").status == 201)
+                #expect(try await bench.exchange(get, "good").status == 203)
+                let samples = await bench.server.stats().samples
+                let failures = samples.first { $0.name == "listener_manager.listener_create_failure" }
+                #expect(failures?.value == 2)
+            }
+        }
+    }
+
     @Test("a stream that ends is opened again, and the versions in hand are told", arguments: ["GRPC", "DELTA_GRPC"])
     func again(api: String) async throws {
         try await ControlPlane.run { plane in
