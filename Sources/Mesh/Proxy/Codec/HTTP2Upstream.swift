@@ -192,6 +192,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     override func reset(_ attempt: UpstreamAttempt) {
         guard let session, let stream = handle(attempt), stream.owner === attempt else { return }
         stream.owner = nil
+        pool.cluster.stats.localResets &+= 1
         if attempt.unconsumed > 0 { session.consumed(attempt.unconsumed, of: stream) }
         session.reset(stream, code: .cancel)
         worker.flushAtTurnEnd(self)

@@ -21,6 +21,8 @@ final class UpstreamAttempt {
     var isReused = false
     /// Both directions are complete: the codec has let go.
     private(set) var isDone = false
+    /// Its own time is over, which its host's record has, and it goes on beside another.
+    var hasTimedOut = false
     var answersHead = false
     /// A CONNECT that ends here: it wants a connection of its own, without HTTP.
     private(set) var isTunnel = false
@@ -39,7 +41,7 @@ final class UpstreamAttempt {
         pool = nil
         handle = nil
         (hasSentHead, hasSentBody, hasHead, isReused, isDone) = (false, false, false, false, false)
-        (isWaiting, isCounted) = (false, false)
+        (isWaiting, isCounted, hasTimedOut) = (false, false, false)
         answersHead = stream.request.method == .head
         isTunnel = stream.endsConnect
         isPaused = false

@@ -52,6 +52,8 @@ package final class ClusterStats {
     /// Responses by their status: to requests from within the mesh, and from outside.
     package var internalResponses = StatusCounts()
     package var externalResponses = StatusCounts()
+    /// Responses in whose place another try was made.
+    package var retriedResponses = StatusCounts()
     /// Those of either that came from canaries.
     package var canaryResponses = StatusCounts()
     /// What filters count under the cluster's name.
@@ -85,9 +87,13 @@ package final class ClusterStats {
 
     var bytesSoFar: ByteTotals { bytes?.pointee ?? ByteTotals() }
 
+    func count(_ status: Int, isInternal: Bool) {
+        if isInternal { internalResponses.count(status) } else { externalResponses.count(status) }
+    }
+
     /// A response's head has come.
     func count(_ response: HeaderBlock, isInternal: Bool) {
-        if isInternal { internalResponses.count(response.status) } else { externalResponses.count(response.status) }
+        count(response.status, isInternal: isInternal)
         if let canary = response.value(Self.canary), canary.elementsEqual("true".utf8) {
             canaryResponses.count(response.status)
         }

@@ -8,6 +8,7 @@ struct WorkerTally: Sendable {
         var internalResponses: StatusCounts
         var externalResponses: StatusCounts
         var canaryResponses: StatusCounts
+        var retriedResponses: StatusCounts
         /// Of the balancer that is in use now.
         var balance: BalanceCounters
         var named: [(leaf: String, count: UInt64)]
@@ -46,6 +47,7 @@ extension ProxyWorker {
         WorkerTally.Cluster(
             id: id, counts: ClusterStats.table.tally(stats), internalResponses: stats.internalResponses,
             externalResponses: stats.externalResponses, canaryResponses: stats.canaryResponses,
+            retriedResponses: stats.retriedResponses,
             balance: state?.balanceCounters ?? BalanceCounters(),
             named: stats.named.counts.map { ("\($0.leaf)", $0.count) } + named.map { ($0.key, $0.value) },
             hosts: (state?.hostStats ?? []).map { WorkerTally.HostTally(address: $0.address, stats: $0.stats) })
@@ -57,8 +59,8 @@ extension WorkerTally.Cluster {
     static func nothing(of id: ClusterID) -> WorkerTally.Cluster {
         WorkerTally.Cluster(
             id: id, counts: ClusterStats.table.tally(ClusterStats()), internalResponses: StatusCounts(),
-            externalResponses: StatusCounts(), canaryResponses: StatusCounts(), balance: BalanceCounters(), named: [],
-            hosts: [])
+            externalResponses: StatusCounts(), canaryResponses: StatusCounts(), retriedResponses: StatusCounts(),
+            balance: BalanceCounters(), named: [], hosts: [])
     }
 
     /// Another worker's counts of the same cluster.
@@ -67,6 +69,7 @@ extension WorkerTally.Cluster {
         internalResponses.add(other.internalResponses)
         externalResponses.add(other.externalResponses)
         canaryResponses.add(other.canaryResponses)
+        retriedResponses.add(other.retriedResponses)
         balance = balance + other.balance
         for (leaf, count) in other.named {
             if let index = named.firstIndex(where: { $0.leaf == leaf }) {
@@ -93,6 +96,7 @@ extension WorkerTally.Cluster {
         report.responses(scope, "internal.", internalResponses)
         report.responses(scope, "external.", externalResponses)
         report.responses(scope, "canary.", canaryResponses)
+        report.responses(scope, "retry.", retriedResponses)
         for (leaf, count) in balance.byName { report.counter(scope, leaf, count) }
         for (leaf, count) in named { report.counter(scope, leaf, count) }
         // What Envoy makes when it is first needed is not there before.

@@ -6,6 +6,9 @@ extension HTTPStream {
 
     /// A try takes too long: it goes on, and another begins beside it while one is left.
     func hedge(_ attempt: UpstreamAttempt) {
+        attempt.hasTimedOut = true
+        // Nobody asked for others.
+        guard !routing.retries.conditions.isEmpty else { return }
         guard retriesLeft > 0 else {
             cluster?.stats.retryLimitsExceeded &+= 1
             countForVirtualCluster(.retryLimitsExceeded)
@@ -27,12 +30,7 @@ extension HTTPStream {
         let isLast = attempt == nil && rivals.isEmpty && !flags.contains(.waitsForRetry)
         let isBad = failed || RetryDecision.wants(routing.retries, response, status: response.status)
         guard isLast || !isBad else {
-            if failed {
-                rival.pool?.record(.failed)
-            } else {
-                cluster?.stats.count(response, isInternal: isInternal)
-                rival.pool?.record(.status(UInt16(clamping: response.status)))
-            }
+            rival.pool?.record(failed ? .failed : .status(UInt16(clamping: response.status)))
             drop(rival)
             return false
         }

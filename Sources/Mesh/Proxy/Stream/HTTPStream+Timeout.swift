@@ -27,13 +27,19 @@ extension HTTPStream {
         setDuration(action)
     }
 
-    /// What the upstream may take, said to it; after retries are prepared.
+    /// What the upstream may take, said to it: with each try less. After retries are prepared.
     func announceTimeout() {
-        let perTry = routing.retries.perTryTimeout
-        let expected = perTry > 0 ? perTry : routing.timeout
+        // A try that others are started beside may still answer until the request's own time is over.
+        let perTry = routing.retries.hedges ? 0 : routing.retries.perTryTimeout
+        var expected = perTry > 0 ? perTry : routing.timeout
+        if attempts > 1, routing.timeout > 0, requestEndedAt > 0 {
+            let elapsed = worker.now &- requestEndedAt
+            // Nothing is what has no end, so the least is a millisecond.
+            expected = elapsed < routing.timeout ? min(expected, routing.timeout - elapsed) : 1_000_000
+        }
         request.remove(Self.perTryTimeout)
         guard expected > 0, !manager.options.suppressesEnvoyHeaders else { return }
-        withDecimal(Int(expected / 1_000_000)) { request.set(Self.expected, $0) }
+        withDecimal(max(Int(expected / 1_000_000), 1)) { request.set(Self.expected, $0) }
     }
 
     private func setDuration(_ action: ForwardAction) {

@@ -153,6 +153,7 @@ extension HTTPStream {
         guard let pool = cluster.choose(self) else {
             cluster.stats.noneHealthy &+= 1
             if routing.isMirror { return finishMirror() }
+            countFailure(503)
             return reply(503, "no healthy upstream", flag: .noHealthyUpstream, details: "no_healthy_upstream")
         }
         if case .upstream? = forwardAction?.options.hostRewrite, let action = forwardAction,
@@ -166,8 +167,9 @@ extension HTTPStream {
                     keepsOriginal: attempts == 1 && !manager.options.suppressesEnvoyHeaders)
             }
         }
-        if attempts > 1, route?.host.countsAttemptsInRequest == true {
-            request.set(Self.attemptCount, decimal: attempts)
+        if attempts > 1 {
+            announceTimeout()
+            if route?.host.countsAttemptsInRequest == true { request.set(Self.attemptCount, decimal: attempts) }
         }
         if routing.retries.perTryTimeout > 0 {
             tryDeadline = worker.now &+ routing.retries.perTryTimeout
@@ -264,16 +266,20 @@ extension HTTPStream {
         trail.ended(.answered, status: response.status, at: worker.now)
         details = "via_upstream"
         tryDeadline = LazyTimer.never
-        cluster?.stats.count(response, isInternal: isInternal)
-        countForVirtualCluster(status: response.status)
-        attempt.pool?.record(.status(UInt16(clamping: response.status)))
+        let status = response.status
+        attempt.pool?.record(.status(UInt16(clamping: status)))
         if routing.isMirror {
+            countAnswer()
             if end { finishMirror() }
             return
         }
-        if shouldRetry(status: response.status), retry() { return }
+        if shouldRetry(status: status), retry() {
+            cluster?.stats.retriedResponses.count(status)
+            return
+        }
         if waitsForRivals(afterFailure: false) { return }
         if followRedirect() { return }
+        countAnswer()
         responseHead(end: end)
     }
 
@@ -298,7 +304,10 @@ extension HTTPStream {
         if attempt.isCounted, reason != .localReset, reason != .overflow {
             switch reason {
             case .protocolError: cluster?.stats.protocolErrors &+= 1
-            default: cluster?.stats.remoteResets &+= 1
+            case .remoteReset: cluster?.stats.remoteResets &+= 1
+            // Its connection may carry others; over HTTP/1 it is counted as `upstream_cx_destroy_with_active_rq` only.
+            case .connectionTermination where upstream.version == .http2: cluster?.stats.pendingFailures &+= 1
+            default: break
             }
             if !attempt.hasHead { attempt.pool?.record(.failed) }
         }
@@ -326,20 +335,34 @@ extension HTTPStream {
         UpstreamFailure(reason: reason, isRetry: attempts > 1).reply(on: self)
     }
 
+    /// The answer in `response` is the request's.
+    private func countAnswer() {
+        cluster?.stats.count(response, isInternal: isInternal)
+        countForVirtualCluster(status: response.status)
+    }
+
+    /// There is no answer, which counts as one with this status.
+    func countFailure(_ status: Int) {
+        cluster?.stats.count(status, isInternal: isInternal)
+        countForVirtualCluster(status: status)
+    }
+
     func attemptTimedOut() {
         guard let attempt else { return }
-        cluster?.stats.perTryTimeouts &+= 1
         attempt.pool?.record(.timedOut)
         guard !hasSentHead else { return }
         trail.ended(.timedOut, at: worker.now)
         response.clear()
+        // It may still answer, so it is none of those that were cut.
         if routing.retries.hedges, flags.contains(.requestEnded) { return hedge(attempt) }
+        cluster?.stats.perTryTimeouts &+= 1
         if shouldRetry(status: 504), retry() {
             markTimeoutRetry()
             return
         }
         attempt.giveUp()
         dropAttempt()
+        countFailure(504)
         reply(
             504, "upstream request timeout", flag: .upstreamRequestTimeout, details: "upstream_per_try_timeout")
     }
@@ -350,9 +373,7 @@ extension HTTPStream {
 
     func routeTimedOut() {
         guard flags.contains(.requestEnded) else { return requestTimedOut() }
-        cluster?.stats.timeouts &+= 1
-        countForVirtualCluster(.timeouts)
-        if attempt?.isCounted ?? false { attempt?.pool?.record(.timedOut) }
+        countTimeouts()
         if routing.isMirror { return finishMirror() }
         dropAttempt()
         guard !hasSentHead else {
@@ -364,6 +385,17 @@ extension HTTPStream {
             return reply(204, "", flag: .upstreamRequestTimeout, details: "response_timeout")
         }
         reply(504, "upstream request timeout", flag: .upstreamRequestTimeout, details: "response_timeout")
+    }
+
+    /// Each try that still runs has run out of time. What a host's record has of it already is not said again.
+    private func countTimeouts() {
+        let status = routing.answersTimeoutWithNothing ? 204 : 504
+        for attempt in rivals + (attempt.map { [$0] } ?? []) {
+            cluster?.stats.timeouts &+= 1
+            countForVirtualCluster(.timeouts)
+            if !attempt.hasTimedOut, attempt.isCounted { attempt.pool?.record(.timedOut) }
+            if !hasSentHead { countFailure(status) }
+        }
     }
 
     /// `request_timeout`: the client did not send all of it.

@@ -67,7 +67,7 @@ struct UpstreamFailure {
             stream.reply(
                 reason == .protocolError ? 502 : 503, body: UnsafeRawBufferPointer(body), details: details
             ) { response in
-                stream.countForVirtualCluster(status: response.status)
+                stream.countFailure(response.status)
                 stream.detailText = text(stream.upstream.failure)
                 guard reason == .overflow, !stream.manager.options.suppressesEnvoyHeaders else { return }
                 response.set(Self.overloaded, StaticString("true").bytes)
