@@ -208,6 +208,8 @@ struct ListenerTests {
             #expect(try await client.text(1) == "x")
         }
         let bad = "socket_options: [{ description: nonsense, level: 1, name: 9999, int_value: 1 }],"
-        await #expect(throws: ListenerRefusal.self) { try await ProxyBench.run(Self.listener([Self.echo()], bad)) { _ in } }
+        await #expect(throws: ListenerRefusal.self) {
+            try await ProxyBench.run(Self.listener([Self.echo()], bad)) { _ in }
+        }
     }
 }

@@ -216,8 +216,12 @@ struct HealthPeerTests {
             command.deathSignal = SIGKILL
             let child = try await ChildProcess.start(command, on: bench.group.all[0])
             defer { _ = child.kill(SIGKILL) }
-            try await bench.until { access("\(folder.path)/admin", R_OK) == 0 }
-            let address = try Files.readText("\(folder.path)/admin")
+            var address = ""
+            // Envoy makes the file, and then writes it.
+            try await bench.until {
+                address = (try? Files.readText("\(folder.path)/admin")) ?? ""
+                return !address.isEmpty
+            }
             let client = HTTPClient(
                 on: bench.group.all[0], endpoint: try #require(HTTPEndpoint("http://\(address)")))
             var told: [String: Int] = [:]
