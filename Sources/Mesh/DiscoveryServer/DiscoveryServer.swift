@@ -175,9 +175,12 @@ public final class DiscoveryServer {
     fileprivate func receive(_ message: [UInt8], on stream: DiscoveryStream) throws(GRPCEnding) {
         let session = stream.session
         let isNew = session.node == nil
-        let peer = stream.exchange.tls
-        let resolve = resolve
-        try session.receive(message) { node throws(GRPCEnding) in try resolve(node, peer) }
+        let (exchange, resolve) = (stream.exchange, resolve)
+        try session.receive(message) { node throws(GRPCEnding) in
+            // Asked once in a stream's life.
+            defer { exchange.forgetTLS() }
+            return try resolve(node, exchange.tls)
+        }
         if session.hasNewRefusals {
             session.hasNewRefusals = false
             onRefusals?()

@@ -30,7 +30,7 @@ final class DiscoverySession {
     /// What the proxy refuses is not what it refused when this was last set to false.
     var hasNewRefusals = false
     /// Endpoints of clusters that were sent: the proxy will ask for them, and routes to those clusters wait until it has them.
-    private var expected: Set<String> = []
+    private var expected = NameSet()
 
     /// - Parameter identifier: What the control plane calls itself in responses.
     init(_ form: DiscoveryForm, only: ResourceKind?, tables: NameTables, identifier: String) {
@@ -57,7 +57,7 @@ final class DiscoverySession {
     var isExpecting: Bool { !expected.isEmpty }
 
     /// Waits no longer for what the proxy should have asked for.
-    func giveUpExpecting() { expected = [] }
+    func giveUpExpecting() { expected.removeAll() }
 
     // MARK: Requests
 
@@ -88,9 +88,11 @@ final class DiscoverySession {
             state.refusal = request.refusal
             if request.refusal == nil { state.acceptedVersion = state.sentVersion }
             // Whatever of the clusters it took, it may not ask for the endpoints of all.
-            if request.refusal != nil, kind == .cluster { expected = [] }
+            if request.refusal != nil, kind == .cluster { expected.removeAll() }
         }
-        if kind == .clusterLoadAssignment, !expected.isEmpty { expected.subtract(request.names) }
+        if kind == .clusterLoadAssignment, !expected.isEmpty {
+            for name in request.names { if let id = tables[kind].id(name) { expected.remove(id) } }
+        }
         switch form {
         case .stateOfTheWorld: takeWhole(request, kind, state, isFirst: isFirst, answers: answers)
         case .delta: takeChange(request, kind, state, isFirst: isFirst)
@@ -322,7 +324,7 @@ final class DiscoverySession {
             self.resource(.clusterLoadAssignment, id) != nil,
             !(kinds[.clusterLoadAssignment]?.wants(id) ?? false)
         else { return }
-        expected.insert(name)
+        expected.insert(id)
     }
 
     /// A response is on its way. - Returns: Its nonce.

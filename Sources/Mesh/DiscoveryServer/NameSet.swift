@@ -29,6 +29,8 @@ struct NameSet: Equatable, Sequence {
         guard contains(id) else { return false }
         words[id >> 6] &= ~(1 << UInt64(id & 63))
         count -= 1
+        // Most sets of what is to be sent are empty most of the time, and hold no memory then.
+        if count == 0 { words = [] }
         while words.last == 0 { words.removeLast() }
         return true
     }

@@ -48,7 +48,15 @@ open class Channel: StreamHandler, @unchecked Sendable {
     public final var isSecure: Bool { tls != nil }
     public final var negotiatedProtocol: String? { tls?.negotiatedProtocol }
     /// Read from OpenSSL once a connection, since every request carries it.
-    public private(set) final lazy var tlsPeer: TLSSession.Peer? = tls?.peer
+    public final var tlsPeer: TLSSession.Peer? {
+        if peer == nil { peer = tls?.peer }
+        return peer
+    }
+    private final var peer: TLSSession.Peer?
+
+    /// Gives back what `tlsPeer` holds, some kilobytes for each certificate; it is read again when it is asked for. For connections that
+    /// rest for hours.
+    public final func forgetTLSPeer() { peer = nil }
     public final var tlsTicket: TLSTicket? { tls?.takeTicket() }
     public final var peerAddress: SocketAddress? { socket?.peer }
     /// Bytes that the kernel has not taken yet.

@@ -124,10 +124,11 @@ package final class HTTP2Session {
         nghttp2_option_set_max_outbound_ack(option, 64)
         nghttp2_option_set_stream_reset_rate_limit(option, 1000, UInt64(max(limits.controlFramesPerSecond, 1)))
         let user = Unmanaged.passUnretained(self).toOpaque()
+        var memory = weft_nghttp2_memory()
         let made =
             switch role {
-            case .server: nghttp2_session_server_new2(&raw, SessionCallbacks.shared.raw, user, option)
-            case .client: nghttp2_session_client_new2(&raw, SessionCallbacks.shared.raw, user, option)
+            case .server: nghttp2_session_server_new3(&raw, SessionCallbacks.shared.raw, user, option, &memory)
+            case .client: nghttp2_session_client_new3(&raw, SessionCallbacks.shared.raw, user, option, &memory)
             }
         guard made == 0 else { throw HTTPError(.limit, "no memory for HTTP/2") }
         try sendPreface(allowsConnect: allowsConnect)

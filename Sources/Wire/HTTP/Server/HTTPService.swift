@@ -52,6 +52,8 @@ public final class HTTPExchange {
     /// The client's side of TLS; nil on a plain connection.
     public var tls: TLSSession.Peer? { connection?.tlsPeer }
     public var isSecure: Bool { connection?.isSecure ?? false }
+    /// Gives back the memory behind `tls`, which is read again when it is asked for: for exchanges that rest for hours.
+    public func forgetTLS() { connection?.forgetTLSPeer() }
 
     /// Answers in one piece. `headers` need no length, date or connection fields.
     public func respond(_ status: Int, _ headers: HTTPHeaders, body: UnsafeRawBufferPointer) {
