@@ -15,7 +15,8 @@ struct MeshProxyTests {
 
     /// A pod with its proxy.
     private static func run(
-        _ maker: MeshProxy.Maker, lifetime: Duration = .seconds(3600), isServed: Bool = true,
+        _ maker: MeshProxy.Maker, _ form: MeshProxy.Form = .stateOfTheWorld, lifetime: Duration = .seconds(3600),
+        isServed: Bool = true,
         _ body: @escaping @Sendable (MeshBench, MeshWorkloads, MeshNode.MeshPod, MeshProxy) async throws -> Void
     ) async throws {
         try await MeshBench.run(lifetime: lifetime, isServed: isServed) { bench in
@@ -24,7 +25,7 @@ struct MeshProxyTests {
             try await node.start(pod, folder: bench.volume(pod))
             let following = Task { await node.run() }
             let proxy = try await MeshProxy(
-                maker, pod, volume: bench.volume(pod), in: bench.folder.path, on: bench.loop)
+                maker, pod, volume: bench.volume(pod), in: bench.folder.path, on: bench.loop, form: form)
             let outcome: Result<Void, any Error>
             do {
                 try await body(bench, node, pod, proxy)
@@ -47,9 +48,9 @@ struct MeshProxyTests {
 
     @Test(
         "certificates change under requests, and not one fails or changes its connection",
-        arguments: MeshProxy.Maker.there)
-    func rotation(maker: MeshProxy.Maker) async throws {
-        try await Self.run(maker, lifetime: .seconds(6)) { bench, node, _, proxy in
+        arguments: MeshProxy.Maker.there, MeshProxy.Form.allCases)
+    func rotation(maker: MeshProxy.Maker, form: MeshProxy.Form) async throws {
+        try await Self.run(maker, form, lifetime: .seconds(6)) { bench, node, _, proxy in
             try await bench.eventually("it answers") { try await proxy.call() == Self.cart }
             let before = try await proxy.stat("cluster.self.upstream_cx_total")
             var serials: Set<String> = []
@@ -112,9 +113,10 @@ struct MeshProxyTests {
     }
 
     @Test(
-        "a control plane that dies is not missed, and is taken up where it was left", arguments: MeshProxy.Maker.there)
-    func controlDies(maker: MeshProxy.Maker) async throws {
-        try await Self.run(maker) { bench, node, _, proxy in
+        "a control plane that dies is not missed, and is taken up where it was left", arguments: MeshProxy.Maker.there,
+        MeshProxy.Form.allCases)
+    func controlDies(maker: MeshProxy.Maker, form: MeshProxy.Form) async throws {
+        try await Self.run(maker, form) { bench, node, _, proxy in
             try await bench.eventually("it answers") { try await proxy.call() == Self.cart }
             try await bench.eventually("it is connected") { try await proxy.stat("control_plane.connected_state") == 1 }
             try await bench.eventually("it has its clusters") {

@@ -39,6 +39,12 @@ final class MeshProxy: Sendable {
         }()
     }
 
+    /// Of the protocol by which it asks, as a config source calls it.
+    enum Form: String, CaseIterable, Sendable {
+        case stateOfTheWorld = "GRPC"
+        case delta = "DELTA_GRPC"
+    }
+
     let inbound: UInt16
     let outbound: UInt16
     private let folder: String
@@ -49,7 +55,7 @@ final class MeshProxy: Sendable {
     /// - Parameter peer: The account that `outbound` wants at the other end.
     init(
         _ maker: Maker, _ pod: MeshNode.MeshPod, volume: String, in folder: String, on loop: EventLoop,
-        peer: String = "spiffe://cluster.local/ns/shop/sa/cart"
+        peer: String = "spiffe://cluster.local/ns/shop/sa/cart", form: Form = .stateOfTheWorld
     ) async throws {
         self.folder = "\(folder)/\(maker.rawValue)-\(pod.name)"
         self.loop = loop
@@ -58,7 +64,7 @@ final class MeshProxy: Sendable {
         try Files.makeDirectories(self.folder)
         try Files.writeAtomically(
             self.folder + "/bootstrap.yaml",
-            Self.bootstrap(pod, volume, inbound: inbound, outbound: outbound, peer: peer))
+            Self.bootstrap(pod, volume, inbound: inbound, outbound: outbound, peer: peer, form))
         process = try await ChildProcess.start(
             .init([
                 try #require(maker.program), "-c", self.folder + "/bootstrap.yaml", "--concurrency", "1", "--log-level",
@@ -97,13 +103,13 @@ final class MeshProxy: Sendable {
     var log: String { (try? Files.readText(folder + "/log")) ?? "" }
 
     private static func bootstrap(
-        _ pod: MeshNode.MeshPod, _ volume: String, inbound: UInt16, outbound: UInt16, peer: String
+        _ pod: MeshNode.MeshPod, _ volume: String, inbound: UInt16, outbound: UInt16, peer: String, _ form: Form
     ) -> String {
         let grpc = { (cluster: String) in
             "{envoy_grpc: {cluster_name: \(cluster)}}"
         }
         let sds = """
-            {resource_api_version: V3, initial_fetch_timeout: 0s, api_config_source: {api_type: GRPC, \
+            {resource_api_version: V3, initial_fetch_timeout: 0s, api_config_source: {api_type: \(form.rawValue), \
             transport_api_version: V3, set_node_on_first_message_only: true, grpc_services: [\(grpc("sds-grpc"))]}}
             """
         let types = "type.googleapis.com/envoy.extensions"
@@ -126,7 +132,7 @@ final class MeshProxy: Sendable {
             admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
             dynamic_resources:
               ads_config:
-                api_type: GRPC
+                api_type: \(form.rawValue)
                 transport_api_version: V3
                 set_node_on_first_message_only: true
                 grpc_services: [\(grpc("xds-grpc"))]
