@@ -300,7 +300,7 @@ let targets: [Target] = [
         "bench-mesh",
         [
             "MeshControl", "Discovery", "APIServer", "Store", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON",
-            "Telemetry", "Reactor", "Bytes",
+            "YAML", "Telemetry", "Reactor", "Bytes", "CLinux",
         ]),
 ]
 
