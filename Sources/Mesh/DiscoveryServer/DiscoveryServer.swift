@@ -22,6 +22,8 @@ public final class DiscoveryServer {
     private let resolve: Resolver
     /// Called when some proxy refuses something, or something else than before, or no longer does; `status()` says what.
     public var onRefusals: (() -> Void)?
+    /// Of whom the service that tells of clients may tell to who asks; throws what he is refused with.
+    public var seesClients: (TLSSession.Peer?) throws(GRPCEnding) -> (ProxyNode) -> Bool = { _ in { _ in true } }
     private let tables = NameTables()
     private(set) var streams: [ObjectIdentifier: DiscoveryStream] = [:]
     /// What is to be taken away once nobody's routes refer to it.
@@ -220,6 +222,9 @@ extension DiscoveryServer: HTTPService {
             exchange.respond(415, ["accept-post": "application/grpc"])
             return
         }
+        if path == ClientStatusCall.stream || path == ClientStatusCall.fetch {
+            return begin(exchange, isFetch: path == ClientStatusCall.fetch)
+        }
         guard let method = Self.methods[path] else {
             exchange.respond(200, Self.trailers(GRPCEnding(.unimplemented, "unknown method \(path)")))
             return
@@ -231,7 +236,29 @@ extension DiscoveryServer: HTTPService {
         exchange.start(200, ["content-type": "application/grpc"])
     }
 
+    private func begin(_ exchange: HTTPExchange, isFetch: Bool) {
+        do throws(GRPCEnding) {
+            let sees = try seesClients(exchange.tls)
+            exchange.context = ClientStatusCall(exchange, isFetch: isFetch, sees: sees)
+            exchange.start(200, ["content-type": "application/grpc"])
+        } catch { exchange.respond(200, Self.trailers(error)) }
+    }
+
+    private func answer(_ call: ClientStatusCall) throws(GRPCEnding) {
+        while let message = try call.messages.next() {
+            let sessions = streams.values.map(\.session)
+            let answer = try ClientStatusCall.answer(ClientStatusRequest(message), sessions, sees: call.sees)
+            GRPCMessages.framed(answer).withUnsafeBytes { _ = call.exchange.write($0) }
+            if call.isFetch { return call.exchange.finish(trailers: ["grpc-status": "0"]) }
+        }
+    }
+
     public func body(_ bytes: UnsafeRawBufferPointer, of exchange: HTTPExchange) {
+        if let call = exchange.context as? ClientStatusCall {
+            call.messages.append(bytes)
+            do throws(GRPCEnding) { try answer(call) } catch { exchange.finish(trailers: Self.trailers(error)) }
+            return
+        }
         guard let stream = exchange.context as? DiscoveryStream else { return }
         stream.messages.append(bytes)
         do throws(GRPCEnding) {
@@ -241,16 +268,18 @@ extension DiscoveryServer: HTTPService {
     }
 
     public func end(_ exchange: HTTPExchange, trailers: HTTPHeaders) {
-        guard exchange.context is DiscoveryStream else { return }
+        guard exchange.context is DiscoveryStream || (exchange.context as? ClientStatusCall)?.isFetch == false else {
+            return
+        }
         exchange.finish(trailers: ["grpc-status": "0"])
     }
 
     public func drained(_ exchange: HTTPExchange) { (exchange.context as? DiscoveryStream).map(pump) }
 
     public func closed(_ exchange: HTTPExchange) {
-        guard let stream = exchange.context as? DiscoveryStream else { return }
+        let context = exchange.context
         exchange.context = nil
-        remove(stream)
+        (context as? DiscoveryStream).map(remove)
     }
 
     public func peerStoppedSending(_ exchange: HTTPExchange) {}

@@ -18,7 +18,7 @@ final class DiscoverySession {
     let form: DiscoveryForm
     /// The kind of a stream that is for one; nil on an aggregated one.
     let only: ResourceKind?
-    private let tables: NameTables
+    let tables: NameTables
     private let identifier: String
     private(set) var node: ProxyNode?
     private(set) var scopes: [ServedScope] = []
@@ -84,8 +84,8 @@ final class DiscoverySession {
         let answers = state.awaitsAnswer && isCurrent && !isFirst && state.nonce != 0
         if answers {
             state.awaitsAnswer = false
-            if state.refusal != request.refusal { hasNewRefusals = true }
-            state.refusal = request.refusal
+            let isWhole = form == .stateOfTheWorld && kind.isCompleteState
+            if state.take(answer: request.refusal, tables[kind], isWhole: isWhole) { hasNewRefusals = true }
             if request.refusal == nil { state.acceptedVersion = state.sentVersion }
             // Whatever of the clusters it took, it may not ask for the endpoints of all.
             if request.refusal != nil, kind == .cluster { expected.removeAll() }
@@ -266,6 +266,7 @@ final class DiscoverySession {
             for id in visible(kind) where state.wants(id) {
                 guard let resource = resource(kind, id) else { continue }
                 body += resource.stateField
+                state.sent.insert(id)
                 expect(resource)
             }
         } else {
@@ -275,6 +276,7 @@ final class DiscoverySession {
                 // That one is gone follows from what refers to it.
                 guard let resource = resource(kind, id) else { continue }
                 any = true
+                state.sent.insert(id)
                 body += resource.stateField
             }
         }
@@ -298,6 +300,7 @@ final class DiscoverySession {
         for id in state.pending {
             guard body.count < Self.responseBytes else { break }
             state.pending.remove(id)
+            state.sent.insert(id)
             if let resource = resource(kind, id) {
                 body += resource.deltaField
                 expect(resource)
@@ -337,7 +340,16 @@ final class DiscoverySession {
 
     // MARK: What it sees
 
-    private func resource(_ kind: ResourceKind, _ id: Int) -> ServedResource? {
+    /// What it asks for of a kind, as far as it has ever been published; in rising order.
+    func asked(_ kind: ResourceKind) -> NameSet {
+        guard let state = kinds[kind] else { return NameSet() }
+        guard state.isWildcard else { return state.names }
+        var ids = visible(kind)
+        for id in state.names { ids.insert(id) }
+        return ids
+    }
+
+    func resource(_ kind: ResourceKind, _ id: Int) -> ServedResource? {
         for scope in scopes { if let resource = scope.resource(kind, id) { return resource } }
         guard !replaced.isEmpty, Self.outlast.contains(kind) else { return nil }
         for scope in replaced { if let resource = scope.resource(kind, id) { return resource } }
@@ -379,20 +391,4 @@ final class NameTables {
         get { tables[kind] ?? NameTable() }
         _modify { yield &tables[kind, default: NameTable()] }
     }
-}
-
-extension [UInt8] {
-    /// A protobuf field with a length.
-    fileprivate mutating func append(field number: UInt8, _ bytes: some Collection<UInt8>) {
-        append(number << 3 | 2)
-        var length = bytes.count
-        while length >= 0x80 {
-            append(UInt8(truncatingIfNeeded: length) | 0x80)
-            length >>= 7
-        }
-        append(UInt8(length))
-        append(contentsOf: bytes)
-    }
-
-    fileprivate mutating func append(field number: UInt8, _ text: String) { append(field: number, text.utf8) }
 }

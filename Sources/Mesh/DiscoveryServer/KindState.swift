@@ -22,11 +22,44 @@ final class KindState {
     /// The last response was neither accepted nor refused yet. Until then no other follows, so what a slow proxy misses
     /// is sent to it once, as it is then.
     var awaitsAnswer = false
-    /// Why the last response was refused, wholly or in part; nil after it was accepted.
-    var refusal: String?
+    /// Of the response that was not answered yet: what it was about.
+    var sent = NameSet()
+    /// Why the last version of a resource was refused, until another is accepted.
+    private(set) var refused: [Int: String] = [:]
+    /// Why a response was refused that was about nothing by name.
+    private var otherRefusal: String?
     /// Of the last response.
     var sentVersion = ""
     var acceptedVersion = ""
+
+    /// Everything that is refused, in the client's words; nil where nothing is.
+    var refusal: String? {
+        var seen: Set<String> = []
+        let reasons = refused.sorted { $0.key < $1.key }.map(\.value).filter { seen.insert($0).inserted }
+        return reasons.isEmpty ? otherRefusal : reasons.joined(separator: "; ")
+    }
+
+    /// The answer to the last response: nil accepts it. Clients say in words what they refuse, and not all of them name it; then it is
+    /// everything that was sent.
+    ///
+    /// - Parameter isWhole: The response was everything that there is.
+    /// - Returns: Whether other things are refused than before.
+    func take(answer: String?, _ table: NameTable, isWhole: Bool) -> Bool {
+        let (before, other) = (refused, otherRefusal)
+        if isWhole { refused = [:] }
+        for id in sent { refused[id] = nil }
+        otherRefusal = nil
+        if let answer {
+            let named = sent.filter { answer.contains(table[$0]) }
+            for id in named.isEmpty ? Array(sent) : named { refused[id] = answer }
+            if sent.isEmpty { otherRefusal = answer }
+        }
+        sent = NameSet()
+        return refused != before || otherRefusal != other
+    }
+
+    /// It was not sent yet as it is, or not answered.
+    func isOnItsWay(_ id: Int) -> Bool { pending.contains(id) || sent.contains(id) }
 
     func wants(_ id: Int) -> Bool { isWildcard || names.contains(id) }
 

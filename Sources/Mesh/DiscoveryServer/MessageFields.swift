@@ -17,6 +17,22 @@ extension [UInt8] {
     }
 }
 
+extension [UInt8] {
+    /// A protobuf field with a length.
+    mutating func append(field number: UInt8, _ bytes: some Collection<UInt8>) {
+        append(number << 3 | 2)
+        var length = bytes.count
+        while length >= 0x80 {
+            append(UInt8(truncatingIfNeeded: length) | 0x80)
+            length >>= 7
+        }
+        append(UInt8(length))
+        append(contentsOf: bytes)
+    }
+
+    mutating func append(field number: UInt8, _ text: String) { append(field: number, text.utf8) }
+}
+
 extension ProtobufReader.Field {
     var text: String { String(decoding: bytes, as: UTF8.self) }
 }

@@ -14,6 +14,8 @@ public struct StreamStatus: Sendable {
     public var behind: [ResourceKind] = []
     /// Why the last response of a kind was refused, in the proxy's words.
     public var refusals: [ResourceKind: String] = [:]
+    /// The resources whose last version was refused, by name, with the proxy's words.
+    public var refused: [ResourceKind: [String: String]] = [:]
 
     init?(_ session: DiscoverySession) {
         guard let node = session.node else { return nil }
@@ -23,6 +25,7 @@ public struct StreamStatus: Sendable {
             accepted[kind] = state.acceptedVersion
             if !state.isSettled { behind.append(kind) }
             refusals[kind] = state.refusal
+            for (id, reason) in state.refused { refused[kind, default: [:]][session.tables[kind][id]] = reason }
         }
     }
 }

@@ -102,6 +102,10 @@ public final class MeshControlPlane: @unchecked Sendable {
                     }
                     return (state ?? nil) ?? (false, false)
                 }))
+        server.seesClients = { [weak self] peer throws(GRPCEnding) in
+            guard let self else { throw GRPCEnding(.unavailable, "the control plane stops") }
+            return try clients(seenBy: peer)
+        }
         server.onRefusals = { [weak self] in
             guard let self else { return }
             controller?.enqueue(gateways.note(model))

@@ -1,6 +1,7 @@
 import ClusterAPI
 import Discovery
 import GRPC
+import TLS
 
 /// What a proxy sees, by who it is. Called on the loop for a stream's first request, with the cluster read.
 extension MeshControlPlane {
@@ -12,6 +13,16 @@ extension MeshControlPlane {
         return switch proxy.kind {
         case .sidecar: [try ownScope(of: proxy.pod), self[.sidecars]] + common
         case .router: try scopes(ofGateway: proxy) + [self[.everybody]]
+        }
+    }
+
+    /// Of whom may be told to who asks after the state of clients: nodes, and those who ask over plain text, see all; a workload sees the
+    /// proxies of its own account.
+    func clients(seenBy peer: TLSSession.Peer?) throws(GRPCEnding) -> (ProxyNode) -> Bool {
+        guard let peer, case .workload(let identity) = try authenticate(peer) else { return { _ in true } }
+        return { [model] node in
+            guard let pod = ProxyIdentity.named(node.id)?.pod, pod.namespace == identity.namespace else { return false }
+            return model.world.pods[pod]?.account == identity.serviceAccount
         }
     }
 

@@ -249,6 +249,36 @@ struct DiscoverySessionTests {
         #expect(talk.session.kinds[.cluster]?.acceptedVersion == second.version)
     }
 
+    @Test("what is refused is known by name, whether the words name it or not, until it is taken or gone")
+    func refusedNames() throws {
+        let talk = Conversation(.delta)
+        for name in ["one", "two"] { talk.publish(.routeConfiguration, name, "1") }
+        try talk.ask(Request(kind: .routeConfiguration, names: ["one", "two"]))
+        let first = try #require(talk.hear())
+        func refused() throws -> [String: String] {
+            try #require(StreamStatus(talk.session)).refused[.routeConfiguration] ?? [:]
+        }
+        try talk.ask(Request(kind: .routeConfiguration, node: false, nonce: first.nonce, refusal: "table two: no"))
+        #expect(try refused() == ["two": "table two: no"])
+        // Another that is taken makes this one no better.
+        talk.publish(.routeConfiguration, "one", "2")
+        let second = try #require(talk.hear())
+        try talk.ask(Request(kind: .routeConfiguration, node: false, nonce: second.nonce))
+        #expect(try refused() == ["two": "table two: no"])
+        #expect(talk.session.isRefusing)
+        talk.publish(.routeConfiguration, "one", "3")
+        let third = try #require(talk.hear())
+        try talk.ask(Request(kind: .routeConfiguration, node: false, nonce: third.nonce, refusal: "nameless"))
+        #expect(try refused() == ["one": "nameless", "two": "table two: no"])
+        #expect(talk.session.kinds[.routeConfiguration]?.refusal == "nameless; table two: no")
+        talk.publish(.routeConfiguration, "two", "2")
+        talk.publish(.routeConfiguration, "one", nil)
+        let fourth = try #require(talk.hear())
+        try talk.ask(Request(kind: .routeConfiguration, node: false, nonce: fourth.nonce))
+        #expect(try refused().isEmpty)
+        #expect(!talk.session.isRefusing)
+    }
+
     @Test("an answer to an older response is passed over")
     func stale() throws {
         let talk = Conversation(.stateOfTheWorld)

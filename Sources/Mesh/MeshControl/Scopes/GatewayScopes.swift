@@ -53,15 +53,18 @@ final class GatewayScopes {
     /// - Returns: Whose status that is a matter of.
     func note(_ model: MeshModel) -> Set<StatusTarget> {
         var found = ProxyRefusals()
-        for status in server.status() where !status.refusals.isEmpty {
-            let words = status.refusals.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, reason in
+        // In the order of their names, so that one that comes to the same end changes no status that is written.
+        for status in server.status().filter({ !$0.refusals.isEmpty }).sorted(by: { $0.node.id < $1.node.id }) {
+            func words(_ kind: ResourceKind, _ reason: String) -> String {
                 "\(status.node.id) refuses \(kind.service): \(reason)"
-            }.joined(separator: "; ")
+            }
             if let gateway = gateway(of: status.node) {
-                found.gateways[gateway] = words
-            } else if let reason = status.refusals[.routeConfiguration] {
-                // Which of the tables it was, the proxy's words tell.
-                for table in model.tables where reason.contains(table) { found.tables[table] = words }
+                let all = status.refusals.sorted { $0.key.rawValue < $1.key.rawValue }.map { words($0, $1) }
+                Self.add(all.joined(separator: "; "), to: &found.gateways[gateway])
+            } else {
+                for (table, reason) in status.refused[.routeConfiguration] ?? [:] {
+                    Self.add(words(.routeConfiguration, reason), to: &found.tables[table])
+                }
             }
         }
         defer { refusals = found }
@@ -78,6 +81,16 @@ final class GatewayScopes {
         return targets
     }
 
+    private static let others = " (and others)"
+
+    private static func add(_ words: String, to known: inout String?) {
+        guard let first = known else {
+            known = words
+            return
+        }
+        if !first.hasSuffix(others) { known = first + others }
+    }
+
     /// Whose proxy it is, by what it says of itself.
     func gateway(of node: ProxyNode) -> ObjectKey? {
         guard node.id.hasPrefix("router~") else { return nil }
@@ -89,13 +102,6 @@ final class GatewayScopes {
 }
 
 extension MeshModel {
-    /// The names of the Services' route configurations to which routes are bound.
-    var tables: [String] {
-        world.bound.keys.flatMap { key in
-            (world.services[key]?.ports ?? []).map { "\(world.host(key)):\($0.number)" }
-        }
-    }
-
     func routes(of table: String) -> Set<RouteKey> {
         for (key, routes) in world.bound {
             for port in world.services[key]?.ports ?? [] where "\(world.host(key)):\(port.number)" == table {
