@@ -11,7 +11,7 @@ struct TapCommand: ParsableCommand {
         commandName: "tap", abstract: "A workload's requests, live: latency, status, and who the other end is.",
         usage: "weft tap WORKLOAD [--direction inbound|outbound] [--path /PREFIX] [--status 5xx] [--failed] …",
         discussion: """
-            WORKLOAD: [NAMESPACE/][KIND/]NAME; all its pods with a sidecar that there are now. A request is told when it has ended. \
+            WORKLOAD: [NAMESPACE/][KIND/]NAME; all its pods with a sidecar, those that come later too. A request is told when it has ended. \
             Nothing is slowed down by it: what cannot be told in time is counted as missed. -o json prints an object a line. It goes on \
             until it is interrupted, or as --limit and --for say.
             """)
@@ -83,26 +83,67 @@ struct TapCommand: ParsableCommand {
                     throw Refusal("\(workload) has no sidecar to look through", hint: ProxyReport.howToInject)
                 }
                 printer.begin(pods.map(\.name))
-                try await withThrowingTaskGroup(of: Void.self) { group in
+                try await withThrowingTaskGroup(of: Event.self) { group in
                     if let seconds {
                         group.addTask {
                             try await session.loop.sleep(for: .milliseconds(Int64(seconds * 1000)))
                             printer.end()
+                            return .over
                         }
                     }
-                    for pod in pods {
+                    var followed: Set<String> = []
+                    func follow(_ pods: [KubeObject], areFirst: Bool) {
+                        for pod in pods where followed.insert(pod.uid).inserted {
+                            group.addTask {
+                                let stream: HTTPResponseStream
+                                do {
+                                    stream = try await ProxyAdmin(pod, session).stream(target)
+                                } catch  where !areFirst {
+                                    // Its sidecar may not be up yet.
+                                    return .ended(pod, "\(error)")
+                                }
+                                if !areFirst { printer.note("\(pod.name) has come") }
+                                // However a pod goes, its stream goes with it.
+                                try? await Self.follow(stream, pod.name, printer)
+                                return .ended(pod, nil)
+                            }
+                        }
+                    }
+                    func look() {
                         group.addTask {
-                            let stream = try await ProxyAdmin(pod, session).stream(target)
-                            try await Self.follow(stream, pod.name, printer)
+                            try await session.loop.sleep(for: Self.lookingInterval)
+                            // A workload without pods for a moment is still the one that was asked for.
+                            return .pods((try? await session.pods(named: workload)) ?? [])
                         }
                     }
-                    // The first that ends without an error has been told to; the others go with it.
-                    while try await group.next() != nil { if printer.isOver { break } }
+                    follow(pods, areFirst: true)
+                    look()
+                    while let event = try await group.next(), !printer.isOver {
+                        switch event {
+                        case .over: break
+                        case .pods(let found):
+                            follow(found.filter { $0.isMeshed && $0.isReady }, areFirst: false)
+                            look()
+                        case .ended(let pod, let trouble):
+                            if trouble == nil { printer.note("the sidecar of \(pod.name) has ended") }
+                            followed.remove(pod.uid)
+                        }
+                    }
                     group.cancelAll()
                 }
             }
         }
     }
+
+    private enum Event: Sendable {
+        case over
+        case pods([KubeObject])
+        /// With what kept it from being followed.
+        case ended(KubeObject, String?)
+    }
+
+    /// How often it is asked which pods there are.
+    private static let lookingInterval: Duration = .seconds(2)
 
     private static func follow(_ stream: HTTPResponseStream, _ pod: String, _ printer: TapPrinter) async throws {
         var buffer: [UInt8] = []
@@ -115,9 +156,6 @@ struct TapCommand: ParsableCommand {
                 printer.show(json, of: pod)
                 if printer.isOver { return }
             }
-        }
-        guard printer.isOver else {
-            throw Refusal("the sidecar of \(pod) ended", hint: "start again to see its successor")
         }
     }
 }
@@ -139,6 +177,12 @@ final class TapPrinter: Sendable {
         state.withLock { $0.width = pods.map(\.count).max() ?? 0 }
         guard output == .text || output == .wide else { return }
         write(Style.quiet("looking on at \(pods.joined(separator: ", "))") + "\n")
+    }
+
+    /// What has changed about who is looked at; for people.
+    func note(_ text: String) {
+        guard output == .text || output == .wide else { return }
+        write(Style.quiet(text) + "\n")
     }
 
     func end() { state.withLock { $0.isOver = true } }
