@@ -71,15 +71,12 @@ public final class MeshControlPlane: @unchecked Sendable {
             model.set(new, key, old: old)
         }
         followGatewayAPI()
-        let security = "security.istio.io"
-        follow(
-            Informer<PeerAuthentication>(
-                client, GroupVersionResource(group: security, resource: "peerauthentications"), log: log)
-        ) { model, key, new, _ in model.set(new, key) }
-        follow(
-            Informer<AuthorizationPolicy>(
-                client, GroupVersionResource(group: security, resource: "authorizationpolicies"), log: log)
-        ) { model, key, new, _ in model.set(new, key) }
+        follow(Informer<StoredPolicy<PeerAuthentication>>(client, MeshPolicyKind.peers.resource, log: log)) {
+            model, key, new, _ in model.set(new, key)
+        }
+        follow(Informer<StoredPolicy<AuthorizationPolicy>>(client, MeshPolicyKind.authorization.resource, log: log)) {
+            model, key, new, _ in model.set(new, key)
+        }
         controller = GatewayController(
             client, loop: loop, log: log,
             GatewayController.Questions(

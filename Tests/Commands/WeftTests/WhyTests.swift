@@ -98,13 +98,40 @@ struct WhyTests {
     @Test("without a mesh and policies it works, and each line says so")
     func plain() throws {
         let answer = WhyAnswer(try Self.evidence())
-        #expect(answer.works, "\(answer.lines.joined(separator: "\n"))")
+        #expect(answer.works, "\(answer.lines().joined(separator: "\n"))")
         #expect(answer.title == "shop/web → shop/cart:80")
-        let text = answer.lines.joined(separator: "\n")
+        let text = answer.lines().joined(separator: "\n")
         #expect(text.contains("cart.shop.svc.cluster.local is 10.96.0.9"))
         #expect(text.contains("1 of 1 ready"))
         #expect(text.contains("no sidecar at either end"))
         #expect(text.hasSuffix("It works, as far as can be told."))
+        let wide = answer.lines(isWide: true)
+        #expect(text.contains("lines of rules: -o wide") && wide.count > answer.lines().count)
+        #expect(wide.contains { $0.contains("how, in table") } && !text.contains("how, in table"))
+    }
+
+    private static func policy(_ conditions: JSONValue...) -> KubeObject {
+        object("AuthorizationPolicy", "p", ["status": ["conditions": .array(conditions)]])
+    }
+
+    @Test("a policy that does nothing is named, with what its status says; one that does something is not")
+    func idlePolicies() throws {
+        let accepted: JSONValue = ["type": "Accepted", "status": "True", "reason": "Accepted"]
+        let refused: JSONValue = [
+            "type": "Accepted", "status": "False", "reason": "Invalid", "message": "action CUSTOM is not supported",
+        ]
+        let idle: JSONValue = [
+            "type": "weft.dev/Effective", "status": "False", "reason": "SelectsNothing", "message": "there is none",
+        ]
+        #expect(MeshPolicyRemark(Self.policy(accepted)) == nil && MeshPolicyRemark(Self.policy()) == nil)
+        #expect(
+            MeshPolicyRemark(Self.policy(refused, idle))?.sentence
+                == "AuthorizationPolicy shop/p is not enforced: action CUSTOM is not supported")
+        let remark = try #require(MeshPolicyRemark(Self.policy(accepted, idle)))
+        #expect(remark.sentence == "AuthorizationPolicy shop/p has no effect: there is none")
+        var evidence = try Self.evidence()
+        evidence.remarks = [remark]
+        #expect(WhyAnswer(evidence).lines().contains { $0.contains("idle policies") && $0.hasSuffix(remark.sentence) })
     }
 
     @Test("a policy that denies is named, and what would allow is said")
@@ -113,7 +140,7 @@ struct WhyTests {
             "NetworkPolicy", "deny-all", ["spec": ["podSelector": [:], "policyTypes": ["Ingress"]]])
         let evidence = try Self.evidence(policies: [policy])
         #expect(Self.broken(evidence) == ["NetworkPolicy"])
-        let text = WhyAnswer(evidence).lines.joined(separator: "\n")
+        let text = WhyAnswer(evidence).lines().joined(separator: "\n")
         #expect(text.contains("DENIED by shop/deny-all"))
         #expect(text.contains("- let ingress from shop/web into shop/cart on port 8080 through"))
     }
@@ -122,7 +149,7 @@ struct WhyTests {
     func noEndpoints() throws {
         let evidence = try Self.evidence(ready: false)
         #expect(Self.broken(evidence).contains("endpoints"))
-        let text = WhyAnswer(evidence).lines.joined(separator: "\n")
+        let text = WhyAnswer(evidence).lines().joined(separator: "\n")
         #expect(text.contains("none of the 1 pods that Service shop/cart selects is ready"))
     }
 
@@ -154,7 +181,7 @@ struct WhyTests {
         evidence.proxies = [["namespace": "shop", "pod": "cart", "resources": ["lds": ["status": "SYNCED"]]]]
         evidence.workload = ["mode": "PERMISSIVE", "portModes": ["8080": "STRICT"], "authorizationPolicies": []]
         #expect(Self.broken(evidence) == ["route", "mode"])
-        let text = WhyAnswer(evidence).lines.joined(separator: "\n")
+        let text = WhyAnswer(evidence).lines().joined(separator: "\n")
         #expect(text.contains("STRICT on port 8080: plain text is refused"))
         #expect(text.contains("BackendNotFound Service gone does not exist"))
         evidence.workload?["portModes"] = ["8080": "PERMISSIVE"]

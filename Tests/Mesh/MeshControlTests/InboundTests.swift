@@ -6,74 +6,11 @@ import Testing
 @testable import MeshControl
 @testable import XDS
 
-/// Pods, Services and policies, and what a pod's own proxy gets of them.
-private struct Pods {
-    var model = MeshModel(domain: "cluster.local")
-
-    mutating func pod(
-        _ name: String, in namespace: String = "shop", account: String = "cart", _ labels: [String: String],
-        notCaptured: String = ""
-    ) {
-        var object = KubeObject(apiVersion: "v1", kind: "Pod", namespace: namespace, name: name)
-        object.json["metadata"]?["labels"] = .object(
-            labels.reduce(into: JSONObject()) { $0[$1.key] = .string($1.value) })
-        object.json["metadata"]?["annotations"] = [
-            MeshPod.statusAnnotation: "{}", "mesh.weft.dev/excludeInboundPorts": .string(notCaptured),
-        ]
-        object.json["metadata"]?["ownerReferences"] = [["kind": "ReplicaSet", "name": "cart-5f", "controller": true]]
-        object.json["spec"] = [
-            "serviceAccountName": .string(account),
-            "containers": [["name": "app", "ports": [["name": "web", "containerPort": 8080]]]],
-        ]
-        model.set(MeshPod(object), object.key)
-    }
-
-    mutating func service(_ name: String, _ selector: JSONValue, _ ports: JSONValue...) {
-        var object = KubeObject(apiVersion: "v1", kind: "Service", namespace: "shop", name: name)
-        object.json["spec"] = ["selector": selector, "ports": .array(ports)]
-        model.set(MeshService(object), object.key)
-    }
-
-    mutating func peers(_ name: String, in namespace: String = "shop", created: String = "1", _ spec: JSONValue) {
-        var object = KubeObject(
-            apiVersion: "security.istio.io/v1", kind: "PeerAuthentication", namespace: namespace, name: name)
-        object.json["metadata"]?["creationTimestamp"] = .string(created)
-        object.json["spec"] = spec
-        model.set(PeerAuthentication(object), object.key)
-    }
-
-    mutating func authorization(_ name: String, in namespace: String = "shop", _ spec: JSONValue) {
-        var object = KubeObject(
-            apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy", namespace: namespace, name: name)
-        object.json["spec"] = spec
-        model.set(AuthorizationPolicy(object), object.key)
-    }
-
-    func shape(_ name: String) throws -> InboundShape {
-        try #require(model.inboundShape(of: ObjectKey(namespace: "shop", name: name)))
-    }
-
-    /// By kind and name, once Envoy's own rules hold for all of it.
-    func resources(_ name: String) throws -> [String: JSONValue] {
-        let changes = try InboundTranslation(trustDomain: "cluster.local", shape: shape(name)).changes()
-        return try changes.reduce(into: [:]) { all, change in
-            let type = try #require(Message(change.kind.rawValue)?.type)
-            let message = try Message(binary: #require(change.message), type: type)
-            _ = try ConfigNode(message, from: ConfigText(name: change.name))
-            all["\(change.kind.service) \(change.name)"] = message.json()
-        }
-    }
-
-    func chains(_ name: String) throws -> [String] {
-        try #require(resources(name)["lds virtualInbound"]).list("filter_chains").map { $0.text("name") }
-    }
-}
-
 @Suite("What a pod's own proxy gets")
 struct InboundTests {
     @Test("pods that are reached alike have one shape, and a policy that selects one of them tells them apart")
     func shapes() throws {
-        var pods = Pods()
+        var pods = MeshPodsWorld()
         pods.pod("a", ["app": "cart", "pod-template-hash": "5f"])
         pods.pod("b", ["app": "cart", "pod-template-hash": "5f", "track": "canary"])
         pods.service(
@@ -91,7 +28,7 @@ struct InboundTests {
 
     @Test("the narrowest mode that says something counts, of several the oldest")
     func modes() throws {
-        var pods = Pods()
+        var pods = MeshPodsWorld()
         pods.pod("a", ["app": "cart"])
         func mode(_ port: Int = 1, _ spoken: PortProtocol = .http) throws -> MutualTLSMode {
             try pods.shape("a").modes.mode(port, spoken)
@@ -121,7 +58,7 @@ struct InboundTests {
 
     @Test("each mode has its chains, and no port falls back to those of others")
     func chains() throws {
-        var pods = Pods()
+        var pods = MeshPodsWorld()
         pods.pod("a", ["app": "cart"])
         pods.service(
             "cart", ["app": "cart"], ["name": "http", "port": 80, "targetPort": 8080], ["name": "tcp", "port": 90])
@@ -183,21 +120,9 @@ struct InboundTests {
         #expect(any.principals == [["and_ids": ["ids": [["any": true]]]]])
     }
 
-    @Test("what is not enforced says so, once")
-    func refused() throws {
-        var pods = Pods()
-        pods.pod("a", ["app": "cart"])
-        pods.authorization("audit", ["action": "AUDIT", "rules": [[:]]])
-        pods.authorization("gateway", ["targetRefs": [["kind": "Gateway", "name": "g"]]])
-        let problems = pods.model.changes().problems
-        #expect(problems.count == 2 && problems.contains { $0.contains("shop/audit is not enforced: action AUDIT") })
-        #expect(pods.model.changes().problems.isEmpty)
-        #expect(try pods.shape("a").authorizations.isEmpty)
-    }
-
     @Test("endpoints are marked by what their pods take, and clusters expect those who answer")
     func endpoints() throws {
-        var pods = Pods()
+        var pods = MeshPodsWorld()
         pods.pod("a", ["app": "cart"])
         pods.service("cart", ["app": "cart"], ["name": "http", "port": 80, "targetPort": 8080])
         var object = KubeObject(
@@ -231,7 +156,7 @@ struct InboundTests {
 
     @Test("pods of a Service without an address are called by their own, and by mutual TLS as far as they take it")
     func headless() throws {
-        var pods = Pods()
+        var pods = MeshPodsWorld()
         pods.pod("a", ["app": "db"])
         var object = KubeObject(apiVersion: "v1", kind: "Service", namespace: "shop", name: "db")
         object.json["spec"] = [

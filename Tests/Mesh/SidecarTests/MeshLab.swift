@@ -297,6 +297,10 @@ final class MeshLab: @unchecked Sendable {
     private func start(_ arguments: [String], in pod: Pod) async throws {
         var configuration = ChildProcess.Configuration(arguments)
         configuration.networkNamespace = pod.namespace
+        let output = open("\(pod.folder)/output", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
+        guard output >= 0 else { throw Failure(description: "no output for \(pod.key)") }
+        defer { close(output) }
+        configuration.descriptors = [1: output]
         processes.append(try await ChildProcess.start(configuration, on: loop))
     }
 
@@ -374,6 +378,9 @@ final class MeshLab: @unchecked Sendable {
         return (Int(lines.last ?? "") ?? 0, lines.dropLast().joined(separator: "\n"))
     }
 
+    /// What its programs wrote on their standard output.
+    func output(_ pod: Pod) throws -> String { try Files.readText("\(pod.folder)/output") }
+
     func adminAddress(_ pod: Pod) async throws -> String { try Files.readText("\(pod.folder)/admin") }
 
     // MARK: Objects
@@ -430,6 +437,31 @@ final class MeshLab: @unchecked Sendable {
         if dry { object.json["metadata"]?["annotations"] = [AuthorizationPolicy.dryRunAnnotation: "true"] }
         object.json["spec"] = spec
         try await put(.policies(kind), object, ObjectKey(namespace: namespace, name: name))
+    }
+
+    /// Status and reason of a condition of a policy; empty where there is none.
+    func condition(_ kind: String, _ name: String, _ type: String) async throws -> String {
+        let object = try await client.get(.policies(kind), ObjectKey(namespace: "shop", name: name))
+        let condition = object.status.list("conditions").first { $0.text("type") == type }
+        return condition.map { "\($0.text("status")) \($0.text("reason"))" } ?? ""
+    }
+
+    /// An HTTPRoute on a Service with one rule, to itself.
+    func route(_ name: String, to service: String, _ filter: JSONValue) async throws {
+        var route = KubeObject(
+            apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", namespace: "shop", name: name)
+        route.json["spec"] = [
+            "parentRefs": [["group": "", "kind": "Service", "name": .string(service), "port": 80]],
+            "rules": [["filters": [filter], "backendRefs": [["name": .string(service), "port": 80]]]],
+        ]
+        try await put(.httpRoutes, route, route.key)
+    }
+
+    /// Of a route's first parent.
+    func routeCondition(_ name: String, _ type: String) async throws -> (status: String, message: String) {
+        let object = try await client.get(.httpRoutes, ObjectKey(namespace: "shop", name: name))
+        let condition = object.status.list("parents").first?.list("conditions").first { $0.text("type") == type }
+        return (condition?.text("status") ?? "", condition?.text("message") ?? "")
     }
 
     func remove(_ kind: String, _ name: String, in namespace: String = "shop") async throws {

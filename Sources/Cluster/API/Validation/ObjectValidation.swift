@@ -27,6 +27,11 @@ public enum ObjectValidation {
         return findings.errors
     }
 
+    /// What a client should know of an object that may be stored all the same; it goes out as a warning (KEP-1693).
+    public static func remarks(_ object: JSONValue, _ kind: GroupVersionKind) -> [String] {
+        KindRules.of(kind).remarks(Field(object))
+    }
+
     /// What is wrong with a name for this kind; generated names are checked with their suffix.
     public static func nameProblems(_ name: String, _ kind: GroupVersionKind) -> [String] {
         KindRules.of(kind).name(name)
@@ -38,6 +43,8 @@ struct KindRules: Sendable {
     var name: @Sendable (String) -> [String] = Names.dns1123Subdomain
     var check: @Sendable (_ object: Field, _ findings: inout Findings) -> Void = { _, _ in }
     var checkUpdate: @Sendable (_ new: Field, _ old: Field, _ findings: inout Findings) -> Void = { _, _, _ in }
+
+    var remarks: @Sendable (_ object: Field) -> [String] = { _ in [] }
 
     static func of(_ kind: GroupVersionKind) -> KindRules { table["\(kind.group)/\(kind.kind)"] ?? KindRules() }
 
@@ -86,7 +93,8 @@ struct KindRules: Sendable {
         "gateway.networking.k8s.io/TCPRoute": KindRules(check: RouteRules.checkStream),
         "gateway.networking.k8s.io/UDPRoute": KindRules(check: RouteRules.checkStream),
         "security.istio.io/PeerAuthentication": KindRules(check: MeshPolicyRules.checkPeers),
-        "security.istio.io/AuthorizationPolicy": KindRules(check: MeshPolicyRules.checkAuthorization),
+        "security.istio.io/AuthorizationPolicy": KindRules(
+            check: MeshPolicyRules.checkAuthorization, remarks: MeshPolicyRules.remarks),
         "coordination.k8s.io/Lease": KindRules(check: PolicyRules.checkLease),
         "policy/PodDisruptionBudget": KindRules(check: PolicyRules.checkDisruptionBudget),
         "scheduling.k8s.io/PriorityClass": KindRules(checkUpdate: PolicyRules.checkPriorityClassUpdate),

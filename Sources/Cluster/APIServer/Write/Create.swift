@@ -9,6 +9,7 @@ extension Registry {
         var warnings: [String] = []
         var object = try decode(
             try call.requireBody(), as: call.resource, options.fieldValidation, warnings: &warnings)
+        warnings += ObjectValidation.remarks(object, call.resource.gvk)
         try place(&object, at: call, nameRequired: false)
         let stored = try await create(object, call, dryRun: options.dryRun, warnings: &warnings)
         return APIAnswer(code: 201, content: .object(stored), warnings: warnings)

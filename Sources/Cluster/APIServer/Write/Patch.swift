@@ -12,9 +12,11 @@ extension Registry {
             let patched = try patched(old, body.json, type, call.resource.gvk)
             // A fresh list: the attempt that counts is the last.
             warnings = []
-            return try decode(
+            let object = try decode(
                 DecodedBody(json: patched, duplicates: body.duplicates), as: call.resource, options.fieldValidation,
                 warnings: &warnings)
+            if call.subresource.isEmpty { warnings += ObjectValidation.remarks(object, call.resource.gvk) }
+            return object
         }
         return APIAnswer(content: .object(stored), warnings: warnings)
     }

@@ -9,6 +9,7 @@ extension Registry {
         var warnings: [String] = []
         var object = try decode(
             try call.requireBody(), as: call.resource, options.fieldValidation, warnings: &warnings)
+        if call.subresource.isEmpty { warnings += ObjectValidation.remarks(object, call.resource.gvk) }
         try place(&object, at: call, nameRequired: true)
         let strategy = strategy(call.resource)
         let expected = object["metadata"]?["resourceVersion"]?.string ?? ""

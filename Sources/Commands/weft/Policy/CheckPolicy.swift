@@ -35,7 +35,7 @@ struct CheckPolicy: ParsableCommand {
 
     func run() throws {
         try options.answering {
-            let (cluster, namespace) = try options.readPolicies()
+            let (cluster, namespace, allRemarks) = try options.readAllPolicies()
             let evaluator = cluster.evaluator()
             let clients = try cluster.parties(parts[0], namespace: namespace)
             var rows: [Row] = []
@@ -51,10 +51,17 @@ struct CheckPolicy: ParsableCommand {
                 throw Refusal("\(parts[0]) and \(parts[1]) have no address family in common", hint: "nothing to judge")
             }
             let isAllowed = rows.allSatisfy(\.answer.isAllowed)
+            // The mesh's policies are asked request by request (weft why); those that do nothing are worth a word here.
+            let namespaces = Set(
+                rows.compactMap { cluster.name(of: $0.server).split(separator: "/").first.map(String.init) })
+            let remarks = allRemarks.filter { $0.isAbout(namespaces) }
             let document: JSONValue = [
                 "allowed": .bool(isAllowed), "answers": .array(rows.map { Self.document($0, cluster) }),
+                "meshPolicies": .array(remarks.map(\.document)),
             ]
-            try options.show(document) { rows.flatMap { Self.lines($0, cluster) } }
+            try options.show(document) {
+                rows.flatMap { Self.lines($0, cluster) } + remarks.map { "  mesh: " + Style.doubtful($0.sentence) }
+            }
             if !isAllowed { throw ExitCode(1) }
         }
     }

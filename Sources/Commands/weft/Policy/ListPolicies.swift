@@ -14,8 +14,9 @@ struct ListPolicies: ParsableCommand {
 
     func run() throws {
         try options.answering {
-            let cluster = try options.readPolicies().cluster
+            let (cluster, _, allRemarks) = try options.readAllPolicies()
             let wanted = allNamespaces ? nil : options.namespace
+            let remarks = allRemarks.filter { wanted == nil || $0.key.namespace == wanted }
             let entries = cluster.policies.filter { wanted == nil || $0.key.namespace == wanted }.map { policy in
                 (
                     policy: policy,
@@ -34,11 +35,11 @@ struct ListPolicies: ParsableCommand {
                             "isolates": .array(entry.policy.directions.map { .string($0.rawValue) }),
                             "allows": .array(entry.policy.sentences.map { .string($0) }),
                         ]
-                    })
+                    }),
+                "meshPolicies": .array(remarks.map(\.document)),
             ]
             try options.show(document) {
-                guard !entries.isEmpty else { return ["no NetworkPolicy: every pod may speak with every other"] }
-                var lines: [String] = []
+                var lines = entries.isEmpty ? ["no NetworkPolicy: every pod may speak with every other"] : []
                 for (policy, pods) in entries {
                     let count = pods.count == 1 ? "1 pod" : "\(pods.count) pods"
                     lines.append(
@@ -46,7 +47,7 @@ struct ListPolicies: ParsableCommand {
                     if options.output == .wide { lines += pods.map { "    selects \($0.key)" } }
                     lines += policy.sentences.map { "  allows \($0)" }
                 }
-                return lines
+                return lines + remarks.map { Style.doubtful($0.sentence) }
             }
         }
     }

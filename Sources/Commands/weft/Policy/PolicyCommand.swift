@@ -16,6 +16,13 @@ extension AnswerOptions {
     func readPolicies() throws -> (cluster: PolicyCluster, namespace: String) {
         try asking { session in (try await session.policies(), session.namespace) }
     }
+
+    /// With what is to be said of the mesh's own policies.
+    func readAllPolicies() throws -> (cluster: PolicyCluster, namespace: String, remarks: [MeshPolicyRemark]) {
+        try asking { session in
+            (try await session.policies(), session.namespace, try await session.meshPolicyRemarks())
+        }
+    }
 }
 
 extension ClusterSession {

@@ -17,6 +17,8 @@ struct Finding: Hashable, Sendable {
     var sentences: [String]
     /// What to change, where it does not work.
     var remedy: String?
+    /// All of it, for those who want to read it (`-o wide`).
+    var details: [String] = []
 
     init(_ topic: String, _ verdict: Verdict, _ sentences: String..., remedy: String? = nil) {
         self.init(topic, verdict, sentences, remedy: remedy)
@@ -28,7 +30,7 @@ struct Finding: Hashable, Sendable {
 
     private static let width = 18
 
-    var lines: [String] {
+    func lines(isWide: Bool) -> [String] {
         let mark =
             switch verdict {
             case .good: Style.good("✓")
@@ -37,9 +39,17 @@ struct Finding: Hashable, Sendable {
             case .bad: Style.bad("✗")
             }
         let head = topic + String(repeating: " ", count: max(1, Self.width - topic.count))
-        return sentences.enumerated().map { index, sentence in
-            index == 0 ? "\(mark) \(head)\(sentence)" : String(repeating: " ", count: Self.width + 2) + sentence
+        let more = isWide || details.isEmpty ? details : ["(\(details.count) lines of rules: -o wide)"]
+        return (sentences + more).enumerated().map { index, sentence in
+            let line = isWide ? sentence : Self.shortened(sentence)
+            return index == 0 ? "\(mark) \(head)\(line)" : String(repeating: " ", count: Self.width + 2) + line
         }
+    }
+
+    private static let longest = 160
+
+    private static func shortened(_ line: String) -> String {
+        line.count <= longest ? line : line.prefix(longest - 2) + " …"
     }
 
     var json: JSONValue {
@@ -48,6 +58,7 @@ struct Finding: Hashable, Sendable {
             "sentences": .array(sentences.map { .string($0) }),
         ]
         if let remedy { object["remedy"] = .string(remedy) }
+        if !details.isEmpty { object["details"] = .array(details.map { .string($0) }) }
         return object
     }
 }

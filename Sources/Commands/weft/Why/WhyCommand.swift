@@ -36,7 +36,7 @@ struct WhyCommand: ParsableCommand {
                 let evidence = try await WhyEvidence.gather(from: ends[0], to: ends[1], session)
                 return WhyAnswer(evidence)
             }
-            try options.show(answer.document) { answer.lines }
+            try options.show(answer.document) { answer.lines(isWide: options.isWide) }
             if !answer.works { throw ExitCode(1) }
         }
     }
@@ -54,8 +54,8 @@ struct WhyAnswer: Sendable {
 
     var works: Bool { !findings.contains { $0.verdict == .bad } }
 
-    var lines: [String] {
-        var lines = ["\(title):"] + findings.flatMap(\.lines)
+    func lines(isWide: Bool = false) -> [String] {
+        var lines = ["\(title):"] + findings.flatMap { $0.lines(isWide: isWide) }
         let broken = findings.filter { $0.verdict == .bad }
         guard !broken.isEmpty else {
             let unsure = findings.filter { $0.verdict == .doubtful }

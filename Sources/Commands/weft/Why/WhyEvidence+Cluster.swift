@@ -154,21 +154,21 @@ extension WhyEvidence {
                 configuration, addresses: Set(trace.cluster.addresses(of: resolved.node)))
             let answer = tracer.trace(resolved.packet(configuration))
             let lines = answer.lines(names: trace.cluster.name(of:)).map { $0.drop { $0 == " " } }.map(String.init)
-            let rules = lines.filter { $0 != "why:" }
             let words = sourceProxy == nil ? "" : " (the sidecar chooses before it; this is for what is not captured)"
-            guard answer.arrives else {
-                return Finding(
-                    "service proxy", .bad, ["the packet arrives nowhere"] + rules,
+            let outcome = Array(lines.prefix { $0 != "why:" })
+            var finding =
+                answer.arrives
+                ? Finding("service proxy", .good, ["on \(resolved.node)\(words)"] + outcome)
+                : Finding(
+                    "service proxy", .bad, ["the packet arrives nowhere"] + outcome,
                     remedy: "weft service trace --from pod \(source.key) \(service.key):\(destination.port) says more")
-            }
-            return Finding("service proxy", .good, ["on \(resolved.node)\(words)"] + Self.longest(rules))
+            // What decides is an element of a set; the rules that ask for it are the same for all Services.
+            finding.sentences += answer.elements.prefix(2)
+            finding.details = Array(lines.dropFirst(outcome.count + 1))
+            return finding
         } catch {
             return Finding("service proxy", .doubtful, "cannot be worked out: \(error)")
         }
-    }
-
-    private static func longest(_ lines: [String]) -> [String] {
-        lines.count <= 20 ? lines : lines.prefix(20) + ["… and \(lines.count - 20) more lines (weft service trace)"]
     }
 
     // MARK: Endpoints

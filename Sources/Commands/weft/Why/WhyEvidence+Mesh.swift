@@ -11,7 +11,7 @@ extension WhyEvidence {
         if let finding = hostFinding { findings.append(finding) }
         findings.append(identityFinding)
         findings += certificateFindings
-        findings += [modeFinding, authorizationFinding, errorFinding].compactMap { $0 }
+        findings += [modeFinding, authorizationFinding, remarkFinding, errorFinding].compactMap { $0 }
         return findings
     }
 
@@ -244,6 +244,14 @@ extension WhyEvidence {
         let caller = AuthorizationCheck.Caller(
             principal: source.isMeshed ? sourceIdentity : nil, address: source.status.text("podIP"), port: targetPort)
         return AuthorizationCheck(workload.list("authorizationPolicies"), caller).finding
+    }
+
+    /// A policy that somebody wrote for the server and that does nothing may be why it is let in, or is not.
+    private var remarkFinding: Finding? {
+        guard let namespace = server?.namespace ?? destination.service?.namespace else { return nil }
+        let own = remarks.filter { $0.isAbout([namespace]) }
+        guard !own.isEmpty else { return nil }
+        return Finding("idle policies", .neutral, own.map(\.sentence))
     }
 
     private var errorFinding: Finding? {

@@ -18,6 +18,8 @@ struct WhyEvidence: Sendable {
     var slices: [KubeObject]
     var pods: [KubeObject]
     var routes: [KubeObject]
+    /// Policies of the mesh that do not do what they say.
+    var remarks: [MeshPolicyRemark] = []
 
     /// What the control plane says of the mesh; nil where there is none.
     var proxies: [JSONValue]?
@@ -51,6 +53,7 @@ struct WhyEvidence: Sendable {
             slices: slices, pods: pods,
             routes: try await session.listIfServed(.httpRoutes)
                 + session.listIfServed(.grpcRoutes))
+        evidence.remarks = try await session.meshPolicyRemarks()
         evidence.proxies = try? await session.transport.document("/mesh/proxies").list("proxies")
         let meshed = evidence.servers.first { $0.isMeshed }
         if let server = meshed ?? evidence.servers.first, evidence.proxies != nil {

@@ -11,6 +11,7 @@ enum StatusTarget: Hashable, Sendable {
     case policy(ObjectKey)
     case ingress(ObjectKey)
     case listenerSet(ObjectKey)
+    case meshPolicy(MeshPolicyKey)
 }
 
 /// What gateways are told, and whose status may have changed with it: pure. The work of a change is that of the Gateways and the
@@ -20,6 +21,7 @@ struct GatewayModel {
     private var dirtyGateways: Set<ObjectKey> = []
     private var dirtyRoutes: Set<RouteKey> = []
     private var dirtyServices: Set<ObjectKey> = []
+    private var dirtyPolicies: Set<ObjectKey> = []
     private var statuses: Set<StatusTarget> = []
     private var rotated: [ObjectKey: Set<ObjectKey>] = [:]
     private var published: [ObjectKey: Set<Name>] = [:]
@@ -44,6 +46,9 @@ struct GatewayModel {
     mutating func touch(gateway key: ObjectKey) { dirtyGateways.insert(key) }
 
     mutating func touch(route key: RouteKey) { dirtyRoutes.insert(key) }
+
+    /// Others may be let in at a Gateway than before.
+    mutating func touch(policiesOf key: ObjectKey) { dirtyPolicies.insert(key) }
 
     /// What is said of a Service's clusters has changed.
     mutating func touch(service key: ObjectKey) { dirtyServices.insert(key) }
@@ -148,6 +153,10 @@ struct GatewayModel {
                 touched.insert(gateway)
             }
         }
+        for gateway in dirtyPolicies where states[gateway] != nil {
+            states[gateway]?.touchPolicies()
+            touched.insert(gateway)
+        }
         for gateway in touched where states[gateway] != nil {
             let shadowed = states[gateway]?.shadowed ?? [:]
             let said = states[gateway]?.changes(world, cluster: cluster, problems: &changes.problems) ?? []
@@ -170,7 +179,8 @@ struct GatewayModel {
             }
         }
         changes.statuses = statuses
-        (dirtyGateways, dirtyRoutes, dirtyServices, statuses, rotated) = ([], [], [], [], [:])
+        (dirtyGateways, dirtyRoutes, dirtyServices, dirtyPolicies) = ([], [], [], [])
+        (statuses, rotated) = ([], [:])
         return changes
     }
 

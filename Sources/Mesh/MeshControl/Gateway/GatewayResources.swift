@@ -7,6 +7,8 @@ struct GatewayResources {
     let gateway: MeshGateway
     let plan: GatewayPlan
     let world: MeshWorld
+    /// Who may come in.
+    let authorizations: [AuthorizationPolicy]
 
     // MARK: Listeners
 
@@ -34,7 +36,9 @@ struct GatewayResources {
                 for (hostname, target) in streams[index] ?? [] {
                     var chain: JSONObject = [
                         "name": .string("\(listener.section) \(Hostname.domain(hostname))"),
-                        "filters": [Self.stream("\(listener.section).\(port)", target)],
+                        "filters": .array(
+                            AuthorizationTranslation.connectionFilters(authorizations)
+                                + [Self.stream("\(listener.section).\(port)", target)]),
                     ]
                     if listener.isTLS { chain["filter_chain_match"] = serverNames(hostname) }
                     if listener.isEnded { chain["transport_socket"] = termination(listener) }
@@ -68,13 +72,20 @@ struct GatewayResources {
     }
 
     private func manager(_ listener: GatewayPlan.Listener) -> JSONValue {
-        ProxyConfig.connectionManager([
+        let isAudited = authorizations.contains { $0.action == .audit }
+        // A preflight has nothing to show, so it is answered before anybody asks for it.
+        let filters =
+            [ProxyConfig.cors] + AuthorizationTranslation.requestFilters(isAudited: isAudited)
+            + [ProxyConfig.fault, ProxyConfig.router]
+        var own: JSONObject = [
             "stat_prefix": .string(listener.table),
             "rds": ["config_source": ProxyConfig.ads, "route_config_name": .string(listener.table)],
             // Clients are not ours: what they say of where they come from is nothing to go by.
             "use_remote_address": true, "stream_idle_timeout": "300s",
-            "http_filters": [ProxyConfig.fault, ProxyConfig.cors, ProxyConfig.router],
-        ])
+            "http_filters": .array(filters),
+        ]
+        if isAudited { own["access_log"] = [AuthorizationTranslation.auditLog] }
+        return ProxyConfig.connectionManager(own)
     }
 
     private static func stream(_ name: String, _ target: JSONObject) -> JSONValue {

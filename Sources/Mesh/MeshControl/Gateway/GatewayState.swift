@@ -21,6 +21,8 @@ struct GatewayState {
     private var users: [BackendUse: Int] = [:]
     private var dirtyUses: Set<BackendUse> = []
     private var isFresh = true
+    /// What policies say to requests may be new.
+    private var hasNewPolicies = true
     /// For each port and family of protocols: hostnames of listeners, with the place of each.
     private let hostnames: [PortFamily: [String: Int]]
 
@@ -156,6 +158,12 @@ struct GatewayState {
         for use in users.keys where use.service == service { dirtyUses.insert(use) }
     }
 
+    /// Others may be let in than before.
+    mutating func touchPolicies() {
+        hasNewPolicies = true
+        dirtyPorts.formUnion(plan.ports)
+    }
+
     func isUsing(_ service: ObjectKey) -> Bool { users.keys.contains { $0.service == service } }
 
     /// The routes of which a match can never be met, each with one that is in its way.
@@ -172,7 +180,8 @@ struct GatewayState {
         _ world: MeshWorld, cluster: (ObjectKey, MeshService.Port) -> JSONValue, problems: inout [String]
     ) -> [ServedChange] {
         var changes: [ServedChange] = []
-        let resources = GatewayResources(gateway: gateway, plan: plan, world: world)
+        let resources = GatewayResources(
+            gateway: gateway, plan: plan, world: world, authorizations: world.authorizations(of: gateway))
         func say(_ kind: ResourceKind, _ name: String, _ message: () throws(ConfigError) -> [UInt8]?) {
             do throws(ConfigError) {
                 changes.append(ServedChange(kind, name, try message()))
@@ -185,6 +194,10 @@ struct GatewayState {
                     try Message.bytes(of: .secret, GatewayResources.secret(secret))
                 }
             }
+        }
+        if hasNewPolicies {
+            let settings = AuthorizationTranslation.requestSettings(resources.authorizations)
+            for name in tables.keys { tables[name]?.settings = settings }
         }
         for use in dirtyUses {
             let name = world.clusterName(use.service, use.port)
@@ -238,7 +251,7 @@ struct GatewayState {
                 return try Message.bytes(of: .listener, json)
             }
         }
-        (dirtyUses, dirtyPorts, isFresh) = ([], [], false)
+        (dirtyUses, dirtyPorts, isFresh, hasNewPolicies) = ([], [], false, false)
         return changes
     }
 

@@ -35,6 +35,7 @@ extension MeshModel {
         case .policy(let key): policyStatus(key, now)
         case .ingress(let key): ingressStatus(key)
         case .listenerSet(let key): listenerSetStatus(key, refusals, now)
+        case .meshPolicy(let key): policyStatus(key, now: now)
         }
     }
 

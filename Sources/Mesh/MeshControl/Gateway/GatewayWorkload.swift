@@ -25,11 +25,13 @@ struct GatewayWorkload: Sendable {
     }
 
     /// Those of the infrastructure, and what everything of a Gateway is found by. A label's value has 63 characters at most.
-    private var labels: [String: String] {
+    static func labels(of gateway: MeshGateway) -> [String: String] {
         (gateway.infrastructure["labels"]?.stringMap ?? [:]).merging([
             GatewayController.label: gateway.key.name, "app.kubernetes.io/managed-by": "weft",
         ]) { $1 }
     }
+
+    private var labels: [String: String] { Self.labels(of: gateway) }
 
     private var annotations: [String: String] { gateway.infrastructure["annotations"]?.stringMap ?? [:] }
 

@@ -10,6 +10,11 @@ struct HostTable {
     /// Hostnames of listeners: there is a virtual host for each, though it may have no routes.
     private var reserved: Set<String> = []
     private var dirty: Set<String> = []
+    /// What all of its requests mean to filters (`typed_per_filter_config`).
+    var settings = JSONObject() {
+        didSet { if settings != oldValue { isRedone = true } }
+    }
+    private var isRedone = false
     /// Virtual hosts, with tag and length, by hostname.
     private var hosts: [String: [UInt8]] = [:]
     /// The routes of a hostname that others of it leave no request to.
@@ -17,7 +22,7 @@ struct HostTable {
 
     init(_ name: String) { self.name = name }
 
-    var isDirty: Bool { !dirty.isEmpty }
+    var isDirty: Bool { !dirty.isEmpty || isRedone }
 
     /// A hostname for which there are no routes, unless some come: requests to it are not found.
     mutating func reserve(_ hostname: String) {
@@ -89,12 +94,16 @@ struct HostTable {
             hosts[hostname] = try Message.field(2, Message(json: json, type: type).binary())
         }
         dirty = []
+        isRedone = false
     }
 
     /// The whole as a message.
     func message() throws(ConfigError) -> [UInt8] {
-        let head: JSONValue = ["name": .string(name), "ignore_port_in_host_matching": true, "validate_clusters": false]
-        var bytes = try Message.bytes(of: .routeConfiguration, head)
+        var head: JSONObject = [
+            "name": .string(name), "ignore_port_in_host_matching": true, "validate_clusters": false,
+        ]
+        if !settings.isEmpty { head["typed_per_filter_config"] = .object(settings) }
+        var bytes = try Message.bytes(of: .routeConfiguration, .object(head))
         bytes.reserveCapacity(bytes.count + hosts.values.reduce(0) { $0 + $1.count })
         for hostname in hosts.keys.sorted() { bytes += hosts[hostname] ?? [] }
         return bytes

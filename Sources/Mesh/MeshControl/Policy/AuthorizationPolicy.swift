@@ -1,21 +1,23 @@
 import ClusterAPI
-import ClusterClient
 import JSON
 
 /// What the mesh keeps of an AuthorizationPolicy (`security.istio.io/v1`).
-struct AuthorizationPolicy: APIDecodable, Hashable {
+struct AuthorizationPolicy: MeshPolicy {
     enum Action: String, Hashable, Sendable {
         case allow = "ALLOW"
         case deny = "DENY"
+        /// Decides nothing: what matches is told in the proxy's access log.
+        case audit = "AUDIT"
     }
 
+    static let kind = MeshPolicyKind.authorization
+
     let key: ObjectKey
+    let created: String
     /// Nil for one that is not enforced here.
     let action: Action?
-    /// Why it is not enforced; nil when it is.
     let problem: String?
-    /// Empty: the whole namespace; in a root namespace, the whole mesh.
-    let selector: [String: String]
+    let scope: PolicyScope
     let rules: [JSONValue]
     /// Only told, not done (`istio.io/dry-run`).
     let isDry: Bool
@@ -24,20 +26,21 @@ struct AuthorizationPolicy: APIDecodable, Hashable {
 
     init(_ object: KubeObject) {
         key = object.key
+        created = object.creationTimestamp ?? ""
         let spec = object.json["spec"] ?? .null
-        selector = MeshPolicies.selector(spec)
+        scope = PolicyScope(object.key, spec)
         rules = spec.list("rules")
         isDry = object.json.text("metadata", "annotations", Self.dryRunAnnotation) == "true"
         let action = spec.text("action")
-        if !spec.list("targetRefs").isEmpty || spec["targetRef"] != nil {
+        if let found = scope.problem {
             self.action = nil
-            problem = "targetRefs name gateways and waypoints, for which authorization is not built; use selector"
+            problem = found
         } else if let known = Action(rawValue: action.isEmpty ? "ALLOW" : action) {
             self.action = known
             problem = nil
         } else {
             self.action = nil
-            problem = "action \(action) is not supported; use ALLOW or DENY"
+            problem = "action \(action) is not supported; use ALLOW, DENY or AUDIT"
         }
     }
 }

@@ -8,8 +8,8 @@ struct AuthorizationTranslation {
 
     let layer: Layer
 
-    /// In the order in which they decide: what is denied, then what is allowed.
-    private static let actions = [AuthorizationPolicy.Action.deny, .allow]
+    /// In the order in which they are asked: what is told, what is denied, what is allowed.
+    private static let actions = [AuthorizationPolicy.Action.audit, .deny, .allow]
 
     // MARK: Connections
 
@@ -32,14 +32,49 @@ struct AuthorizationTranslation {
 
     /// Filters that let all pass: what they do is said by the routes, which change without a connection that has to end, and for the
     /// next request of those that are open.
-    static let requestFilters: [JSONValue] = actions.map { action in
-        [
-            "name": .string(filterName(action)),
-            // Counters are the filter's, whatever routes say.
-            "typed_config": .typed(
-                "envoy.extensions.filters.http.rbac.v3.RBAC", ["shadow_rules_stat_prefix": .string(dryPrefix(action))]),
-        ]
+    ///
+    /// - Parameter isAudited: Some policy wants to be told of requests; such a one comes and goes with the listener.
+    static func requestFilters(isAudited: Bool) -> [JSONValue] {
+        actions.filter { isAudited || $0 != .audit }.map { action in
+            [
+                "name": .string(filterName(action)),
+                // Counters are the filter's, whatever routes say.
+                "typed_config": .typed(
+                    "envoy.extensions.filters.http.rbac.v3.RBAC",
+                    ["shadow_rules_stat_prefix": .string(shadowPrefix(action))]),
+            ]
+        }
     }
+
+    /// A line on standard output for each request that an AUDIT policy matches, and for no other.
+    static let auditLog: JSONValue = {
+        func metadata(_ name: String) -> String { "%DYNAMIC_METADATA(envoy.filters.http.rbac:\(name))%" }
+        let policy = metadata(shadowPrefix(.audit) + "shadow_effective_policy_id")
+        return [
+            "name": "envoy.access_loggers.stdout",
+            "filter": [
+                "metadata_filter": [
+                    // RBAC's LOG leaves this behind for what it matches.
+                    "matcher": [
+                        "filter": "envoy.common", "path": [["key": "access_log_hint"]], "value": ["bool_match": true],
+                    ],
+                    "match_if_key_not_found": false,
+                ]
+            ],
+            "typed_config": .typed(
+                "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                [
+                    "log_format": [
+                        "text_format_source": [
+                            "inline_string": .string(
+                                "[%START_TIME%] audit \(policy) %DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_REMOTE_ADDRESS% "
+                                    + "\"%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %REQ(X-REQUEST-ID)%\n"
+                            )
+                        ]
+                    ]
+                ]),
+        ]
+    }()
 
     /// What routes say to the filters of requests (`typed_per_filter_config`).
     static func requestSettings(_ policies: [AuthorizationPolicy]) -> JSONObject {
@@ -54,8 +89,8 @@ struct AuthorizationTranslation {
 
     // MARK: Rules
 
-    private static func dryPrefix(_ action: AuthorizationPolicy.Action) -> String {
-        "istio_dry_run_\(action.rawValue.lowercased())_"
+    private static func shadowPrefix(_ action: AuthorizationPolicy.Action) -> String {
+        action == .audit ? "istio_audit_" : "istio_dry_run_\(action.rawValue.lowercased())_"
     }
 
     private func fields(_ policies: [AuthorizationPolicy], _ action: AuthorizationPolicy.Action) -> JSONObject? {
@@ -64,9 +99,11 @@ struct AuthorizationTranslation {
         var fields = JSONObject()
         let (enforced, dry) = (policies.filter { !$0.isDry }, policies.filter(\.isDry))
         if !enforced.isEmpty { fields["rules"] = rules(enforced, action) }
-        if !dry.isEmpty {
-            fields["shadow_rules"] = rules(dry, action)
-            fields["shadow_rules_stat_prefix"] = .string(Self.dryPrefix(action))
+        // What is told is counted besides, and the policy that it was for known, by rules that decide nothing.
+        let shadow = action == .audit ? policies : dry
+        if !shadow.isEmpty {
+            fields["shadow_rules"] = rules(shadow, action == .audit ? .allow : action)
+            fields["shadow_rules_stat_prefix"] = .string(Self.shadowPrefix(action))
         }
         return fields
     }
@@ -84,6 +121,6 @@ struct AuthorizationTranslation {
                 ]
             }
         }
-        return ["action": .string(action.rawValue), "policies": .object(named)]
+        return ["action": .string(action == .audit ? "LOG" : action.rawValue), "policies": .object(named)]
     }
 }

@@ -1,5 +1,4 @@
 import ClusterAPI
-import ClusterClient
 import JSON
 
 /// Whether workloads take plain text, mutual TLS, or both.
@@ -16,21 +15,23 @@ enum MutualTLSMode: String, Hashable, Sendable {
 }
 
 /// What the mesh keeps of a PeerAuthentication (`security.istio.io/v1`).
-struct PeerAuthentication: APIDecodable, Hashable {
+struct PeerAuthentication: MeshPolicy {
+    static let kind = MeshPolicyKind.peers
+
     let key: ObjectKey
     let created: String
-    /// Empty: the whole namespace; in a root namespace, the whole mesh.
-    let selector: [String: String]
+    let scope: PolicyScope
     /// Nil: what is said above.
     let mode: MutualTLSMode?
     /// By the pod's port; nil values are said above.
     let portModes: [Int: MutualTLSMode?]
+    var problem: String? { scope.problem }
 
     init(_ object: KubeObject) {
         key = object.key
-        created = object.json.text("metadata", "creationTimestamp")
+        created = object.creationTimestamp ?? ""
         let spec = object.json["spec"] ?? .null
-        selector = MeshPolicies.selector(spec)
+        scope = PolicyScope(object.key, spec, isLocal: true)
         mode = MutualTLSMode(spec["mtls"])
         var modes: [Int: MutualTLSMode?] = [:]
         for (port, json) in spec["portLevelMtls"]?.object ?? JSONObject() {

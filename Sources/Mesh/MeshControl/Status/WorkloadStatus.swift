@@ -17,13 +17,22 @@ extension MeshControlPlane {
             "workload": .string(pod.workload), "meshed": .bool(pod.isMeshed),
             "mode": .string(shape.modes.general.rawValue), "portModes": .object(modes),
             "authorizationPolicies": .array(
-                shape.authorizations.map { policy in
+                (shape.authorizations.map { ($0, []) } + Self.atPorts(shape)).map { policy, ports in
                     [
                         "namespace": .string(policy.key.namespace), "name": .string(policy.key.name),
                         "action": .string(policy.action?.rawValue ?? ""), "dryRun": .bool(policy.isDry),
-                        "rules": .array(policy.rules),
+                        "rules": .array(policy.rules), "ports": .array(ports.map { .int(Int64($0)) }),
                     ]
                 }),
         ]
+    }
+
+    /// Those that hold at some ports only.
+    private static func atPorts(_ shape: InboundShape) -> [(AuthorizationPolicy, [Int])] {
+        var ports: [AuthorizationPolicy: [Int]] = [:]
+        for (port, policies) in shape.portAuthorizations {
+            for policy in policies { ports[policy, default: []].append(port) }
+        }
+        return ports.map { ($0.key, $0.value.sorted()) }.sorted { $0.0.key < $1.0.key }
     }
 }

@@ -15,9 +15,18 @@ struct InboundShape: Hashable {
     /// Those that Services lead to, by number.
     var ports: [Port]
     var modes: MeshPolicies.Modes
+    /// Those that hold at all ports.
     var authorizations: [AuthorizationPolicy]
+    /// Those that hold at one besides: they name a Service that leads there.
+    var portAuthorizations: [Int: [AuthorizationPolicy]]
     /// Pods have addresses of both families, so proxies listen on both.
     var isDualStack: Bool
+
+    /// Those that hold at a port; nil is all ports that have nothing of their own.
+    func authorizations(at port: Int?) -> [AuthorizationPolicy] {
+        guard let own = port.flatMap({ portAuthorizations[$0] }) else { return authorizations }
+        return (authorizations + own).sorted { $0.key < $1.key }
+    }
 }
 
 extension MeshModel {
@@ -28,12 +37,7 @@ extension MeshModel {
         for key in world.neighbours[pod.key.namespace] ?? [] {
             guard let service = services[key], service.selects(pod) else { continue }
             for port in service.ports {
-                let number: Int? =
-                    switch port.target {
-                    case .number(let number): number
-                    case .name(let name): pod.ports[name]
-                    }
-                guard let number else { continue }
+                guard let number = port.number(of: pod) else { continue }
                 let spoken = world.spoken(key, port)
                 // Several Services may lead to one port. The one that says more is believed, whatever their order.
                 guard let other = ports[number], other.certainty >= spoken.certainty else {
@@ -42,11 +46,12 @@ extension MeshModel {
                 }
             }
         }
+        let authorizations = world.authorizations(of: pod)
         return InboundShape(
             namespace: pod.key.namespace, account: pod.account, workload: pod.workload,
             ports: ports.sorted { $0.key < $1.key }.map { InboundShape.Port(number: $0.key, spoken: $0.value) },
-            modes: world.policies.modes(of: pod), authorizations: world.policies.authorizations(of: pod),
-            isDualStack: world.isDualStack)
+            modes: world.policies.modes(of: pod), authorizations: authorizations.whole,
+            portAuthorizations: authorizations.ports, isDualStack: world.isDualStack)
     }
 }
 

@@ -28,7 +28,7 @@ struct InboundTranslation {
         for port in shape.ports {
             let name = Self.cluster(port.number)
             try add(.cluster, name, inboundCluster(name))
-            if port.spoken.isHTTP { try add(.routeConfiguration, name, table(name)) }
+            if port.spoken.isHTTP { try add(.routeConfiguration, name, table(name, port.number)) }
         }
         try add(.listener, "virtualOutbound", virtualOutbound())
         try add(.listener, "virtualInbound", virtualInbound())
@@ -38,12 +38,12 @@ struct InboundTranslation {
     // MARK: Routes
 
     /// All requests to the application, as far as they are allowed.
-    private func table(_ cluster: String) -> JSONValue {
+    private func table(_ cluster: String, _ port: Int) -> JSONValue {
         var route: JSONObject = [
             "match": ["prefix": "/"], "name": "default",
             "route": ["cluster": .string(cluster), "timeout": "0s"],
         ]
-        let settings = AuthorizationTranslation.requestSettings(shape.authorizations)
+        let settings = AuthorizationTranslation.requestSettings(shape.authorizations(at: port))
         if !settings.isEmpty { route["typed_per_filter_config"] = .object(settings) }
         return Self.table(cluster, .object(route))
     }

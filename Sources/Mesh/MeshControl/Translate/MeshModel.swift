@@ -51,6 +51,10 @@ struct MeshModel {
         } else if old?.selector != service?.selector || old?.ports != service?.ports {
             touchPods(behind: [old, service])
         }
+        for policy in world.policies.authorizations.of(key.namespace) where policy.scope.targets.contains(.service(key))
+        {
+            gateways.touch(status: .meshPolicy(MeshPolicyKey(kind: .authorization, key: policy.key)))
+        }
     }
 
     mutating func set(_ pod: MeshPod?, _ key: ObjectKey) {
@@ -63,20 +67,46 @@ struct MeshModel {
         {
             dirtyEndpoints.formUnion(world.pods.services(of: key))
         }
-    }
-
-    mutating func set(_ policy: PeerAuthentication?, _ key: ObjectKey) {
-        let old = world.policies.set(policy, key)
-        guard old != policy else { return }
-        for pod in touchPods(under: key, [old?.selector, policy?.selector]) {
-            dirtyEndpoints.formUnion(world.pods.services(of: pod))
+        if old?.isMeshed != pod?.isMeshed || old?.isOver != pod?.isOver || old?.labels != pod?.labels {
+            touchPolicies(about: [old, pod].compactMap(\.self), in: key.namespace)
         }
     }
 
-    mutating func set(_ policy: AuthorizationPolicy?, _ key: ObjectKey) {
-        let old = world.policies.set(policy, key)
-        guard old != policy else { return }
-        touchPods(under: key, [old?.selector, policy?.selector])
+    /// Whether anybody obeys a policy may be another matter now.
+    private mutating func touchPolicies(about pods: [MeshPod], in namespace: String) {
+        func touch(_ policy: some MeshPolicy) {
+            guard pods.contains(where: { world.reach(policy.scope, $0) != .none }) else { return }
+            touchStatus(policy)
+        }
+        for policy in world.policies.peers.about(namespace) { touch(policy) }
+        for policy in world.policies.authorizations.about(namespace) { touch(policy) }
+    }
+
+    private mutating func touchStatus<Policy: MeshPolicy>(_ policy: Policy) {
+        gateways.touch(status: .meshPolicy(MeshPolicyKey(kind: Policy.kind, key: policy.key)))
+    }
+
+    mutating func set(_ policy: StoredPolicy<PeerAuthentication>?, _ key: ObjectKey) {
+        let old = world.policies.peers.set(policy, key)
+        gateways.touch(status: .meshPolicy(MeshPolicyKey(kind: .peers, key: key)))
+        guard old != policy?.policy else { return }
+        for pod in touchPods(under: [old, policy?.policy]) {
+            dirtyEndpoints.formUnion(world.pods.services(of: pod))
+        }
+        // Of several for the same the oldest counts.
+        for other in world.policies.peers.about(key.namespace) { touchStatus(other) }
+    }
+
+    mutating func set(_ policy: StoredPolicy<AuthorizationPolicy>?, _ key: ObjectKey) {
+        let old = world.policies.authorizations.set(policy, key)
+        gateways.touch(status: .meshPolicy(MeshPolicyKey(kind: .authorization, key: key)))
+        guard old != policy?.policy else { return }
+        touchPods(under: [old, policy?.policy])
+        for version in [old, policy?.policy].compactMap(\.self) {
+            for gateway in world.gateways.values where world.isFor(version.scope, gateway) {
+                gateways.touch(policiesOf: gateway.key)
+            }
+        }
     }
 
     private mutating func touchPods(behind services: [MeshService?]) {
@@ -87,11 +117,12 @@ struct MeshModel {
 
     /// - Returns: The pods.
     @discardableResult
-    private mutating func touchPods(under policy: ObjectKey, _ selectors: [[String: String]?]) -> [ObjectKey] {
-        let selectors = selectors.compactMap(\.self)
-        let isRoot = MeshPolicies.rootNamespaces.contains(policy.namespace)
-        let touched = (isRoot ? world.pods.all : world.pods.of(policy.namespace))
-            .filter { pod in selectors.contains { pod.matches($0) } }.map(\.key)
+    private mutating func touchPods(under policies: [(some MeshPolicy)?]) -> Set<ObjectKey> {
+        var touched: Set<ObjectKey> = []
+        for scope in policies.compactMap({ $0?.scope }) {
+            let pods = scope.isMeshWide ? world.pods.all : world.pods.of(scope.namespace)
+            touched.formUnion(pods.lazy.filter { [world] in world.reach(scope, $0) != .none }.map(\.key))
+        }
         dirtyPods.formUnion(touched)
         return touched
     }
@@ -160,6 +191,10 @@ struct MeshModel {
         gateways.touch(status: .gateway(key))
         if let old, let gateway, old.says(gateway) { return }
         gateways.touch(gateway: key)
+        for policy in world.policies.authorizations.about(key.namespace)
+        where [old, gateway].compactMap(\.self).contains(where: { world.isFor(policy.scope, $0) }) {
+            touchStatus(policy)
+        }
     }
 
     mutating func set(_ gatewayClass: MeshGatewayClass?, _ key: ObjectKey) {
@@ -250,7 +285,6 @@ struct MeshModel {
     mutating func changes() -> MeshChanges {
         var changes = MeshChanges()
         changes.pods = dirtyPods
-        changes.problems = world.policies.takeProblems()
         for key in dirtyEndpoints {
             // Each pod of a Service without an address is called by its own, and has a listener.
             if services[key]?.isHeadless == true { dirtyTables.insert(key) }

@@ -13,6 +13,14 @@ public struct MeshService: APIDecodable, Hashable {
 
         /// Upstreams speak HTTP/2 without TLS.
         var speaksHTTP2: Bool { spoken == .http2 }
+
+        /// Where a pod listens for it; nil where no container has a port of the name.
+        func number(of pod: MeshPod) -> Int? {
+            switch target {
+            case .number(let number): number
+            case .name(let name): pod.ports[name]
+            }
+        }
     }
 
     enum Target: Hashable {

@@ -106,6 +106,10 @@ extension AccessLogFilter {
         case "log_type_filter":
             let types = try filter.enumerations("types", as: LogType.self)
             return .logType(excludes: filter.bool("exclude"), includesEnd: types.contains(.downstreamEnd))
+        case "metadata_filter":
+            return .metadata(
+                try filter.message("matcher", MetadataMatcher.init),
+                whenMissing: filter.bool("match_if_key_not_found", default: true))
         default: throw node.error("access log filter \(choice) is not supported")
         }
     }

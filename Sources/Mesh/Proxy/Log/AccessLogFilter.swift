@@ -18,6 +18,8 @@ indirect enum AccessLogFilter: Sendable {
     case flags(ResponseFlags)
     case grpcStatus(Set<Int>, excludes: Bool)
     case logType(excludes: Bool, includesEnd: Bool)
+    /// What filters left behind; nil: whether there is anything decides.
+    case metadata(MetadataMatcher?, whenMissing: Bool)
 
     func passes(_ stream: HTTPStream) -> Bool {
         switch self {
@@ -38,6 +40,11 @@ indirect enum AccessLogFilter: Sendable {
             let code = text?.decimal.flatMap { Int(exactly: $0) } ?? GRPCStatus.code(for: stream.response.status)
             return codes.contains(code) != excludes
         case .logType(let excludes, let includesEnd): return includesEnd != excludes
+        case .metadata(let matcher, let whenMissing):
+            guard let matcher, stream.metadata?.values[matcher.filter]?.value(at: matcher.path) != nil else {
+                return whenMissing
+            }
+            return matcher.matches(stream.metadata)
         }
     }
 }

@@ -79,6 +79,9 @@ extension ServiceTrace {
         return lines
     }
 
+    /// The elements of sets that the packet meets in the table as it should be, in its order: `SET: ELEMENT`.
+    public var elements: [String] { table.lines.flatMap { $0.elements.map { "\($0.set): \($0.element)" } } }
+
     private static func lines(_ walk: TableWalk) -> [String] {
         walk.lines.flatMap { line in
             let more = line.elements.count - mostElements
