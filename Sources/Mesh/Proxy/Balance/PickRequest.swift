@@ -45,6 +45,14 @@ struct HostExclusions: Hashable, Sendable {
     func contains(_ facts: HostFacts) -> Bool {
         !marks.isDisjoint(with: facts.marks) || previous.contains(facts.id)
     }
+
+    /// The same hosts, by their addresses, in a set that knows them by other names.
+    func moved(from old: HostSet, to new: HostSet) -> HostExclusions {
+        let addresses = previous.compactMap { id in old.index(of: id).map { old[$0].address } }
+        var moved = self
+        moved.previous = addresses.isEmpty ? [] : new.hosts.filter { addresses.contains($0.address) }.map(\.id)
+        return moved
+    }
 }
 
 /// What picking comes to.

@@ -11,7 +11,9 @@ package final class ClusterState {
     private var balancer: Balancer
     /// By slot of the host, for each kind of pool that requests of this cluster came to need.
     private var pools: [[HostPool?]] = Array(repeating: [], count: HostPool.Kind.count)
-    private var queries: [ObjectIdentifier: (criteria: HostMetadata, query: SubsetQuery)] = [:]
+    /// What routes ask of the subsets, by their criteria. Whoever picks by one holds its criteria, too.
+    private var queries = ConfigurationCache<HostMetadata, SubsetQuery>()
+    /// It gets no pools any more: nobody would close them.
     private(set) var isRetired = false
     /// What the mesh's statistics know its Service by; found when it is asked for first.
     private(set) lazy var watchNumber: UInt32 = worker.watch.stats?.number(of: settings) ?? 0
@@ -76,6 +78,9 @@ package final class ClusterState {
         for pool in all.joined() { pool?.retire() }
         destinations?.retire()
     }
+
+    /// The cluster of this name as the worker has it now: this one, or what came in its place; nil when nothing did.
+    var present: ClusterState? { isRetired ? worker.cluster(snapshot.id) : self }
 
     /// What was counted of the hosts that it has pools of.
     var hostStats: [(address: SocketAddress, stats: HostStats)] {
@@ -154,13 +159,11 @@ package final class ClusterState {
     /// What a route's criteria ask of the cluster's subsets; made once for each route.
     func subsets(_ criteria: HostMetadata?) -> SubsetQuery.View? {
         guard let config = settings.balance.value.subsets, let criteria else { return nil }
-        if let known = queries[ObjectIdentifier(criteria)] { return known.query.view }
-        let query = config.query(criteria.balancing)
-        queries[ObjectIdentifier(criteria)] = (criteria, query)
-        return query.view
+        return queries.value(for: criteria) { config.query(criteria.balancing) }.view
     }
 
     private func pool(_ index: HostIndex, _ kind: HostPool.Kind) -> HostPool {
+        assert(!isRetired)
         let id = snapshot.hosts.view.facts[Int(index.rawValue)].id
         let slot = Int(id.slot)
         if slot < pools[kind.number].count, let pool = pools[kind.number][slot] { return pool }

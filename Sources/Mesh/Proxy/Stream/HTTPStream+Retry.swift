@@ -65,6 +65,24 @@ extension HTTPStream {
         cluster?.breakers.release(.retries, routingPriority)
     }
 
+    /// The cluster that the next attempt is made in. Between two attempts another can have come in its place: the request goes
+    /// on there, as in Envoy, with what it has tried so far. nil when the cluster is gone.
+    func presentCluster() -> ClusterState? {
+        guard let old = cluster, let present = old.present else { return nil }
+        guard present !== old else { return old }
+        if flags.contains(.holdsRetry) {
+            old.breakers.release(.retries, routingPriority)
+            present.breakers.add(.retries, routingPriority)
+        }
+        pick.avoiding = pick.avoiding?.moved(from: old.snapshot.hosts, to: present.snapshot.hosts)
+        pick.subset = matchCriteria.flatMap { present.subsets($0) }
+        pick.load = nil
+        routing.retries.triedPriorities = []
+        if attempts > 1 { routing.retries.policy?.omit(from: present.snapshot.hosts, in: &pick) }
+        cluster = present
+        return present
+    }
+
     func shouldRetry(status: Int) -> Bool {
         guard !hasSentHead else { return false }
         return permitsRetry(

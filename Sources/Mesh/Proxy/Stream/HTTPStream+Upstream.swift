@@ -147,14 +147,13 @@ extension HTTPStream {
     }
 
     func startAttempt() {
-        guard let cluster else { return }
+        guard cluster != nil else { return }
         attempts &+= 1
+        guard let cluster = presentCluster() else { return replyNoHost() }
         sharePriorities(cluster)
         guard let pool = cluster.choose(self) else {
             cluster.stats.noneHealthy &+= 1
-            if routing.isMirror { return finishMirror() }
-            countFailure(503)
-            return reply(503, "no healthy upstream", flag: .noHealthyUpstream, details: "no_healthy_upstream")
+            return replyNoHost()
         }
         if case .upstream? = forwardAction?.options.hostRewrite, let action = forwardAction,
             !pool.host.hostname.isEmpty, !routing.isMirror
@@ -186,6 +185,12 @@ extension HTTPStream {
         trail.begin(pool.address, at: worker.now)
         trace?.attemptBegins(self)
         pool.acquire(attempt)
+    }
+
+    private func replyNoHost() {
+        if routing.isMirror { return finishMirror() }
+        countFailure(503)
+        reply(503, "no healthy upstream", flag: .noHealthyUpstream, details: "no_healthy_upstream")
     }
 
     /// The attempt has a connection: the request goes out.

@@ -154,7 +154,7 @@ final class TCPSession: ConnectionTerminal {
     // MARK: The upstream
 
     private func connect() {
-        guard let cluster, phase == .connecting else { return }
+        guard phase == .connecting, let cluster = presentCluster() else { return }
         guard attempts < proxy.options.connectAttempts else {
             cluster.stats.connectAttemptsExceeded &+= 1
             return refuse(.upstreamRetryLimitExceeded)
@@ -176,6 +176,21 @@ final class TCPSession: ConnectionTerminal {
             owner.breakers.release(.connections)
             upstreamFailed("\(error)")
         }
+    }
+
+    /// The cluster of the next attempt: before a further one another can have come in its place. nil, and the client refused, when
+    /// it is gone.
+    private func presentCluster() -> ClusterState? {
+        guard let old = cluster else { return nil }
+        guard let present = old.present else {
+            refuse(.noHealthyUpstream)
+            return nil
+        }
+        if present !== old {
+            pick.subset = present.subsets(criteria)
+            cluster = present
+        }
+        return present
     }
 
     func upstreamOpened(_ upstream: TCPUpstream) {

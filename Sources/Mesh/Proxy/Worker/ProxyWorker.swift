@@ -66,8 +66,7 @@ package final class ProxyWorker: @unchecked Sendable {
     package var namedCounters = NamedCounters()
     /// By where they send.
     private var exporters: [ObjectIdentifier: SpanExporter] = [:]
-    /// Of remote key sets, by the set.
-    var fetchedKeys: [ObjectIdentifier: FetchedKeys] = [:]
+    var fetchedKeys = ConfigurationCache<RemoteKeySet, FetchedKeys>()
     /// Scratch for a header block on its way to HPACK.
     var fields = HTTP2Fields()
 
@@ -150,9 +149,9 @@ package final class ProxyWorker: @unchecked Sendable {
         guard index < snapshots.count else { return }
         snapshots[index] = nil
         clusterStats[id] = nil
-        guard index < clusters.count else { return }
-        clusters[index]?.retire()
+        guard index < clusters.count, let state = clusters[index] else { return }
         clusters[index] = nil
+        state.retire()
     }
 
     @inline(__always)

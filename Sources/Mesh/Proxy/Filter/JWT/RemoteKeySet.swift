@@ -39,10 +39,12 @@ final class KeyWait {
     }
 }
 
-/// The keys of one remote set as a worker has them.
+/// The keys of one remote set as a worker has them, for as long as a configuration holds the set.
 final class FetchedKeys {
     private unowned let worker: ProxyWorker
-    private let remote: RemoteKeySet
+    private let target: CallTarget
+    private let path: [UInt8]
+    private let cacheDuration: UInt64
     private var keys: KeySet?
     /// What the last fetch failed with, for those who wait for it.
     private var failure: JWTFailure?
@@ -52,7 +54,7 @@ final class FetchedKeys {
 
     init(_ worker: ProxyWorker, _ remote: RemoteKeySet) {
         self.worker = worker
-        self.remote = remote
+        (target, path, cacheDuration) = (remote.target, remote.path, remote.cacheDuration)
     }
 
     deinit { call?.cancel() }
@@ -66,9 +68,9 @@ final class FetchedKeys {
     func wait(_ waiter: KeyWait, _ counters: JWTFilter.Counters) {
         waiting.append(waiter)
         guard call == nil else { return }
-        let call = Call(worker, remote.target) { [unowned self] call in ended(call, counters) }
+        let call = Call(worker, target) { [unowned self] call in ended(call, counters) }
         call.request.setMethod(.get, StaticString("GET").bytes)
-        remote.path.withUnsafeBytes { call.request.setPath($0) }
+        path.withUnsafeBytes { call.request.setPath($0) }
         self.call = call
         call.start()
     }
@@ -78,7 +80,7 @@ final class FetchedKeys {
         do throws(JWTFailure) {
             guard call.outcome == .answered, call.response.status == 200 else { throw .keySetFetch }
             keys = try KeySet(Array(call.answer.bytes))
-            goodUntil = worker.now &+ remote.cacheDuration
+            goodUntil = worker.now &+ cacheDuration
             worker.count(counters.fetchSucceeded)
         } catch {
             failure = error
@@ -103,9 +105,6 @@ extension ProxyWorker {
     }
 
     private func fetched(_ remote: RemoteKeySet) -> FetchedKeys {
-        if let known = fetchedKeys[ObjectIdentifier(remote)] { return known }
-        let made = FetchedKeys(self, remote)
-        fetchedKeys[ObjectIdentifier(remote)] = made
-        return made
+        fetchedKeys.value(for: remote) { FetchedKeys(self, remote) }
     }
 }
