@@ -6,8 +6,8 @@ final class DiscoverySession {
     /// Names of one kind that a stream may ask for. Beyond: the stream is ended with RESOURCE_EXHAUSTED.
     static let nameLimit = 100_000
     /// Bytes of resources in a response after which the rest waits for the next one, where the protocol allows several: libraries
-    /// refuse messages above 4 MB.
-    static let responseBytes = 1 << 20
+    /// refuse messages above 4 MB, and when a control plane comes back all proxies are sent one at the same time.
+    static let responseBytes = 256 << 10
     /// What is referred to goes before what refers to it (xDS protocol, "eventual consistency").
     static let order: [ResourceKind] = [
         .cluster, .clusterLoadAssignment, .secret, .listener, .routeConfiguration, .scopedRouteConfiguration,
@@ -255,6 +255,9 @@ final class DiscoverySession {
         return nil
     }
 
+    /// So many resources most likely fill a response.
+    private static let manyResources = 400
+
     private func whole(_ kind: ResourceKind, _ state: KindState) -> [UInt8]? {
         var body: [UInt8] = []
         var any = false
@@ -290,12 +293,13 @@ final class DiscoverySession {
         var server: [UInt8] = []
         server.append(field: 1, identifier)
         tail.append(field: 6, server)
-        return head + body + tail
+        return Self.joined(head, body, tail)
     }
 
     private func change(_ kind: ResourceKind, _ state: KindState) -> [UInt8]? {
         guard !state.pending.isEmpty || !state.gone.isEmpty else { return nil }
         var body: [UInt8] = []
+        if state.pending.count > Self.manyResources { body.reserveCapacity(Self.responseBytes + (16 << 10)) }
         var removed: [UInt8] = []
         for id in state.pending {
             guard body.count < Self.responseBytes else { break }
@@ -319,7 +323,16 @@ final class DiscoverySession {
         var server: [UInt8] = []
         server.append(field: 1, identifier)
         tail.append(field: 7, server)
-        return head + body + tail + removed
+        return Self.joined(head, body, tail + removed)
+    }
+
+    private static func joined(_ head: [UInt8], _ body: [UInt8], _ tail: [UInt8]) -> [UInt8] {
+        var response: [UInt8] = []
+        response.reserveCapacity(head.count + body.count + tail.count)
+        response += head
+        response += body
+        response += tail
+        return response
     }
 
     private func expect(_ resource: ServedResource) {

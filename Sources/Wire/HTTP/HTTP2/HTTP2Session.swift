@@ -438,7 +438,8 @@ package final class HTTP2Session {
         defer {
             head = nil
             block.clear()
-            if streams.isEmpty { block.deallocate() }
+            // After a head with a body behind it the next one may be hours away.
+            if streams.isEmpty || !endsStream { block.deallocate() }
         }
         guard let head, let stream = stream(id) else { return }
         head.buffer = block.bytes
