@@ -20,6 +20,8 @@ public final class LiveMeshAuthority: @unchecked Sendable {
     private static let warning: Int64 = 30 * 86400
     /// How often what is due is looked for, at least: clocks are set, machines sleep.
     private static let glance: Duration = .seconds(60)
+    /// After something that was due failed: a disk that is full, for instance.
+    private static let pause: Duration = .seconds(2)
 
     public let trustDomain: String
     public private(set) var current: MeshAuthority
@@ -114,6 +116,7 @@ public final class LiveMeshAuthority: @unchecked Sendable {
     private func proceed() {
         if let timer { loop.cancel(timer) }
         let now = Timestamp.now()
+        var soonest: Duration = .milliseconds(100)
         if case .own(let directory) = place, let generation {
             do {
                 if let next = try generation.next(trustDomain, now: now) {
@@ -122,14 +125,20 @@ public final class LiveMeshAuthority: @unchecked Sendable {
                     self.generation = next
                     take(next.authority)
                 }
-            } catch { complain("the mesh's authority could not be moved on", "\(error)") }
+                if !complaint.isEmpty { log.info("the mesh's authority is written again") }
+                complaint = ""
+            } catch {
+                soonest = Self.pause
+                complain(
+                    "the mesh's authority could not be moved on, and stays as it is; it is tried again", "\(error)")
+            }
         } else if current.issuer.certificate.notAfter.seconds - now.seconds < Self.warning {
             complain(
                 "the mesh's issuing certificate ends soon; replace the files that were brought",
                 "\(current.issuer.certificate.subject) ends at \(current.issuer.certificate.notAfter.rfc3339)")
         }
         let due = (generation?.due.seconds ?? .max) - Timestamp.now().seconds
-        let delay = max(.milliseconds(100), min(Self.glance, .seconds(min(due, 3600))))
+        let delay = max(soonest, min(Self.glance, .seconds(min(due, 3600))))
         timer = loop.schedule(after: delay) { [weak self] in
             guard let self else { return }
             // Files that are written in place are not told of.

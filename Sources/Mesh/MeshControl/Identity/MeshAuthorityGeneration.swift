@@ -147,11 +147,28 @@ struct MeshAuthorityGeneration {
         }
     }
 
-    /// Makes it the one that counts; what was before is removed.
+    /// Makes it the one that counts; what was before is removed. Where that fails, for want of space for instance, what was before
+    /// counts, and nothing of this is left.
     func write(to directory: String, _ passphrase: MeshPassphrase) throws {
         try Files.makeDirectories(directory, mode: 0o700)
         let name = Hex.encode(SecureRandom.bytes(8))
-        let files = MeshAuthorityFiles(folder: "\(directory)/\(name)", passphrase: passphrase)
+        let link = "\(directory)/\(Self.current)"
+        let fresh = "\(link).\(name)"
+        do {
+            try write(MeshAuthorityFiles(folder: "\(directory)/\(name)", passphrase: passphrase))
+            guard symlink(name, fresh) == 0 else { throw SystemError.last("symlink", fresh) }
+            guard rename(fresh, link) == 0 else { throw SystemError.last("rename", link) }
+        } catch {
+            unlink(fresh)
+            try? Files.removeTree("\(directory)/\(name)")
+            throw error
+        }
+        for other in try Files.list(directory) where other != name && other != Self.current {
+            try Files.removeTree("\(directory)/\(other)")
+        }
+    }
+
+    private func write(_ files: MeshAuthorityFiles) throws {
         try Files.makeDirectories(files.folder, mode: 0o700)
         try files.write(authority)
         try files.write(Self.rootKeyFile, rootKey)
@@ -165,13 +182,6 @@ struct MeshAuthorityGeneration {
         case .going(let root, let at):
             let json: JSONValue = ["at": .string(at.rfc3339), "going": .string(root.fingerprintText)]
             try Files.writeAtomically(files.path(Self.rotationFile), json.encodedString(), sync: true)
-        }
-        let link = "\(directory)/\(Self.current)"
-        let fresh = "\(link).\(name)"
-        guard symlink(name, fresh) == 0 else { throw SystemError.last("symlink", fresh) }
-        guard rename(fresh, link) == 0 else { throw SystemError.last("rename", link) }
-        for other in try Files.list(directory) where other != name && other != Self.current {
-            try Files.removeTree("\(directory)/\(other)")
         }
     }
 }
