@@ -7,7 +7,7 @@ SHELL := /bin/bash
 LIBRARIES := libmnl-dev libnftnl-dev libssl-dev libnghttp2-dev libsqlite3-dev libre2-dev libyaml-dev zlib1g-dev pkg-config
 PROGRAMS := crun conmon nftables iproute2 procps
 TEST_PEERS := conntrack curl bind9-dnsutils dnsperf tcpdump nginx-light wrk nghttp2-client jq socat \
-	strace openssl containernetworking-plugins etcd-server etcd-client python3 protobuf-compiler python3-pip haproxy libnginx-mod-stream
+	strace openssl containernetworking-plugins etcd-server etcd-client python3 protobuf-compiler python3-pip haproxy libnginx-mod-stream faketime
 
 RELEASE := .build/release
 INSTALLED := weft weft-control weft-node weft-cni weft-dns weft-proxy shop

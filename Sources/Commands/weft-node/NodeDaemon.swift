@@ -35,7 +35,10 @@ struct NodeDaemon: Sendable {
         if let policy { gates.insert(policy.gate, at: 0) }
         let daemon = try await startPodNetwork(behind: gates)
         try await policy?.adopt(daemon)
-        let mesh = options.roles.contains(.kubelet) ? try MeshRole(options, metrics: metrics, log: log) : nil
+        let events = EventRecorder(client, component: "weft-node", host: options.nodeName, loop: loop, log: log)
+        let mesh =
+            options.roles.contains(.kubelet)
+            ? try MeshRole(options, events: events, metrics: metrics, log: log) : nil
         // Proxies that ran on while this process did not look for their sockets again.
         await mesh?.workloads.recover()
 

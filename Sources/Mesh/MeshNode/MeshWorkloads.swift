@@ -14,20 +14,26 @@ public final class MeshWorkloads: @unchecked Sendable {
     public static let secretSocket = "sds.sock"
     public static let configurationSocket = "xds.sock"
 
+    /// Hears what people who look at a pod should know; on the loop.
+    public typealias Listener = @Sendable (MeshPod, WorkloadNews) -> Void
+
     private let configuration: MeshNodeConfiguration
     private let group: EventLoopGroup
     private let loop: EventLoop
     private let log: Log
     private let authority: AuthorityClient
     private let metrics: MeshNodeMetrics
+    private let tell: Listener
     private var workloads: [String: Workload] = [:]
     /// What is trusted, as the control plane has said last.
     private var roots: [Certificate] = []
 
     /// - Parameter group: Of one loop, on which all of it happens.
     public init(
-        _ configuration: MeshNodeConfiguration, on group: EventLoopGroup, metrics: MetricsRegistry, log: Log
+        _ configuration: MeshNodeConfiguration, on group: EventLoopGroup, metrics: MetricsRegistry, log: Log,
+        tell: @escaping Listener = { _, _ in }
     ) throws {
+        self.tell = tell
         self.configuration = configuration
         self.group = group
         self.log = log
@@ -93,7 +99,7 @@ public final class MeshWorkloads: @unchecked Sendable {
         try Files.writeAtomically(recordPath(record.pod.uid), record.json.encodedString(), mode: 0o600)
         let workload = Workload(
             record, authority: authority, configuration: configuration, roots: roots, loop: loop, metrics: metrics,
-            log: log)
+            log: log, tell: tell)
         workloads[record.pod.uid] = workload
         metrics.pods.set(Double(workloads.count))
         do {

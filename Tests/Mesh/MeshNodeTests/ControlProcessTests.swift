@@ -74,7 +74,7 @@ struct ControlProcessTests {
         await nodeGroup.shutdown()
     }
 
-    private static func prepare(_ client: KubeClient) async throws -> MeshNode.MeshPod {
+    static func prepare(_ client: KubeClient) async throws -> MeshNode.MeshPod {
         _ = try await client.create(
             GroupVersionResource(resource: "namespaces"), KubeObject(apiVersion: "v1", kind: "Namespace", name: "shop"))
         _ = try await client.create(
@@ -87,7 +87,7 @@ struct ControlProcessTests {
         return MeshNode.MeshPod(namespace: "shop", name: "cart-1", uid: made.uid, serviceAccount: "cart")
     }
 
-    private static func eventually(
+    static func eventually(
         _ loop: EventLoop, _ what: String, _ condition: () async throws -> Bool,
         at place: SourceLocation = #_sourceLocation
     ) async throws {
@@ -103,17 +103,20 @@ struct ControlProcessTests {
 }
 
 /// A `weft-control` of the test's own.
-private final class ControlProcess: @unchecked Sendable {
+final class ControlProcess: @unchecked Sendable {
     // Proof for `@unchecked`: of one task.
     let folder: ScratchFolder
     let meshPort: UInt16
     private let port: UInt16
     private let loop: EventLoop
     private var process: ChildProcess?
+    private let wrapper: [String]
 
-    init(on loop: EventLoop) async throws {
+    /// - Parameter wrapper: What the program is started by, given a folder to write to; nothing as a rule.
+    init(on loop: EventLoop, wrapper: (_ folder: String) throws -> [String] = { _ in [] }) async throws {
         self.loop = loop
         folder = try ScratchFolder()
+        self.wrapper = try wrapper(folder.path)
         port = try PortReservation.free()
         meshPort = try PortReservation.free()
         try await start()
@@ -125,11 +128,13 @@ private final class ControlProcess: @unchecked Sendable {
 
     func start() async throws {
         process = try await ChildProcess.start(
-            .init([
-                program, "run", "--data-dir", folder.path + "/data", "--listen", "127.0.0.1:\(port)",
-                "--advertise-address", "127.0.0.1", "--mesh-address", "127.0.0.1:\(meshPort)", "--mesh-cert-lifetime",
-                "10s", "--controllers", "false", "--scheduler", "false",
-            ]), on: loop)
+            .init(
+                wrapper + [
+                    program, "run", "--data-dir", folder.path + "/data", "--listen", "127.0.0.1:\(port)",
+                    "--advertise-address", "127.0.0.1", "--mesh-address", "127.0.0.1:\(meshPort)",
+                    "--mesh-cert-lifetime",
+                    "10s", "--controllers", "false", "--scheduler", "false",
+                ]), on: loop)
     }
 
     func kill() {

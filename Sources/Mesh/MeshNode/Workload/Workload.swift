@@ -19,6 +19,7 @@ final class Workload: @unchecked Sendable {
     private let loop: EventLoop
     private let metrics: MeshNodeMetrics
     private let log: Log
+    private let tell: MeshWorkloads.Listener
     private let secrets: DiscoveryServer
     private let scope: ServedScope
     private let forwarder: StreamForwarder
@@ -28,13 +29,18 @@ final class Workload: @unchecked Sendable {
     private var credential: WorkloadCredential?
     private var roots: [Certificate]
     private var failure: String?
+    /// The certificate in hand was over when it was not renewed last.
+    private var isExpired = false
+    /// When people were told last.
+    private var told = MonotonicTime(nanoseconds: 0)
     private var isClosed = false
 
     init(
         _ record: PodRecord, authority: AuthorityClient, configuration: MeshNodeConfiguration, roots: [Certificate],
-        loop: EventLoop, metrics: MeshNodeMetrics, log: Log
+        loop: EventLoop, metrics: MeshNodeMetrics, log: Log, tell: @escaping MeshWorkloads.Listener
     ) {
         self.record = record
+        self.tell = tell
         self.authority = authority
         self.roots = roots
         self.loop = loop
@@ -143,7 +149,9 @@ final class Workload: @unchecked Sendable {
         } else {
             log.debug("the pod's certificate is renewed", words)
         }
+        if failure != nil, credential == nil || isExpired { tell(record.pod, .served) }
         failure = nil
+        isExpired = false
         backoff.reset()
         credential = new
         // The answer and the stream of bundles may overtake each other: what the stream said, where it has, is newer or the same.
@@ -163,23 +171,32 @@ final class Workload: @unchecked Sendable {
             ], in: scope)
     }
 
+    /// A reason that changes is told again, but no more often than this: some have the time in them.
+    private static let repetition: Duration = .seconds(60)
+
     /// - Returns: When to try again.
     private func failed(_ error: any Error) -> Duration {
         metrics.failures.increment()
         let delay = backoff.next()
-        let now = Timestamp.now()
-        let words: Log.Fields = ["error": "\(error)", "again": "\(delay)"]
-        // One line when it begins, one each time that it has become worse.
-        let isNews = failure != "\(error)"
-        failure = "\(error)"
-        if let leaf = credential?.identity.leaf {
-            if leaf.notAfter < now {
-                log.error("the pod's certificate has expired, and there is no new one", words)
-            } else if isNews {
-                log.warning("the pod's certificate is not renewed yet; the one in hand stays valid", words)
-            }
-        } else if isNews {
+        let why = "\(error)"
+        let leaf = credential?.identity.leaf
+        let isOver = leaf.map { $0.notAfter < .now() } ?? false
+        // One line when it begins, one when it becomes worse, one each time that it has become otherwise.
+        let isWorse = failure == nil || isOver != isExpired
+        let isNews = isWorse || failure != why && loop.now.duration(since: told) > Self.repetition
+        failure = why
+        isExpired = isOver
+        guard isNews else { return delay }
+        told = loop.now
+        let words: Log.Fields = ["error": why, "again": "\(delay)"]
+        if leaf == nil {
             log.warning("the pod waits for its certificate, and its proxy with it", words)
+            tell(record.pod, .waits(why: why))
+        } else if isOver {
+            log.error("the pod's certificate has expired, and there is no new one", words)
+            tell(record.pod, .expired(why: why))
+        } else {
+            log.warning("the pod's certificate is not renewed yet; the one in hand stays valid", words)
         }
         return delay
     }
