@@ -44,8 +44,14 @@ final class HostMetadata: Sendable {
     let hashKey: String?
     /// Under `istio`: whose pod it is, `WORKLOAD;NAMESPACE;APP;VERSION;CLUSTER`; empty where nobody says.
     let workload: String
+    /// Where it is probed; nil for where it serves.
+    let health: HealthTarget?
 
-    init(_ balancing: JSONObject, transport: JSONObject = JSONObject(), workload: String = "") {
+    init(
+        _ balancing: JSONObject, transport: JSONObject = JSONObject(), workload: String = "",
+        health: HealthTarget? = nil
+    ) {
+        self.health = health
         self.balancing = balancing
         self.transport = transport
         self.workload = workload

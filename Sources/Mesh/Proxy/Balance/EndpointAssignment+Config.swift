@@ -47,7 +47,10 @@ extension EndpointAssignment {
     ) throws(ConfigError) -> Endpoint {
         guard let endpoint = node.message("endpoint") else { throw node.error("endpoint", "has no address") }
         endpoint.ignore("observability_name")
-        let metadata = node.message("metadata").flatMap(HostMetadata.read)
+        let health = try endpoint.message("health_check_config", HealthTarget.init)
+        let metadata =
+            node.message("metadata").flatMap { HostMetadata.read($0, health) }
+            ?? health.map { HostMetadata(JSONObject(), health: $0) }
         var marks = HostMarks()
         if metadata?.balancing["canary"] == .bool(true) { marks.insert(.canary) }
         return Endpoint(
@@ -60,14 +63,14 @@ extension EndpointAssignment {
 
 extension HostMetadata {
     /// A `core.v3.Metadata`; nil when it has nothing that balancing or transport sockets look at.
-    static func read(_ node: ConfigNode) -> HostMetadata? {
+    static func read(_ node: ConfigNode, _ health: HealthTarget? = nil) -> HostMetadata? {
         node.ignore("typed_filter_metadata")
         let all = node.structureMap("filter_metadata")
         let balancing = all.first { $0.key == "envoy.lb" }?.value ?? JSONObject()
         let transport = all.first { $0.key == "envoy.transport_socket_match" }?.value ?? JSONObject()
         let workload = all.first { $0.key == "istio" }?.value["workload"]?.string ?? ""
-        guard !balancing.isEmpty || !transport.isEmpty || !workload.isEmpty else { return nil }
-        return HostMetadata(balancing, transport: transport, workload: workload)
+        guard !balancing.isEmpty || !transport.isEmpty || !workload.isEmpty || health != nil else { return nil }
+        return HostMetadata(balancing, transport: transport, workload: workload, health: health)
     }
 }
 

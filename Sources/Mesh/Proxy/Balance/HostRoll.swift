@@ -33,7 +33,9 @@ struct HostRoll {
         let occurrence = occurrences[endpoint.address, default: 0]
         occurrences[endpoint.address] = occurrence + 1
         let before = known.removeValue(forKey: Address(address: endpoint.address, occurrence: occurrence))
-        let kept = before.map { $0.health.subtracting([.fromDiscovery, .pendingRemoval]) } ?? membership.newHosts
+        let kept =
+            before.map { $0.health.subtracting([.fromDiscovery, .pendingRemoval]) }
+            ?? (endpoint.metadata?.health?.isDisabled == true ? [] : membership.newHosts)
         return Host(
             id: before?.id ?? newID(), address: endpoint.address, hostname: endpoint.hostname, weight: endpoint.weight,
             health: kept.union(endpoint.health), place: place, marks: endpoint.marks, metadata: endpoint.metadata,

@@ -73,8 +73,8 @@ final class GRPCStream: ConnectionTerminal, HTTP2SessionDelegate {
         _ tell: @escaping (Event) -> Void
     ) throws -> GRPCStream {
         let settings = cluster.settings
-        let tls = try settings.security(for: host).map { security throws(TLSError) in
-            try security.context.session(serverName: security.serverName(of: host))
+        let tls = try settings.transport(to: host).security.map { security throws(TLSError) in
+            try security.session(for: host)
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
         let stream = GRPCStream(connection, target, cluster, host, tell)

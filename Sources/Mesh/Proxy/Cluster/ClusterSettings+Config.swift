@@ -29,16 +29,14 @@ extension ClusterSettings {
                 throw bind.error("extra_source_addresses", "more than one address of a family")
             }
         }
-        var security: UpstreamSecurity?
-        if let socket = node.message("transport_socket") {
-            let alpn = options.upstreamProtocol.alpn
-            if let outer = try UpstreamSecurity.readProxyProtocol(socket, protocols: alpn, context) {
-                (options.proxyProtocol, security) = outer
-            } else {
-                security = try UpstreamSecurity.read(socket, protocols: alpn, context)
-            }
-        }
-        guard !(options.upstreamProtocol == .auto && security == nil) else {
+        try options.readTracking(node)
+        options.preconnects = try Self.preconnects(node)
+        let alpn = options.upstreamProtocol.alpn
+        let transport =
+            try node.message("transport_socket") { (socket) throws(ConfigError) in
+                try UpstreamTransport(socket, protocols: alpn, context)
+            } ?? UpstreamTransport()
+        guard !(options.upstreamProtocol == .auto && transport.security == nil) else {
             throw node.error("transport_socket", "auto_config needs TLS, by whose ALPN it chooses the protocol")
         }
         let upstreamProtocol = options.upstreamProtocol
@@ -49,21 +47,23 @@ extension ClusterSettings {
             }
             return SocketMatch(
                 criteria: match.structure("match") ?? JSONObject(),
-                security: try UpstreamSecurity.read(socket, protocols: upstreamProtocol.alpn, context))
+                transport: try UpstreamTransport(socket, protocols: alpn, context))
         }
-        if security != nil || !matches.isEmpty {
+        if transport.security != nil || !matches.isEmpty {
             options.securityStats = context.stats(SecurityStat.self, .cluster(node.string("name")))
         }
         let common = node.message("common_lb_config")
         options.closesOnHostSetChange = common?.bool("close_connections_on_host_set_change") ?? false
-        let checks = try node.messages("health_checks", HealthCheck.init)
+        let checks = try node.messages("health_checks") { (check) throws(ConfigError) in
+            try HealthCheck(check, context)
+        }
         guard checks.count <= 1 else { throw node.error("health_checks", "more than one is not supported") }
         for check in checks {
             if case .grpc = check.probe, !upstreamProtocol.maySpeakHTTP2 {
                 throw node.error(
                     "health_checks", "\(node.string("name")) cluster must support HTTP/2 for gRPC healthchecking")
             }
-            guard options.proxyProtocol == nil else {
+            guard transport.proxyProtocol == nil, matches.allSatisfy({ $0.transport.proxyProtocol == nil }) else {
                 throw node.error("health_checks", "behind a PROXY header are not supported")
             }
         }
@@ -96,14 +96,32 @@ extension ClusterSettings {
                 try CircuitBreakers(node)
             } ?? CircuitBreakers(),
             outliers: try node.message("outlier_detection", OutlierConfig.init), healthCheck: checks.first,
-            security: security,
-            socketMatches: matches)
+            transport: transport, socketMatches: matches)
+    }
+
+    /// `preconnect_policy`: connections for each that is in use or wanted.
+    private static func preconnects(_ node: ConfigNode) throws(ConfigError) -> Double {
+        guard let policy = node.message("preconnect_policy") else { return 1 }
+        // For requests that have not come, at hosts that are not chosen yet.
+        guard policy.double("predictive_preconnect_ratio", default: 1) <= 1 else {
+            throw policy.unsupported("predictive_preconnect_ratio")
+        }
+        return policy.double("per_upstream_preconnect_ratio", default: 1)
     }
 }
 
 extension ClusterDiscovery {
     /// The type of an `envoy.config.cluster.v3.Cluster` and what belongs to it.
     init(cluster node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
+        try self.init(of: node, context)
+        // Control planes say these of all clusters alike; they mean something only where a name server is asked.
+        if case .names = self { return }
+        node.ignore(
+            "dns_lookup_family", "dns_refresh_rate", "dns_failure_refresh_rate", "dns_jitter", "respect_dns_ttl",
+            "dns_resolvers", "dns_resolution_config", "typed_dns_resolver_config", "use_tcp_for_dns_lookups")
+    }
+
+    private init(of node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         if node.choice("cluster_discovery_type") == "cluster_type" {
             guard let type = node.message("cluster_type"), let config = try type.typed("typed_config") else {
                 throw node.error("cluster_type", "has no configuration")

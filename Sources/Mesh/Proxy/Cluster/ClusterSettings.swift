@@ -26,8 +26,14 @@ package final class ClusterSettings: Sendable {
         package var closesOnHostSetChange = false
         package var http1 = HTTP1Options()
         package var http2 = HTTPLimits.upstream
-        /// A PROXY header of this version tells each connection's host who the client is.
-        var proxyProtocol: ProxyProtocolHeader.Version?
+        /// HTTP/2's own probes of connections; nil for none.
+        var http2KeepAlive: HTTP2KeepAlive.Options?
+        /// Which name TLS asks the hosts for, by request; nil for that of the transport socket.
+        var requestedNames: RequestedNames?
+        /// Connections that are made for each that is in use or wanted, 1 to 3.
+        var preconnects = 1.0
+        /// `track_cluster_stats`
+        var tracking = ClusterTracking()
         /// Stands for the name in statistics; empty for none.
         package var statName = ""
         /// Where its TLS is counted; nil for plain clusters.
@@ -48,7 +54,7 @@ package final class ClusterSettings: Sendable {
     /// One of `transport_socket_matches`: hosts whose metadata has all of `criteria` are spoken to so.
     struct SocketMatch: Sendable {
         var criteria: JSONObject
-        var security: UpstreamSecurity?
+        var transport: UpstreamTransport
     }
 
     package let name: String
@@ -62,14 +68,14 @@ package final class ClusterSettings: Sendable {
     private let sharedHealthCheck: Shared<HealthCheck>?
     /// Some worker had a connection: until then health checks are few.
     let hasTraffic = Atomic<Bool>(false)
-    private let security: UpstreamSecurity?
+    private let transport: UpstreamTransport
     private let socketMatches: [SocketMatch]
 
     init(
         name: String, options: Shared<Options>, balance: Shared<BalanceConfig>,
         membership: Membership = Membership(), discovery: ClusterDiscovery,
         breakers: CircuitBreakers = CircuitBreakers(), outliers: OutlierConfig? = nil, healthCheck: HealthCheck? = nil,
-        security: UpstreamSecurity? = nil, socketMatches: [SocketMatch] = []
+        transport: UpstreamTransport = UpstreamTransport(), socketMatches: [SocketMatch] = []
     ) {
         self.name = name
         id = ClusterID(name)
@@ -80,7 +86,7 @@ package final class ClusterSettings: Sendable {
         self.breakers = breakers
         sharedOutliers = outliers.map { Shared($0) }
         sharedHealthCheck = healthCheck.map { Shared($0) }
-        self.security = security
+        self.transport = transport
         self.socketMatches = socketMatches
     }
 
@@ -91,17 +97,17 @@ package final class ClusterSettings: Sendable {
 
     /// The TLS contexts that change with their secrets and files.
     var liveContexts: [LiveTLSContext] {
-        ([security] + socketMatches.map(\.security)).compactMap { $0?.context }.filter { $0.recipe != nil }
+        ([transport] + socketMatches.map(\.transport)).compactMap { $0.security?.context }.filter { $0.recipe != nil }
     }
 
     /// How a host is spoken to: the first match that its metadata fits, else the cluster's own way.
-    func security(for host: Host) -> UpstreamSecurity? {
-        guard !socketMatches.isEmpty else { return security }
+    func transport(to host: Host) -> UpstreamTransport {
+        guard !socketMatches.isEmpty else { return transport }
         let metadata = host.metadata?.transport ?? JSONObject()
         for match in socketMatches where match.criteria.allSatisfy({ metadata[$0.key] == $0.value }) {
-            return match.security
+            return match.transport
         }
-        return security
+        return transport
     }
 }
 

@@ -131,12 +131,12 @@ final class LiveCluster {
 
     // MARK: Active checks
 
-    func probed(_ id: HostID, _ result: HealthCheckResult) {
+    func probed(_ id: HostID, _ answer: HealthProbe.Answer) {
         guard !isClosed, let index = hosts.index(of: id),
-            let outcome = monitor?.finish(id, result, others: hosts[index].health)
+            let outcome = monitor?.finish(id, answer, others: hosts[index].health)
         else { return }
         var health = outcome.health
-        if case .success = result, !health.contains(.failedActiveCheck),
+        if case .success = answer.result, !health.contains(.failedActiveCheck),
             !(outliers?.detector.checkSucceeded(id, now: directory.loop.now) ?? []).isEmpty
         {
             health.remove(.ejected)

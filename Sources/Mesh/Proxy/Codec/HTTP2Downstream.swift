@@ -14,6 +14,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     private var isLingering = false
     /// The client has said GOAWAY.
     private var isClientLeaving = false
+    private var keepAlive: HTTP2KeepAlive?
 
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         super.init(connection, manager)
@@ -29,6 +30,18 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         } catch {
             connection.abort()
         }
+        keepAlive = manager.options.http2.keepAlive.map {
+            HTTP2KeepAlive($0, worker) { [unowned self] in
+                session?.ping()
+                worker.flushAtTurnEnd(self)
+            } end: { [unowned self] in
+                if let counter = manager.options.http2.keepAliveTimeouts { worker.count(counter) }
+                // That may be the end of this object.
+                let worker = worker
+                connection.abort()
+                worker.flush()
+            }
+        }
         connection.setTimer(manager.idleTimeout)
         worker.flushAtTurnEnd(self)
     }
@@ -40,6 +53,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
     override func received(_ bytes: UnsafeRawBufferPointer) {
         guard let session, !isLingering else { return }
         do throws(HTTPError) {
+            keepAlive?.heard()
             try session.receive(bytes, now: Int64(worker.now / 1_000_000_000))
             worker.flushAtTurnEnd(self)
         } catch {
@@ -126,6 +140,7 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     override func closed(_ error: (any Error)?) {
         connection.countClosed(.http2)
+        keepAlive?.close()
         guard let session else { return }
         let open = session.streams.compactMap { $0.owner as? HTTPStream }
         for stream in session.streams { stream.owner = nil }

@@ -10,6 +10,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     private var isClosed = false
     private var requests: UInt32 = 0
     private var timer: LazyTimer?
+    private var keepAlive: HTTP2KeepAlive?
 
     override init(_ connection: ProxyConnection, _ pool: HostPool) {
         super.init(connection, pool)
@@ -41,6 +42,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
     override func received(_ bytes: UnsafeRawBufferPointer) {
         guard let session else { return }
         do throws(HTTPError) {
+            keepAlive?.heard()
             try session.receive(bytes, now: Int64(worker.now / 1_000_000_000))
             worker.flushAtTurnEnd(self)
         } catch {
@@ -112,6 +114,18 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
 
     override func opened() {
         isOpen = true
+        keepAlive = pool.cluster.settings.options.http2KeepAlive.map {
+            HTTP2KeepAlive($0, worker) { [unowned self] in
+                session?.ping()
+                worker.flushAtTurnEnd(self)
+            } end: { [unowned self] in
+                pool.cluster.stats.count("http2.keepalive_timeout")
+                // That may be the end of this object.
+                let worker = worker
+                connection.abort()
+                worker.flush()
+            }
+        }
         pool.connected(self)
     }
 
@@ -119,6 +133,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
 
     override func closed(_ error: (any Error)?) {
         timer?.clear()
+        keepAlive?.close()
         isClosed = true
         let streams = session?.streams ?? []
         session = nil
@@ -162,6 +177,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
             stream.owner = attempt
             attempt.handle = stream
             attempt.hasSentHead = true
+            if active == 0 { keepAlive?.resumes() }
             active += 1
             requests &+= 1
             worker.flushAtTurnEnd(self)

@@ -26,7 +26,9 @@ extension ProxyServer {
         let counted = Self.clusters(tallies)
         let directory = await clusterFacts()
         for facts in directory {
-            facts.knowing(counted[facts.settings.id]).report(to: &report)
+            let known = facts.knowing(counted[facts.settings.id])
+            known.report(to: &report)
+            known.reportHosts(counted[facts.settings.id], to: &report)
             (counted[facts.settings.id] ?? .nothing(of: facts.settings.id)).report(to: &report)
         }
         addBlocks(tallies, to: &report)

@@ -46,6 +46,11 @@ extension ProxyServer {
             if let keys = node.message("session_ticket_keys") {
                 _ = try keys.messages("keys") { (key) throws(ConfigError) in try ingredients.data(key) }
             }
+        case "generic_secret":
+            if let generic = node.message("generic_secret") {
+                if let data = generic.message("secret") { _ = try ingredients.data(data) }
+                generic.ignore("secrets")
+            }
         case nil: throw node.error("holds nothing")
         case let other?: throw node.unsupported(other)
         }

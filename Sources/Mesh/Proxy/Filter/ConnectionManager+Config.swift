@@ -67,7 +67,13 @@ extension ConnectionManager {
         node.message("http_protocol_options").map { options.read(http1: $0) }
         if options.underscores != .allow { options.underscoreCounters = UnderscoreCounters(context) }
         options.http2.malformedEndsStream = node.bool("stream_error_on_invalid_http_message", default: false)
-        node.message("http2_protocol_options").map { options.read(http2: $0) }
+        if let http2 = node.message("http2_protocol_options") {
+            options.read(http2: http2)
+            options.http2.keepAlive = try http2.message("connection_keepalive", HTTP2KeepAlive.Options.init)
+            if options.http2.keepAlive != nil {
+                options.http2.keepAliveTimeouts = context.counters.counter("http2.keepalive_timeout")
+            }
+        }
         for upgrade in node.messages("upgrade_configs") {
             var found = Upgrade(upgrade.string("upgrade_type").lowercased())
             found.isEnabled = upgrade.bool("enabled", default: true)

@@ -33,6 +33,10 @@ package final class ConnectionManager: Sendable {
         package var allowsConnect = false
         /// A malformed message ends its stream only, not the connection.
         package var malformedEndsStream = false
+        /// Its own probes of connections; nil for none.
+        var keepAlive: HTTP2KeepAlive.Options?
+        /// Clients that did not answer them, of all connection managers together.
+        var keepAliveTimeouts: CounterID?
         package init() {}
     }
 

@@ -10,9 +10,12 @@ struct HealthCheck: Sendable {
     var reusesConnection: Bool
     /// What ALPN offers in place of the cluster's own; empty for that.
     var protocols: [String]
+    /// Who is told what becomes of hosts.
+    var events: HealthEventLog?
 
     /// An `envoy.config.core.v3.HealthCheck`.
-    init(_ node: ConfigNode) throws(ConfigError) {
+    init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
+        events = try HealthEventLog(node, context)
         _ = node.string("name")
         timing = HealthCheckTiming(
             timeout: node.duration("timeout", default: .zero), interval: node.duration("interval", default: .zero),
@@ -61,11 +64,15 @@ struct HealthCheck: Sendable {
         guard codec != .http3 else { throw node.error("codec_client_type", "HTTP3 is not supported") }
         let method = node.enumName("method")
         do { try expectation.validate() } catch { throw node.error(error.description) }
+        let body = try node.message("send") { (node) throws(ConfigError) in try payload(node) } ?? []
+        guard body.isEmpty || method == "POST" || method == "PUT" else {
+            throw node.error("send", "needs the method POST or PUT")
+        }
         return HealthProbe.HTTPRequest(
             host: node.string("host"), path: node.string("path"),
             method: method == "METHOD_UNSPECIFIED" ? "GET" : method,
             headers: try fields(node, "request_headers_to_add"), expectation: expectation,
-            speaksHTTP2: codec == .http2)
+            speaksHTTP2: codec == .http2, body: body)
     }
 
     private enum Codec: String, ConfigEnum {

@@ -49,13 +49,13 @@ final class HealthMonitor {
 
     /// The cluster's hosts are these now.
     func watch(_ set: HostSet) {
-        let present = Set(set.hosts.map(\.id))
+        let present = Set(set.hosts.lazy.filter { $0.metadata?.health?.isDisabled != true }.map(\.id))
         for (id, watched) in hosts where !present.contains(id) {
             directory.loop.cancel(watched.timer)
             add(watched.session.counters)
             hosts[id] = nil
         }
-        for host in set.hosts {
+        for host in set.hosts where host.metadata?.health?.isDisabled != true {
             if let watched = hosts[host.id] {
                 watched.host = host
                 continue
@@ -88,30 +88,38 @@ final class HealthMonitor {
         let timeout = watched.session.probe()
         let (directory, settings) = (directory, cluster.settings)
         guard let target = target(watched.host) else {
-            directory.loop.submit { directory.find(settings)?.probed(id, .failure(.network)) }
+            directory.loop.submit { directory.find(settings)?.probed(id, .init(result: .failure(.network))) }
             return
         }
         let probe = check.probe
         let client = client(of: watched, target)
+        let authority = watched.host.metadata?.health?.hostname ?? ""
         directory.loop.task {
-            let result: HealthCheckResult
+            let answer: HealthProbe.Answer
             if case .tcp(let message, let expected) = probe {
-                result = await TCPHealthProbe.run(target, message, expected, on: directory.loop, timeout: timeout)
+                answer = .init(
+                    result: await TCPHealthProbe.run(
+                        target, message, expected, on: directory.loop, timeout: timeout))
             } else if let client {
-                result = await probe.run(over: client, cluster: settings.name, timeout: timeout)
+                answer = await probe.run(
+                    over: client, authority: authority, cluster: settings.name, timeout: timeout)
             } else {
-                result = .failure(.network)
+                answer = .init(result: .failure(.network))
             }
-            directory.loop.submit { directory.find(settings)?.probed(id, result) }
+            directory.loop.submit { directory.find(settings)?.probed(id, answer) }
         }
     }
 
     /// Where a host's probes go; nil while a secret of its TLS is missing.
     private func target(_ host: Host) -> HealthProbe.Target? {
         var address = host.address
-        if let port = check.port, let endpoint = address.endpoint { address = .ip(endpoint.address, Port(port)) }
+        if let own = host.metadata?.health {
+            address = own.address(of: address, port: check.port)
+        } else if let port = check.port, let endpoint = address.endpoint {
+            address = .ip(endpoint.address, Port(port))
+        }
         var target = HealthProbe.Target(address: address, protocols: check.protocols)
-        guard let security = cluster.settings.security(for: host) else { return target }
+        guard let security = cluster.settings.transport(to: host).security else { return target }
         guard let context = security.context.context else { return nil }
         target.tls = context
         target.serverName = security.serverName(of: host)
@@ -131,13 +139,20 @@ final class HealthMonitor {
     }
 
     /// A probe has ended: what it means for the host.
-    func finish(_ id: HostID, _ result: HealthCheckResult, others: HostHealth) -> HealthCheckSession.Outcome? {
+    func finish(_ id: HostID, _ answer: HealthProbe.Answer, others: HostHealth) -> HealthCheckSession.Outcome? {
         guard let watched = hosts[id] else { return nil }
         watched.session.setOthers(others)
+        let (before, isFirst) = (watched.session.health, !watched.isChecked)
         watched.isChecked = true
         let outcome = watched.session.finish(
-            result, hasTraffic: cluster.settings.hasTraffic.load(ordering: .relaxed), random: &directory.random)
+            answer.result, hasTraffic: cluster.settings.hasTraffic.load(ordering: .relaxed), random: &directory.random)
         if let next = outcome.nextProbe { probe(id, after: next) }
+        if let events = check.events {
+            let subject = HealthEventLog.Subject(
+                host: watched.host, locality: cluster.hosts.places[Int(watched.host.place)].locality,
+                cluster: cluster.settings.name, checker: check.probe.checkerName, isFirst: isFirst)
+            events.note(answer, before: before, after: outcome.health, subject)
+        }
         return outcome
     }
 }

@@ -16,6 +16,8 @@ enum HealthProbe: Sendable {
         var headers: [(name: String, value: String)]
         var expectation: HTTPHealthExpectation
         var speaksHTTP2: Bool
+        /// Of a method that may have one.
+        var body: [UInt8] = []
     }
 
     /// `grpc.health.v1.Health/Check`
@@ -25,6 +27,13 @@ enum HealthProbe: Sendable {
         /// Empty for the cluster's name.
         var authority: String
         var metadata: [(name: String, value: String)]
+    }
+
+    /// How a probe ended.
+    struct Answer: Sendable {
+        var result: HealthCheckResult
+        /// 0 where nothing was answered over HTTP.
+        var httpStatus = 0
     }
 
     /// Where a probe goes, and how the connection is protected.
@@ -51,6 +60,15 @@ enum HealthProbe: Sendable {
         }
     }
 
+    /// What events call it.
+    var checkerName: String {
+        switch self {
+        case .http: "HTTP"
+        case .grpc: "GRPC"
+        case .tcp: "TCP"
+        }
+    }
+
     /// What ALPN calls that.
     var protocolName: String? { dialect.map { $0 == .http2 ? "h2" : "http/1.1" } }
 
@@ -63,32 +81,43 @@ enum HealthProbe: Sendable {
         return HTTPClient(on: loop, endpoint: endpoint, tls: target.tls)
     }
 
-    /// One probe over HTTP. `cluster` names it to the host where the configuration does not.
-    func run(over client: HTTPClient, cluster: String, timeout: Duration) async -> HealthCheckResult {
+    /// One probe over HTTP.
+    ///
+    /// - Parameters:
+    ///   - authority: of this host's probes; empty for what the configuration says.
+    ///   - cluster: stands for the authority where the configuration says nothing either.
+    func run(
+        over client: HTTPClient, authority: String, cluster: String, timeout: Duration
+    ) async -> Answer {
+        func name(_ configured: String) -> String {
+            authority.isEmpty ? configured.isEmpty ? cluster : configured : authority
+        }
         do {
             switch self {
-            case .http(let request): return try await Self.run(request, cluster, client, timeout)
-            case .grpc(let request): return try await Self.run(request, cluster, client, timeout)
+            case .http(let request): return try await Self.run(request, name(request.host), client, timeout)
+            case .grpc(let request): return try await Self.run(request, name(request.authority), client, timeout)
             case .tcp: preconditionFailure("TCP needs no client")
             }
         } catch {
-            return .failure((error as? HTTPError)?.kind == .timeout ? .timeout : .network)
+            return Answer(result: .failure((error as? HTTPError)?.kind == .timeout ? .timeout : .network))
         }
     }
 
     private static func run(
-        _ request: HTTPRequest, _ cluster: String, _ client: HTTPClient, _ timeout: Duration
-    ) async throws -> HealthCheckResult {
-        let headers = headers(host: request.host.isEmpty ? cluster : request.host, request.headers)
-        let answer = try await client.request(request.method, request.path, headers: headers, timeout: timeout)
-        return request.expectation.judge(
+        _ request: HTTPRequest, _ authority: String, _ client: HTTPClient, _ timeout: Duration
+    ) async throws -> Answer {
+        let headers = headers(host: authority, request.headers)
+        let answer = try await client.request(
+            request.method, request.path, headers: headers, body: request.body, timeout: timeout)
+        let result = request.expectation.judge(
             status: answer.status, body: answer.body, isDegraded: answer.headers["x-envoy-degraded"] != nil)
+        return Answer(result: result, httpStatus: answer.status)
     }
 
     private static func run(
-        _ request: GRPCRequest, _ cluster: String, _ client: HTTPClient, _ timeout: Duration
-    ) async throws -> HealthCheckResult {
-        var headers = headers(host: request.authority.isEmpty ? cluster : request.authority, request.metadata)
+        _ request: GRPCRequest, _ authority: String, _ client: HTTPClient, _ timeout: Duration
+    ) async throws -> Answer {
+        var headers = headers(host: authority, request.metadata)
         headers.add("te", "trailers")
         headers.add("content-type", "application/grpc")
         let answer = try await client.request(
@@ -96,9 +125,10 @@ enum HealthProbe: Sendable {
             timeout: timeout)
         // A call that ends with its head carries its status there.
         let status = answer.trailers["grpc-status"] ?? answer.headers["grpc-status"]
-        return GRPCHealth.judge(
+        let result = GRPCHealth.judge(
             grpcStatus: answer.status == 200 ? status.flatMap { Int($0) } : nil,
             servingStatus: GRPCHealth.servingStatus(in: answer.body))
+        return Answer(result: result)
     }
 
     private static func headers(host: String, _ more: [(name: String, value: String)]) -> HTTPHeaders {

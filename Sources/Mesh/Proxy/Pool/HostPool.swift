@@ -16,10 +16,13 @@ final class HostPool {
         var number: Int { (usesHTTP2 ? 1 : 0) + (isHighPriority ? 2 : 0) }
     }
 
-    /// Whom a PROXY header names.
+    /// What keeps requests to one host off each other's connections.
     struct Client: Hashable {
-        var remote: SocketAddress
-        var local: SocketAddress
+        /// Whom a PROXY header names: the client, and what it connected to.
+        var remote: SocketAddress?
+        var local: SocketAddress?
+        /// What TLS asks for.
+        var serverName: String?
     }
 
     /// Lets go of its pools when it is retired.
@@ -27,7 +30,9 @@ final class HostPool {
     let host: Host
     let priority: RoutingPriority
     private let kind: Kind
-    /// Where a PROXY header tells the host of each connection who the client is, each client has a pool of its own.
+    private let transport: UpstreamTransport
+    /// Where connections say for whom they are, each of those has a pool of its own.
+    private let isDivided: Bool
     private var clientPools: [Client: HostPool] = [:]
     private let client: Client?
     private weak var parent: HostPool?
@@ -53,6 +58,11 @@ final class HostPool {
         self.kind = kind
         self.client = client
         self.parent = parent
+        transport = cluster.settings.transport(to: host)
+        isDivided =
+            client == nil
+            && (transport.proxyProtocol != nil
+                || transport.security != nil && cluster.settings.options.requestedNames != nil)
         priority = kind.isHighPriority ? .high : .default
         isMultiplexed = kind.usesHTTP2
     }
@@ -65,9 +75,7 @@ final class HostPool {
     private var stats: ClusterStats { cluster.stats }
 
     func acquire(_ attempt: UpstreamAttempt) {
-        if client == nil, cluster.settings.options.proxyProtocol != nil, let origin = attempt.stream.origin {
-            return pool(of: Client(remote: origin.remote, local: origin.local)).acquire(attempt)
-        }
+        if isDivided { return pool(of: client(of: attempt.stream)).acquire(attempt) }
         attempt.pool = self
         if attempt.isTunnel { return connectTunnel(attempt) }
         while let codec = ready.last {
@@ -90,6 +98,14 @@ final class HostPool {
         connectIfNeeded()
     }
 
+    private func client(of stream: HTTPStream) -> Client {
+        let origin = transport.proxyProtocol == nil ? nil : stream.origin
+        return Client(
+            remote: origin?.remote, local: origin?.local,
+            serverName: transport.security == nil
+                ? nil : cluster.settings.options.requestedNames?.name(of: stream.request))
+    }
+
     private func pool(of client: Client) -> HostPool {
         if let pool = clientPools[client] { return pool }
         let pool = HostPool(cluster, host, kind, of: client, below: self)
@@ -109,6 +125,7 @@ final class HostPool {
         if !codec.isMultiplexed { ready.removeLast() }
         attempt.connected(codec, isReused: true)
         if codec.isMultiplexed, codec.room == 0 { leaves(codec) }
+        if cluster.settings.options.preconnects > 1 { connectIfNeeded() }
     }
 
     /// Counts an attempt that has its connection. False when there are too many, and it was told so.
@@ -178,14 +195,22 @@ final class HostPool {
     /// A host always gets a first connection, whatever others of the cluster have: else nothing would ever take those that
     /// wait.
     private func connectIfNeeded() {
-        guard isMultiplexed ? connecting == 0 : connecting < waitingCount else { return }
         let count = open.count + connecting
+        guard isMultiplexed ? connecting == 0 : connecting < waitingCount || wantsMore(than: count) else { return }
         if count >= breakers.maxConnectionsPerHost || !breakers.take(.connections, priority) {
             stats.connectionOverflows &+= 1
             guard count == 0 else { return }
             breakers.add(.connections, priority)
         }
         connect()
+    }
+
+    /// `per_upstream_preconnect_ratio`: so many for each that is in use or wanted.
+    private func wantsMore(than count: Int) -> Bool {
+        let ratio = cluster.settings.options.preconnects
+        guard ratio > 1 else { return false }
+        let wanted = open.count - ready.count + waitingCount
+        return Double(count) < Double(wanted) * ratio
     }
 
     private func connect() {
@@ -215,14 +240,14 @@ final class HostPool {
         counts.connections &+= 1
         let settings = cluster.settings
         if !settings.hasTraffic.load(ordering: .relaxed) { settings.hasTraffic.store(true, ordering: .relaxed) }
-        let tls = try settings.security(for: host).map { security throws(TLSError) in
-            try security.session(for: host)
+        let tls = try transport.security.map { security throws(TLSError) in
+            try security.session(for: host, requested: client?.serverName, settings.options.requestedNames)
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
         connection.totals = stats.byteTotals
         connection.securityStats = settings.securityStats
         connection.terminal = terminal(connection)
-        if let version = settings.options.proxyProtocol {
+        if let version = transport.proxyProtocol {
             connection.preamble =
                 ProxyProtocolHeader(version, source: client?.remote, destination: client?.local).encoded()
         }
@@ -395,6 +420,7 @@ final class HostPool {
     /// With those of its clients' pools.
     var hostStats: HostStats {
         var sum = counts
+        sum.pendingRequests = Int64(waitingCount)
         for pool in clientPools.values { sum.add(pool.hostStats) }
         return sum
     }

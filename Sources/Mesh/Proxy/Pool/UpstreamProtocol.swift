@@ -34,6 +34,7 @@ extension ClusterSettings.Options {
             upstreamProtocol = .http2
             try readHTTP2(http2)
         }
+        if let names = node.message("upstream_http_protocol_options") { requestedNames = RequestedNames(names) }
         if let http1 = node.message("http_protocol_options") { readHTTP1(http1) }
         if let common = node.message("common_http_protocol_options") { try readCommon(common) }
         maximumRequestsPerConnection = node.uint32(
@@ -45,6 +46,7 @@ extension ClusterSettings.Options {
 
     private mutating func readHTTP(_ node: ConfigNode) throws(ConfigError) {
         if let common = node.message("common_http_protocol_options") { try readCommon(common) }
+        if let names = node.message("upstream_http_protocol_options") { requestedNames = RequestedNames(names) }
         let field = node.choice("upstream_protocol_options") ?? ""
         guard let chosen = node.message(field) else { throw node.error("upstream_protocol_options is missing") }
         if chosen.has("http3_protocol_options") { throw chosen.unsupported("http3_protocol_options") }
@@ -74,6 +76,7 @@ extension ClusterSettings.Options {
     }
 
     private mutating func readHTTP2(_ node: ConfigNode) throws(ConfigError) {
+        http2KeepAlive = try node.message("connection_keepalive", HTTP2KeepAlive.Options.init)
         http2.streamWindow = Int(node.uint32("initial_stream_window_size", default: UInt32(http2.streamWindow)))
         http2.connectionWindow = Int(
             node.uint32("initial_connection_window_size", default: UInt32(http2.connectionWindow)))

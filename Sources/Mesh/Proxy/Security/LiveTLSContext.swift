@@ -43,9 +43,9 @@ package final class LiveTLSContext: Sendable {
 
     func giveUpWaiting() { state.withLock { $0.isReady = true } }
 
-    func session(serverName: String? = nil) throws(TLSError) -> TLSSession {
+    func session(serverName: String? = nil, checkedName: String? = nil) throws(TLSError) -> TLSSession {
         guard let context else { throw TLSError(.configuration, "a secret of the TLS context has not come") }
-        return try TLSSession(context, serverName: serverName)
+        return try TLSSession(context, serverName: serverName, checkedName: checkedName)
     }
 }
 

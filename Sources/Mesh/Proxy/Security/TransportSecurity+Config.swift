@@ -98,28 +98,6 @@ extension UpstreamSecurity {
         }
     }
 
-    /// An `envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`, and what is within it.
-    /// nil for any other transport socket.
-    static func readProxyProtocol(
-        _ socket: ConfigNode, protocols: [String], _ context: BuildContext
-    ) throws(ConfigError) -> (version: ProxyProtocolHeader.Version?, security: UpstreamSecurity?)? {
-        let type = "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"
-        guard socket.typeNameOfAny("typed_config") == type, let node = try socket.typed("typed_config") else {
-            return nil
-        }
-        _ = socket.string("name")
-        let version = try node.message("config") { (config) throws(ConfigError) in
-            try config.enumeration("version", as: ProxyProtocolVersion.self)
-        }
-        guard let inner = node.message("transport_socket") else { throw node.error("transport_socket", "is missing") }
-        return (version == .v2 ? .v2 : .v1, try read(inner, protocols: protocols, context))
-    }
-
-    private enum ProxyProtocolVersion: String, ConfigEnum {
-        case v1 = "V1"
-        case v2 = "V2"
-    }
-
     /// An `envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`, as far as its secrets are there.
     static func configuration(
         _ node: ConfigNode, _ ingredients: TLSIngredients, protocols: [String]
@@ -141,6 +119,29 @@ extension UpstreamSecurity {
         configuration.protocols = parts.protocols.isEmpty ? protocols : parts.protocols
         configuration.storedTickets = Int(node.uint32("max_session_keys", default: 1))
         return configuration
+    }
+}
+
+extension UpstreamTransport {
+    /// The transport socket of a cluster, or one of its matches. `protocols` are what ALPN offers where TLS says nothing.
+    init(_ socket: ConfigNode, protocols: [String], _ context: BuildContext) throws(ConfigError) {
+        let type = "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"
+        guard socket.typeNameOfAny("typed_config") == type, let node = try socket.typed("typed_config") else {
+            security = try UpstreamSecurity.read(socket, protocols: protocols, context)
+            return
+        }
+        _ = socket.string("name")
+        let version = try node.message("config") { (config) throws(ConfigError) in
+            try config.enumeration("version", as: ProxyProtocolVersion.self)
+        }
+        proxyProtocol = version == .v2 ? .v2 : .v1
+        guard let inner = node.message("transport_socket") else { throw node.error("transport_socket", "is missing") }
+        security = try UpstreamSecurity.read(inner, protocols: protocols, context)
+    }
+
+    private enum ProxyProtocolVersion: String, ConfigEnum {
+        case v1 = "V1"
+        case v2 = "V2"
     }
 }
 

@@ -21,8 +21,16 @@ package struct UpstreamSecurity: Sendable {
     var namesProtocols = false
 
     /// For a connection to a host.
-    func session(for host: Host) throws(TLSError) -> TLSSession {
-        try context.session(serverName: serverName(of: host))
+    ///
+    /// - Parameters:
+    ///   - requested: the name that requests over this connection have; nil where nobody asks for it.
+    ///   - use: what is to be done with that name.
+    func session(
+        for host: Host, requested: String? = nil, _ use: RequestedNames? = nil
+    ) throws(TLSError) -> TLSSession {
+        let asked = use?.asks == true ? requested : nil
+        return try context.session(
+            serverName: asked ?? serverName(of: host), checkedName: use?.checksCertificates == true ? requested : nil)
     }
 
     /// The name that a connection to this host asks for.
@@ -30,4 +38,12 @@ package struct UpstreamSecurity: Sendable {
         if usesHostname, !host.hostname.isEmpty { return host.hostname }
         return serverName.isEmpty ? nil : serverName
     }
+}
+
+/// What is around the protocol on the way to a host.
+struct UpstreamTransport: Sendable {
+    /// A PROXY header of this version tells the host of each connection who the client is.
+    var proxyProtocol: ProxyProtocolHeader.Version?
+    /// nil for plaintext.
+    var security: UpstreamSecurity?
 }

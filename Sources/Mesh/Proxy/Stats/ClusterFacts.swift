@@ -16,6 +16,17 @@ struct ClusterFacts: Sendable {
         return facts
     }
 
+    /// Each host by itself, with what workers have counted of it; only where the configuration asks for that.
+    func reportHosts(_ tally: WorkerTally.Cluster?, to report: inout StatReport) {
+        guard settings.options.tracking.hosts else { return }
+        for host in hosts.hosts {
+            let scope = StatScope.endpoint(
+                cluster: settings.name, address: "\(host.address)", hostname: host.hostname)
+            let stats = tally?.hosts.first { $0.address == host.address }?.stats ?? HostStats()
+            stats.report(scope, isHealthy: host.health.availability == .healthy, to: &report)
+        }
+    }
+
     /// The counts that no worker keeps.
     func report(to report: inout StatReport) {
         let scope = StatScope.cluster(settings.name)

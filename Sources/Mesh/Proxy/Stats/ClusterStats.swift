@@ -63,6 +63,8 @@ package final class ClusterStats {
     package var externalRequestTime = LogLinearHistogram()
     package var connectTime = LogLinearHistogram()
     package var connectionTime = LogLinearHistogram()
+    /// Of a cluster that is tracked, made with its first request.
+    private(set) var tracked: TrackedRequests?
     /// Bytes over its connections, made with the first of them; see `byteTotals`.
     private var bytes: UnsafeMutablePointer<ByteTotals>?
 
@@ -86,6 +88,23 @@ package final class ClusterStats {
     }
 
     var bytesSoFar: ByteTotals { bytes?.pointee ?? ByteTotals() }
+
+    func track(_ stream: HTTPStream, _ tracking: ClusterTracking) {
+        let tracked = tracked ?? TrackedRequests()
+        self.tracked = tracked
+        tracked.record(stream, tracking)
+    }
+
+    private func tracked(_ path: KeyPath<TrackedRequests, LogLinearHistogram>) -> LogLinearHistogram {
+        tracked?[keyPath: path] ?? LogLinearHistogram()
+    }
+
+    private var requestHeadSize: LogLinearHistogram { tracked(\.requestHead) }
+    private var requestBodySize: LogLinearHistogram { tracked(\.requestBody) }
+    private var responseHeadSize: LogLinearHistogram { tracked(\.responseHead) }
+    private var responseBodySize: LogLinearHistogram { tracked(\.responseBody) }
+    private var timeoutBudget: LogLinearHistogram { tracked(\.budget) }
+    private var tryTimeoutBudget: LogLinearHistogram { tracked(\.tryBudget) }
 
     func count(_ status: Int, isInternal: Bool) {
         if isInternal { internalResponses.count(status) } else { externalResponses.count(status) }
@@ -144,9 +163,12 @@ package final class ClusterStats {
             ("upstream_rq_pending_active", \.activePending, \.pending),
             ("upstream_cx_active", \.activeConnections, \.connections),
         ],
-        histograms: [
+        histograms: [("upstream_cx_connect_ms", \.connectTime), ("upstream_cx_length_ms", \.connectionTime)],
+        rareHistograms: [
             ("internal.upstream_rq_time", \.internalRequestTime),
-            ("external.upstream_rq_time", \.externalRequestTime), ("upstream_cx_connect_ms", \.connectTime),
-            ("upstream_cx_length_ms", \.connectionTime),
+            ("external.upstream_rq_time", \.externalRequestTime), ("upstream_rq_headers_size", \.requestHeadSize),
+            ("upstream_rq_body_size", \.requestBodySize), ("upstream_rs_headers_size", \.responseHeadSize),
+            ("upstream_rs_body_size", \.responseBodySize), ("upstream_rq_timeout_budget_percent_used", \.timeoutBudget),
+            ("upstream_rq_timeout_budget_per_try_percent_used", \.tryTimeoutBudget),
         ])
 }

@@ -6,6 +6,8 @@ package enum StatScope: Hashable, Sendable {
     /// Of the process: `server.`, `cluster_manager.` and so on, as part of the leaf.
     case process
     case cluster(String)
+    /// Of one host of a cluster.
+    case endpoint(cluster: String, address: String, hostname: String)
     /// Of a connection manager's prefix.
     case http(String)
     /// A route configuration that comes by name, of a connection manager's prefix.
@@ -24,6 +26,8 @@ package enum StatScope: Hashable, Sendable {
         switch self {
         case .process: ""
         case .cluster(let name): "cluster.\(Self.clean(name))."
+        case .endpoint(let cluster, let address, _):
+            "cluster.\(Self.clean(cluster)).endpoint.\(Self.clean(address))."
         case .http(let prefix): "http.\(Self.clean(prefix))."
         case .routes(let prefix, let name): "http.\(Self.clean(prefix)).rds.\(Self.clean(name))."
         case .virtualCluster(let host, let name): "vhost.\(Self.clean(host)).vcluster.\(Self.clean(name))."
@@ -41,6 +45,7 @@ package enum StatScope: Hashable, Sendable {
         switch self {
         case .process: ""
         case .cluster: "cluster."
+        case .endpoint: "cluster.endpoint."
         case .http: "http."
         case .routes: "http.rds."
         case .virtualCluster: "vhost.vcluster."
@@ -57,6 +62,9 @@ package enum StatScope: Hashable, Sendable {
         switch self {
         case .process: []
         case .cluster(let name): [("envoy_cluster_name", Self.clean(name))]
+        case .endpoint(let cluster, let address, let hostname):
+            [("envoy_cluster_name", Self.clean(cluster)), ("envoy_endpoint_address", address)]
+                + (hostname.isEmpty ? [] : [("envoy_endpoint_hostname", hostname)])
         case .http(let prefix): [("envoy_http_conn_manager_prefix", Self.clean(prefix))]
         case .routes(let prefix, let name):
             [("envoy_http_conn_manager_prefix", Self.clean(prefix)), ("envoy_rds_route_config", Self.clean(name))]

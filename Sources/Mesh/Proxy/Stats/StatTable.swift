@@ -8,10 +8,15 @@ package struct StatTable<Stats>: Sendable {
     /// With the counter that says whether it was ever touched.
     let gauges: [(leaf: String, field: Gauge, witness: Counter)]
     let histograms: [(leaf: String, field: Histogram)]
+    /// From here on histograms are not told before they have a value: Envoy makes them when they are first needed.
+    private let firstRare: Int
 
     init(
-        counters: [(String, Counter)], gauges: [(String, Gauge, Counter)], histograms: [(String, Histogram)]
+        counters: [(String, Counter)], gauges: [(String, Gauge, Counter)], histograms: [(String, Histogram)],
+        rareHistograms: [(String, Histogram)] = []
     ) {
+        firstRare = histograms.count
+        let histograms = histograms + rareHistograms
         self.counters = counters.map { (leaf: $0.0, field: $0.1) }
         self.gauges = gauges.map { (leaf: $0.0, field: $0.1, witness: $0.2) }
         self.histograms = histograms.map { (leaf: $0.0, field: $0.1) }
@@ -30,7 +35,9 @@ package struct StatTable<Stats>: Sendable {
             let witness = counters.firstIndex { $0.field == entry.witness }.map { tally.counters[$0] } ?? 0
             report.gauge(scope, entry.leaf, tally.gauges[index], isUsed: witness > 0)
         }
-        for (entry, values) in zip(histograms, tally.histograms) { report.histogram(scope, entry.leaf, values) }
+        for (index, values) in tally.histograms.enumerated() where index < firstRare || !values.isEmpty {
+            report.histogram(scope, histograms[index].leaf, values)
+        }
     }
 }
 

@@ -99,11 +99,10 @@ extension WorkerTally.Cluster {
         report.responses(scope, "retry.", retriedResponses)
         for (leaf, count) in balance.byName { report.counter(scope, leaf, count) }
         for (leaf, count) in named { report.counter(scope, leaf, count) }
-        // What Envoy makes when it is first needed is not there before.
-        report.histograms.removeAll {
-            $0.scope == scope && $0.values.isEmpty && ($0.leaf.hasPrefix("internal.") || $0.leaf.hasPrefix("external."))
+        // The cluster's own are the last.
+        let times = report.histograms.suffix(ClusterStats.table.histograms.count).filter {
+            $0.scope == scope && $0.leaf.hasSuffix(".upstream_rq_time")
         }
-        let times = report.histograms.filter { $0.scope == scope && $0.leaf.hasSuffix(".upstream_rq_time") }
         if !times.isEmpty {
             let sum = times.map(\.values).reduce(HistogramSnapshot(), +)
             report.histogram(scope, "upstream_rq_time", sum)

@@ -430,6 +430,7 @@ extension HTTPStream {
     func countUpstreamTime() {
         guard let cluster, attempts > 0, requestEndedAt > 0 else { return }
         let time = (worker.now &- requestEndedAt) / 1_000_000
+        if cluster.settings.options.tracking.isOn { cluster.stats.track(self, cluster.settings.options.tracking) }
         if isInternal {
             cluster.stats.internalRequestTime.record(time)
         } else {

@@ -17,14 +17,15 @@ final class TCPUpstream: ConnectionTerminal {
     ) throws -> TCPUpstream {
         let worker = session.worker
         let settings = cluster.settings
-        let tls = try settings.security(for: host).map { security throws(TLSError) in
+        let transport = settings.transport(to: host)
+        let tls = try transport.security.map { security throws(TLSError) in
             try security.session(for: host)
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
         let upstream = TCPUpstream(connection, session, cluster, host)
         connection.terminal = upstream
         connection.securityStats = settings.securityStats
-        if let version = settings.options.proxyProtocol {
+        if let version = transport.proxyProtocol {
             let origin = session.connection.origin
             let header = ProxyProtocolHeader(version, source: origin.remote, destination: origin.local)
             connection.preamble = header.encoded()

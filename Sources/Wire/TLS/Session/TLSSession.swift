@@ -36,12 +36,15 @@ public final class TLSSession {
 
     /// - Parameters:
     ///   - serverName: for a client: the name to ask for and to check, or an address in text form, which is checked only.
+    ///   - checkedName: for a client: what the server's certificate has to be for, in place of `serverName`, whether the
+    ///     context checks names or not.
     ///   - offering: for a client: what ALPN offers instead of the context's protocols; empty for those.
     ///   - resuming: a ticket from `takeTicket` of an earlier session with the same server; a context that stores tickets
     ///     needs none.
     ///   - logsKeys: the context's key log, if it has one, is told this session's secrets.
     public init(
-        _ context: TLSContext, serverName: String? = nil, offering: [String] = [], resuming: TLSTicket? = nil,
+        _ context: TLSContext, serverName: String? = nil, checkedName: String? = nil, offering: [String] = [],
+        resuming: TLSTicket? = nil,
         logsKeys: Bool = true
     ) throws(TLSError) {
         guard let raw = SSL_new(context.raw) else { throw .fromQueue(.library, "cannot start a TLS session") }
@@ -61,7 +64,8 @@ public final class TLSSession {
         case .server: SSL_set_accept_state(raw)
         case .client:
             SSL_set_connect_state(raw)
-            if let serverName { try expect(serverName) }
+            if let serverName { try ask(for: serverName) }
+            if let name = checkedName ?? (context.verifiesName ? serverName : nil) { try expect(name) }
             if !offering.isEmpty { try offer(offering) }
             if let ticket = resuming ?? context.tickets?.take(server: serverName ?? "") {
                 SSL_set_session(raw, ticket.raw)
@@ -80,14 +84,23 @@ public final class TLSSession {
         ends.deallocate()
     }
 
+    private func ask(for name: String) throws(TLSError) {
+        // RFC 6066 §3 has no addresses.
+        guard IPAddress(name) == nil else { return }
+        guard weft_ssl_set_server_name(raw, name) == 1 else {
+            throw .fromQueue(.configuration, "\"\(name)\" is not a server name")
+        }
+    }
+
     private func expect(_ name: String) throws(TLSError) {
         if IPAddress(name) != nil {
-            guard !context.verifiesName || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(raw), name) == 1 else {
+            guard X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(raw), name) == 1 else {
                 throw .fromQueue(.configuration, "cannot check for address \(name)")
             }
         } else {
-            guard weft_ssl_set_server_name(raw, name) == 1, !context.verifiesName || SSL_set1_host(raw, name) == 1
-            else { throw .fromQueue(.configuration, "\"\(name)\" is not a server name") }
+            guard SSL_set1_host(raw, name) == 1 else {
+                throw .fromQueue(.configuration, "\"\(name)\" is not a server name")
+            }
         }
     }
 
