@@ -196,7 +196,10 @@ final class HostPool {
     /// wait.
     private func connectIfNeeded() {
         let count = open.count + connecting
-        guard isMultiplexed ? connecting == 0 : connecting < waitingCount || wantsMore(than: count) else { return }
+        // One that is being made may serve all that wait, where it carries many.
+        let isWanted =
+            isMultiplexed ? waitingCount > 0 && connecting == 0 : connecting < waitingCount || wantsMore(than: count)
+        guard isWanted else { return }
         if count >= breakers.maxConnectionsPerHost || !breakers.take(.connections, priority) {
             stats.connectionOverflows &+= 1
             guard count == 0 else { return }
@@ -399,7 +402,7 @@ final class HostPool {
         breakers.release(.connections, priority)
         leaves(codec)
         open.removeAll { $0 === codec }
-        if waitingCount > 0 { connectIfNeeded() }
+        connectIfNeeded()
         leaveIfEmpty()
     }
 

@@ -177,9 +177,42 @@ struct ClusterOptionTests {
             try await run(more, port: "\(upstream.port)") { bench in
                 let answer = try await bench.exchange(get)
                 #expect(answer.status == 503)
-                let timeouts = await bench.stat("c", "http2.keepalive_timeout")
-                #expect(timeouts == 1)
+                try await bench.until("c", "http2.keepalive_timeout", is: 1)
+                try await bench.until("c", "upstream_cx_total", is: 1)
             }
+        }
+    }
+
+    @Test("one connection carries all requests to a host over HTTP/2")
+    func oneConnection() async throws {
+        let socket = "@weft-one-\(getpid())"
+        let front = ProxyBench.http(clusters: 0)
+        let more = """
+              - name: up
+                address: { pipe: { path: "\(socket)" } }
+                filter_chains:
+                - filters:
+                  - name: hcm
+                    typed_config:
+                      "@type": \(Self.types).filters.network.http_connection_manager.v3.HttpConnectionManager
+                      stat_prefix: up
+                      route_config: { virtual_hosts: [ { name: v, domains: [ "*" ], routes: [ { match: { prefix: / }, direct_response: { status: 200 } } ] } ] }
+                      http_filters: [ { name: r, typed_config: { "@type": \(Self.types).filters.http.router.v3.Router } } ]
+              clusters:
+              - name: c0
+                typed_extension_protocol_options:
+                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+                    "@type": \(Self.types).upstreams.http.v3.HttpProtocolOptions
+                    explicit_http_config: { http2_protocol_options: {} }
+                load_assignment: { cluster_name: c0, endpoints: [ { lb_endpoints: [ { endpoint: { address: { pipe: { path: "\(socket)" } } } } ] } ] }
+            """
+        try await ProxyBench.run(front.replacing("  clusters:\n", with: more + "\n")) { bench in
+            for _ in 0..<20 {
+                let answer = try await bench.exchange(get)
+                #expect(answer.status == 200)
+            }
+            let connections = await bench.stat("c0", "upstream_cx_total")
+            #expect(connections == 1)
         }
     }
 

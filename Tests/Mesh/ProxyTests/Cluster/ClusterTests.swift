@@ -194,7 +194,7 @@ struct ClusterTests {
             "minimum_ring_size"
         ),
         ("lb_policy: MAGLEV, maglev_lb_config: { table_size: 100 }", "prime"),
-        ("preconnect_policy: { per_upstream_preconnect_ratio: 2 }", "preconnect_policy"),
+        ("preconnect_policy: { predictive_preconnect_ratio: 2 }", "predictive_preconnect_ratio"),
         ("outlier_detection: { max_ejection_time: 1s, base_ejection_time: 2s }", "max_ejection_time"),
         ("load_balancing_policy: { policies: [] }", "policies"),
         ("type: EDS", "eds_cluster_config"),

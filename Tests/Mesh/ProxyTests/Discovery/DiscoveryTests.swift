@@ -68,11 +68,11 @@ struct DiscoveryTests {
             try await plane.set(ControlPlane.listener, "l1", [ControlPlane.web("web", to: "app")])
             try await ProxyBench.run(ControlPlane.bootstrap(api, port: plane.port)) { bench in
                 var bad = ControlPlane.fixed("app", port).object ?? [:]
-                bad["track_cluster_stats"] = ["request_response_sizes": true]
+                bad["upstream_config"] = ["name": "x"]
                 try await plane.set(ControlPlane.cluster, "c2", [.object(bad), ControlPlane.fixed("good", port)])
                 let refusal = try await error(plane, ControlPlane.cluster)
                 #expect(refusal.error.hasPrefix("Error adding/updating cluster(s) app: "))
-                #expect(refusal.error.contains("track_cluster_stats"))
+                #expect(refusal.error.contains("upstream_config"))
                 try await plane.set(
                     ControlPlane.listener, "l2",
                     [

@@ -239,7 +239,7 @@ struct SecretTests {
             ),
             (
                 "{ tls_certificate_sds_secret_configs: [ { name: a } ] }",
-                "{ name: a, generic_secret: { secret: { inline_string: x } } }", "generic_secret"
+                "{ name: a, generic_secret: { secret: { inline_string: x } } }", "has no tls_certificate"
             ),
             (
                 "{ tls_certificate_sds_secret_configs: [ { name: a } ] }",
