@@ -93,7 +93,8 @@ let targets: [Target] = [
         "APIServer", "Cluster/APIServer",
         ["ClusterAPI", "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Reactor", "Telemetry", "Bytes", "YAML"]),
     room(
-        "Controllers", "Cluster/Controllers", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
+        "Controllers", "Cluster/Controllers",
+        ["ClusterAPI", "ClusterClient", "TLS", "JSON", "Reactor", "Telemetry", "Bytes"]),
     room("Scheduler", "Cluster/Scheduler", ["ClusterAPI", "ClusterClient", "JSON", "Reactor", "Telemetry", "Bytes"]),
 
     // Node: what happens on a node.

@@ -79,11 +79,16 @@ struct ClusterCredentials: Sendable {
 
     /// A client's certificate: the user is its common name, the groups its organizations.
     ///
-    /// - Parameter serves: it may be shown to clients, too, as node agents do on their own port.
-    func issue(user: String, groups: [String], serves: Bool = false) throws -> TLSIdentity {
+    /// - Parameters:
+    ///   - serves: it may be shown to clients, too, as node agents do on their own port.
+    ///   - lifetime: Seconds.
+    func issue(
+        user: String, groups: [String], serves: Bool = false, lifetime: Int64 = CertificateTemplate.year
+    ) throws -> TLSIdentity {
         try authority.issue(
             CertificateTemplate(
-                subject: DistinguishedName(commonName: user, organizations: groups), purpose: serves ? .peer : .client))
+                subject: DistinguishedName(commonName: user, organizations: groups), purpose: serves ? .peer : .client,
+                lifetime: lifetime))
     }
 
     private func isCurrent(_ certificate: Certificate) -> Bool {

@@ -87,6 +87,8 @@ struct ControlPlane: Sendable {
         config.nodeMaskV4 = settings.nodeMaskV4
         config.nodeMaskV6 = settings.nodeMaskV6
         config.rootCA = credentials.authority.certificate.pem
+        config.nodeAuthority = credentials.authority
+        config.signingDuration = settings.signingDuration.components.seconds
         let controllersLoop = group.next
         let schedulerLoop = group.next
         let settings = settings

@@ -31,6 +31,8 @@ struct ControlSettings: Sendable {
     var meshPassphraseFile: String?
     /// Of workloads' certificates: what is given where nothing is asked for, and the most.
     var meshCertificateLifetime = Duration.seconds(86400)
+    /// Of nodes' certificates, at most.
+    var signingDuration = Duration.seconds(365 * 86400)
     /// What sidecars are like that are injected into pods.
     var sidecar = SidecarSettings()
     /// Where injection is also served as a webhook, over TLS; nil serves none.
@@ -110,6 +112,11 @@ struct ControlSettings: Sendable {
                 throw ConfigurationError("\(name): expected a duration from 10s to 2160h, found \"\(value)\"")
             }
             meshCertificateLifetime = lifetime
+        case "cluster-signing-duration":
+            guard let lifetime = Duration(goText: value), lifetime >= .seconds(600) else {
+                throw ConfigurationError("\(name): expected a duration of 10m or more, found \"\(value)\"")
+            }
+            signingDuration = lifetime
         case "proxy-image": sidecar.image = value
         case "proxy-command": sidecar.command = value
         case "inject-address":

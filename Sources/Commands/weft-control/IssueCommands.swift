@@ -54,11 +54,18 @@ struct IssuePlace: ParsableArguments {
     @Option(name: .customLong("out"), help: "The file to write; standard output without it.")
     var out: String?
 
+    @Option(help: "How long the certificate lives. weft-node renews its own before it ends.")
+    var duration = "8760h"
+
     func issue(user: String, groups: [String], serves: Bool = false) throws {
+        guard let lifetime = Duration(goText: duration), lifetime >= .seconds(1) else {
+            throw ConfigurationError("--duration: expected a duration such as 24h, found \"\(duration)\"")
+        }
         let credentials = try ClusterCredentials(existing: dataDir)
         let text = KubeconfigText.make(
             server: server, authority: credentials.authority.certificate, user: user,
-            identity: try credentials.issue(user: user, groups: groups, serves: serves))
+            identity: try credentials.issue(
+                user: user, groups: groups, serves: serves, lifetime: lifetime.components.seconds))
         if let out { try ClusterCredentials.write(out, text, isSecret: true) } else { print(text, terminator: "") }
     }
 }

@@ -74,6 +74,9 @@ struct Run: ParsableCommand {
     @Option(help: "How long workloads' certificates live, 10s to 2160h. Default 24h.")
     var meshCertLifetime: String?
 
+    @Option(help: "How long certificates live that are given to nodes in the place of old ones. Default 8760h.")
+    var clusterSigningDuration: String?
+
     @Option(
         help: "Image of the sidecars that are injected into pods. Default weft.local/host, the node's own programs.")
     var proxyImage: String?
@@ -122,7 +125,8 @@ struct Run: ParsableCommand {
             ("xds-address", xdsAddress),
             ("mesh-address", meshAddress), ("mesh-ca-dir", meshCaDir),
             ("mesh-ca-passphrase-file", meshCaPassphraseFile),
-            ("mesh-cert-lifetime", meshCertLifetime), ("kubeconfig-out", kubeconfigOut), ("tls-san", tlsSan),
+            ("mesh-cert-lifetime", meshCertLifetime), ("cluster-signing-duration", clusterSigningDuration),
+            ("kubeconfig-out", kubeconfigOut), ("tls-san", tlsSan),
             ("threads", threads), ("controllers", controllers),
             ("proxy-image", proxyImage), ("proxy-command", proxyCommand), ("inject-address", injectAddress),
             ("scheduler", scheduler),

@@ -13,6 +13,8 @@ import Telemetry
 struct KubeletRole: Sendable {
     let options: NodeOptions
     let client: KubeClient
+    /// Nil where the node's certificate stays as it is.
+    let rotation: ClientCertificateRotation?
     let network: any PodNetworking
     /// Nil where this node cannot serve the mesh.
     let mesh: MeshRole?
@@ -92,6 +94,11 @@ struct KubeletRole: Sendable {
         let server = HTTPServer(
             group: group, address: .ip(options.nodeAddress, Port(options.port)), tls: tls, handler: handler)
         let bound = try await server.start()
+        rotation?.onChange { [options, log] identity in
+            do { server.replaceTLS(try ServerCertificate(options).context(own: identity)) } catch {
+                log.error("the node's server goes on with its former certificate", ["error": "\(error)"])
+            }
+        }
         let health = HTTPServer(
             group: group, address: options.health,
             handler: HTTPClosureHandler { request, response in

@@ -26,7 +26,13 @@ struct NodeDaemon: Sendable {
         log.configure(level: options.logLevel, format: options.logFormat)
         let metrics = MetricsRegistry()
         let loop = group.next
-        let client = KubeClient(try HTTPTransport(options.kubeConfig, on: loop, userAgent: "weft-node/\(Self.version)"))
+        let identity = try NodeCertificate.current(options)
+        var renewed = options
+        if let identity { renewed.kubeConfig.show(identity) }
+        let options = renewed
+        let transport = try HTTPTransport(options.kubeConfig, on: loop, userAgent: "weft-node/\(Self.version)")
+        let client = KubeClient(transport)
+        let rotation = try identity.map { try NodeCertificate.rotation($0, options, client, log: log) }
         let signals = try Signals.stream([SIGTERM, SIGINT], on: loop)
         let policy = try PolicyRole(options, client: client, metrics: metrics, log: log)
         let capture = CaptureGate(client)
@@ -39,6 +45,12 @@ struct NodeDaemon: Sendable {
         let mesh =
             options.roles.contains(.kubelet)
             ? try MeshRole(options, events: events, metrics: metrics, log: log) : nil
+        rotation?.onChange { identity in
+            do {
+                try transport.show(identity)
+                try mesh?.workloads.use(identity)
+            } catch { log.error("the node's new certificate cannot be shown", ["error": "\(error)"]) }
+        }
         // Proxies that ran on while this process did not look for their sockets again.
         await mesh?.workloads.recover()
 
@@ -54,13 +66,14 @@ struct NodeDaemon: Sendable {
                     daemon: daemon, client: client, nodeName: options.nodeName, podCIDR: options.podCIDR, log: log)
                 roles.addTask { await role.run() }
             }
+            if let rotation { roles.addTask { await rotation.run() } }
             if let policy { roles.addTask { await policy.run() } }
             if let mesh { roles.addTask { await mesh.run() } }
             if options.roles.contains(.kubelet) {
                 let network: any PodNetworking =
                     daemon.map { CapturedNetworking(network: DaemonNetworking($0), gate: capture) } ?? NoNetworking()
                 let role = KubeletRole(
-                    options: options, client: client, network: network, mesh: mesh,
+                    options: options, client: client, rotation: rotation, network: network, mesh: mesh,
                     group: group, metrics: metrics, log: log, unready: { [daemon] in await daemon?.unreadiness() })
                 roles.addTask { try await role.run() }
             }

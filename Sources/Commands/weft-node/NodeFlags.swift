@@ -38,6 +38,11 @@ struct NodeFlags: ParsableArguments {
     @Option(
         help: "Plain HTTP for /healthz and /readyz. Default: 127.0.0.1:10248; of service-proxy alone 0.0.0.0:10256.")
     var healthzBindAddress: String?
+    @Option(
+        help:
+            "Whether the kubeconfig's client certificate is renewed before it ends, and kept in the state directory. Default: true."
+    )
+    var rotateCertificates: Bool?
     @Option(help: "Certificate of the node's server (PEM). Default: one that it signs itself.")
     var tlsCertFile: String?
     @Option(help: "Key of that certificate (PEM).")

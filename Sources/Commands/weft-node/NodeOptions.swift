@@ -32,6 +32,8 @@ struct NodeOptions: Sendable {
     var meshAddress: String?
     var port: UInt16
     var health: SocketAddress
+    /// The client certificate is renewed before it ends.
+    var rotatesCertificates: Bool
     var certificateFile: String?
     var keyFile: String?
     var clientAuthorityFile: String?
@@ -105,6 +107,11 @@ struct NodeOptions: Sendable {
             throw Invalid(description: "--healthz-bind-address must be ADDRESS:PORT, not \"\(healthText)\"")
         }
         self.health = health
+        let rotation = try flags.rotateCertificates.map { "\($0)" } ?? settings.text("rotate-certificates") ?? "true"
+        guard let rotates = Bool(rotation) else {
+            throw Invalid(description: "--rotate-certificates must be true or false, not \"\(rotation)\"")
+        }
+        rotatesCertificates = rotates
         certificateFile = try text(flags.tlsCertFile, "tls-cert-file")
         keyFile = try text(flags.tlsPrivateKeyFile, "tls-private-key-file")
         guard (certificateFile == nil) == (keyFile == nil) else {

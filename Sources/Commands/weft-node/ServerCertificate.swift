@@ -8,7 +8,8 @@ struct ServerCertificate {
 
     init(_ options: NodeOptions) { self.options = options }
 
-    func context() throws -> TLSContext {
+    /// - Parameter renewed: What the node shows as a client, if that is not its kubeconfig's any more.
+    func context(own renewed: TLSIdentity? = nil) throws -> TLSContext {
         let authority =
             if let file = options.clientAuthorityFile {
                 try Files.readText(file, limit: 1 << 20)
@@ -19,17 +20,18 @@ struct ServerCertificate {
             throw NodeOptions.Invalid(description: "--client-ca-file is missing, and the kubeconfig names no authority")
         }
         return try TLSContext(
-            serving: [try identity()], clientCertificates: .requested, trust: TrustPool(pem: authority),
+            serving: [try identity(own: renewed)], clientCertificates: .requested, trust: TrustPool(pem: authority),
             protocols: ["h2", "http/1.1"])
     }
 
-    private func identity() throws -> TLSIdentity {
+    private func identity(own renewed: TLSIdentity?) throws -> TLSIdentity {
         if let certificate = options.certificateFile, let key = options.keyFile {
             return try TLSIdentity(
                 certificatePEM: Files.readText(certificate, limit: 1 << 20), keyPEM: Files.readText(key, limit: 1 << 20)
             )
         }
         // The node's own client certificate serves, too, when it was issued for that (`weft-control issue-node-kubeconfig`).
+        if let renewed { return renewed }
         let own = options.kubeConfig
         if !own.clientCertificate.isEmpty {
             return try TLSIdentity(

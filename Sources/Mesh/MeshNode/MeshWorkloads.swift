@@ -1,7 +1,7 @@
 import Glibc
 import JSON
 public import Reactor
-import TLS
+public import TLS
 public import Telemetry
 
 /// The pods of this node that are in the mesh: each has a folder with two sockets, `sds.sock` for its certificates and `xds.sock` for
@@ -82,6 +82,9 @@ public final class MeshWorkloads: @unchecked Sendable {
             await TrustFollower(self.authority, self.configuration.trustDomain, self.log).run { self.trust($0) }
         }
     }
+
+    /// Shows the authority another certificate of this node's, in the place of one that will end.
+    public func use(_ identity: TLSIdentity) throws(TLSError) { try authority.use(identity) }
 
     /// How the pods stand.
     public func status() async -> [WorkloadStatus] {

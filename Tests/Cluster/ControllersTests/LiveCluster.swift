@@ -17,6 +17,7 @@ struct LiveCluster {
     let client: KubeClient
     let loop: EventLoop
     let store: SQLiteStore
+    let server: APIServer
 
     /// Runs `body` on a cluster of its own and takes it down after, whatever happened.
     static func run(
@@ -42,7 +43,8 @@ struct LiveCluster {
         do {
             try await loop.perform {
                 try await server.prepare()
-                let cluster = LiveCluster(client: KubeClient(server.transport()), loop: loop, store: store)
+                let cluster = LiveCluster(
+                    client: KubeClient(server.transport()), loop: loop, store: store, server: server)
                 var config = ControllersConfig()
                 config.clusterCIDRs = [CIDR("10.244.0.0/16")].compactMap { $0 }
                 config.rootCA = "-----BEGIN CERTIFICATE-----"

@@ -111,12 +111,18 @@ final class ControlProcess: @unchecked Sendable {
     private let loop: EventLoop
     private var process: ChildProcess?
     private let wrapper: [String]
+    private let hasControllers: Bool
 
-    /// - Parameter wrapper: What the program is started by, given a folder to write to; nothing as a rule.
-    init(on loop: EventLoop, wrapper: (_ folder: String) throws -> [String] = { _ in [] }) async throws {
+    /// - Parameters:
+    ///   - wrapper: What the program is started by, given a folder to write to; nothing as a rule.
+    ///   - hasControllers: Nodes' certificates are renewed.
+    init(on loop: EventLoop, hasControllers: Bool = false, wrapper: (_ folder: String) throws -> [String] = { _ in [] })
+        async throws
+    {
         self.loop = loop
         folder = try ScratchFolder()
         self.wrapper = try wrapper(folder.path)
+        self.hasControllers = hasControllers
         port = try PortReservation.free()
         meshPort = try PortReservation.free()
         try await start()
@@ -133,7 +139,7 @@ final class ControlProcess: @unchecked Sendable {
                     program, "run", "--data-dir", folder.path + "/data", "--listen", "127.0.0.1:\(port)",
                     "--advertise-address", "127.0.0.1", "--mesh-address", "127.0.0.1:\(meshPort)",
                     "--mesh-cert-lifetime",
-                    "10s", "--controllers", "false", "--scheduler", "false",
+                    "10s", "--controllers", "\(hasControllers)", "--scheduler", "false",
                 ]), on: loop)
     }
 
@@ -155,12 +161,12 @@ final class ControlProcess: @unchecked Sendable {
         throw MeshBench.NeverSo(what: "the control plane serves")
     }
 
-    func nodeConfig(_ name: String) async throws -> KubeConfig {
+    func nodeConfig(_ name: String, duration: String = "8760h") async throws -> KubeConfig {
         let path = folder.path + "/\(name).kubeconfig"
         let output = try await ChildProcess.run(
             .init([
                 program, "issue-node-kubeconfig", "--name", name, "--data-dir", folder.path + "/data", "--server",
-                "https://127.0.0.1:\(port)", "--out", path,
+                "https://127.0.0.1:\(port)", "--out", path, "--duration", duration,
             ]), on: loop)
         try #require(output.status.isSuccess, "\(output.errorText)")
         return try config(path)

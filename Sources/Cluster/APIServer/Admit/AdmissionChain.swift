@@ -27,7 +27,10 @@ struct AdmissionChain: Sendable {
 
     static func standard(adding added: [any CreationAdmission] = []) -> AdmissionChain {
         AdmissionChain(
-            plugins: [NamespaceLifecycle(), ServiceAccountAdmission(), PriorityAdmission(), DefaultTolerations()],
+            plugins: [
+                NamespaceLifecycle(), ServiceAccountAdmission(), PriorityAdmission(), DefaultTolerations(),
+                CertificateRequestAdmission(),
+            ],
             added: added)
     }
 

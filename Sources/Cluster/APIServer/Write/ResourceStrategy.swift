@@ -5,6 +5,8 @@ import JSON
 protocol ResourceStrategy: Sendable {
     /// Whether `status` belongs to its own subresource, so that other writes leave it alone.
     var hasStatus: Bool { get }
+    /// Subresources besides `status` that write some of the status.
+    var statusWriters: Set<String> { get }
     /// Whether `metadata.generation` counts changes of what is wanted.
     var hasGeneration: Bool { get }
     /// Whether PUT of a name that does not exist creates it.
@@ -31,6 +33,8 @@ protocol ResourceStrategy: Sendable {
 
 extension ResourceStrategy {
     var hasStatus: Bool { false }
+    // Binding writes the PodScheduled condition beside the node's name.
+    var statusWriters: Set<String> { ["binding"] }
     var hasGeneration: Bool { false }
     var createsOnUpdate: Bool { false }
     var requiresResourceVersion: Bool { false }
@@ -67,7 +71,7 @@ enum Strategies {
         "/Node": NodeStrategy(),
         "/Secret": SecretStrategy(),
         "batch/Job": JobStrategy(),
-        "certificates.k8s.io/CertificateSigningRequest": PlainStrategy(hasStatus: true),
+        "certificates.k8s.io/CertificateSigningRequest": CertificateSigningRequestStrategy(),
     ]
 
     private static let plain: [String: PlainStrategy] = {

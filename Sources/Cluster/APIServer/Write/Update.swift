@@ -52,8 +52,9 @@ extension Registry {
                 keepAllButStatus(&object, old)
                 strategy.prepareForStatusUpdate(&object, old: old)
             } else {
-                // Binding writes the PodScheduled condition beside the node's name.
-                if strategy.hasStatus, call.subresource != "binding" { object["status"] = old["status"] }
+                if strategy.hasStatus, !strategy.statusWriters.contains(call.subresource) {
+                    object["status"] = old["status"]
+                }
                 strategy.prepareForUpdate(&object, old: old, subresource: call.subresource)
             }
             try await admission.admit(&object, old: old, call, in: self)

@@ -1,6 +1,7 @@
 import Bytes
 public import JSON
 import Reactor
+public import TLS
 
 /// Where an API server is and how to prove who one is: one resolved context of a kubeconfig file, or a pod's service account.
 public struct KubeConfig: Sendable {
@@ -76,6 +77,12 @@ public struct KubeConfig: Sendable {
         tlsServerName = cluster["tls-server-name"]?.string
         skipsTLSVerify = cluster["insecure-skip-tls-verify"]?.bool ?? false
         namespace = context["namespace"]?.string ?? "default"
+    }
+
+    /// Another client certificate than it says.
+    public mutating func show(_ identity: TLSIdentity) {
+        clientCertificate = Array(identity.chain.map(\.pem).joined().utf8)
+        clientKey = Array(identity.key.pem.utf8)
     }
 
     /// A pod's own configuration: the service account files and the environment that the node agent gives.

@@ -3,7 +3,7 @@ public import HTTP
 public import JSON
 public import Reactor
 import Synchronization
-import TLS
+public import TLS
 
 /// Requests to an API server over HTTP, with the credentials of a `KubeConfig`.
 ///
@@ -21,6 +21,7 @@ public final class HTTPTransport: APITransport {
     static let tokenLifetime: Duration = .seconds(60)
 
     private let client: HTTPClient
+    private let config: KubeConfig
     private let credential: KubeConfig.Credential
     private let userAgent: String
     private let token = Mutex<(text: String, readAt: MonotonicTime)?>(nil)
@@ -32,25 +33,34 @@ public final class HTTPTransport: APITransport {
         guard let endpoint = HTTPEndpoint(config.server) else {
             throw KubeConfigError("server \"\(config.server)\" is not a URL like https://10.0.0.1:6443")
         }
-        func text(_ pem: [UInt8]) -> String { String(decoding: pem, as: UTF8.self) }
         var context: TLSContext?
         if endpoint.isSecure {
             let identity =
                 config.clientCertificate.isEmpty
                 ? nil
-                : try TLSIdentity(certificatePEM: text(config.clientCertificate), keyPEM: text(config.clientKey))
-            context = try TLSContext(
-                connecting: config.certificateAuthority.isEmpty
-                    ? nil : TrustPool(pem: text(config.certificateAuthority)),
-                identity: identity, protocols: ["h2", "http/1.1"],
-                verification: config.skipsTLSVerify ? .none : .nameAndTrust)
+                : try TLSIdentity(
+                    certificatePEM: Self.text(config.clientCertificate), keyPEM: Self.text(config.clientKey))
+            context = try Self.context(config, identity)
         }
         var limits = HTTPClientLimits()
         limits.bodyBytes = Self.responseLimit
         client = HTTPClient(on: loop, endpoint: endpoint, tls: context, limits: limits)
+        self.config = config
         credential = config.credential
         self.userAgent = userAgent
     }
+
+    private static func text(_ pem: [UInt8]) -> String { String(decoding: pem, as: UTF8.self) }
+
+    private static func context(_ config: KubeConfig, _ identity: TLSIdentity?) throws -> TLSContext {
+        try TLSContext(
+            connecting: config.certificateAuthority.isEmpty ? nil : TrustPool(pem: text(config.certificateAuthority)),
+            identity: identity, protocols: ["h2", "http/1.1"],
+            verification: config.skipsTLSVerify ? .none : .nameAndTrust)
+    }
+
+    /// Shows another client certificate from the next request on; watches that stand go on to their end.
+    public func show(_ identity: TLSIdentity) throws { client.replaceTLS(try Self.context(config, identity)) }
 
     /// Ends all requests and watches.
     public func close() { client.close() }

@@ -1,6 +1,7 @@
 import Bytes
 public import ClusterClient
 public import Reactor
+public import TLS
 import Telemetry
 
 /// Something that keeps a part of the cluster as its objects say it should be.
@@ -51,6 +52,10 @@ public struct ControllersConfig: Sendable {
     public var nodeMonitorGracePeriod: Duration = .seconds(50)
     /// How often silence is looked for.
     public var nodeMonitorPeriod: Duration = .seconds(5)
+    /// Signs the certificates of nodes; nil leaves that to others.
+    public var nodeAuthority: CertificateAuthority?
+    /// Seconds that these live at most, as kube-controller-manager's `--cluster-signing-duration`.
+    public var signingDuration: Int64 = CertificateTemplate.year
     /// Names as kube-controller-manager's `--controllers` takes them, that are not run.
     public var disabled: Set<String> = []
 
@@ -67,6 +72,10 @@ public func runControllers(_ context: ControllerContext, _ config: ControllersCo
         EventExpiryController(context), NodeLoadBalancerController(context),
     ]
     if !config.clusterCIDRs.isEmpty { controllers.append(NodeIPAMController(context, config)) }
+    if let authority = config.nodeAuthority {
+        controllers.append(
+            CertificateSigningController(context, authority: authority, lifetime: config.signingDuration))
+    }
     controllers.removeAll { config.disabled.contains($0.name) }
     let running = controllers
     await withTaskGroup(of: Void.self) { group in

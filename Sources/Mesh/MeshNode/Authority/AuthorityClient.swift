@@ -12,19 +12,26 @@ final class AuthorityClient: Sendable {
     static let messageLimit = 1 << 20
 
     private let client: HTTPClient
+    private let configuration: MeshNodeConfiguration
     private let trustDomain: String
     private let lifetime: Int64
 
     init(_ configuration: MeshNodeConfiguration, on loop: EventLoop) throws(TLSError) {
         var limits = HTTPClientLimits()
-        // All calls share one connection; a second one for when that is full.
-        limits.connections = 2
+        // All calls share one connection; a second one for when that is full, a third after the node's certificate has changed.
+        limits.connections = 3
         limits.bodyBytes = Self.messageLimit
         client = HTTPClient(
             on: loop, endpoint: configuration.control, tls: try configuration.context(as: configuration.identity),
             limits: limits)
+        self.configuration = configuration
         trustDomain = configuration.trustDomain
         lifetime = configuration.lifetime
+    }
+
+    /// Shows another certificate of the same node from the next call on.
+    func use(_ identity: TLSIdentity) throws(TLSError) {
+        client.replaceTLS(try configuration.context(as: identity))
     }
 
     private static let headers: HTTPHeaders = ["content-type": "application/grpc", "te": "trailers"]

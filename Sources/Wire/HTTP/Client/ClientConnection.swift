@@ -266,6 +266,12 @@ final class ClientConnection: Channel, HTTP2SessionDelegate, @unchecked Sendable
         }
     }
 
+    /// Takes no more requests.
+    func retire() {
+        isRetired = true
+        if isIdle, !isOpening, !isReserved { shutDown(nil) }
+    }
+
     /// Closes, and fails what was under way with a reason and whether it may be tried again.
     func shutDown(_ error: (any Error)?, isDown: Bool = false) {
         guard !isClosed else { return }

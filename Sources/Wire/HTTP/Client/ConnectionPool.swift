@@ -152,6 +152,14 @@ final class ConnectionPool: @unchecked Sendable {
         }
     }
 
+    /// Those that there are take no more requests, and go when they are idle.
+    func retire() {
+        ticket = nil
+        for connection in connections { connection.retire() }
+        if sweeper == nil, !isShutDown, !connections.isEmpty { scheduleSweep() }
+        wakeAll()
+    }
+
     func shutDown() {
         isShutDown = true
         for connection in connections { connection.shutDown(HTTPError(.cancelled, "the client was closed")) }

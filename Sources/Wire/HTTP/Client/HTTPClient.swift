@@ -75,8 +75,12 @@ public final class HTTPClient: Sendable {
         return try await send(method, path, headers, [], headTimeout: headTimeout)
     }
 
-    /// Uses another context for connections that come from now on.
-    public func replaceTLS(_ context: TLSContext) { tls.replace(context) }
+    /// Uses another context for connections that come from now on. Those that stand finish what they carry, and take nothing more.
+    public func replaceTLS(_ context: TLSContext) {
+        tls.replace(context)
+        let pool = pool
+        pool.loop.submit { pool.retire() }
+    }
 
     /// Ends all exchanges and connections.
     public func close() {
