@@ -11,7 +11,7 @@ struct Soak: Sendable {
 
     init(_ options: SoakOptions, _ group: EventLoopGroup) { (self.options, self.group) = (options, group) }
 
-    /// Throws when a request failed that should not have.
+    /// Throws when a request failed that should not have, or memory does not end where it began.
     func run() async throws {
         guard let program = options.programs.path(of: options.proxy) else {
             throw OptionError("\(options.proxy.rawValue) is not installed")
@@ -28,28 +28,27 @@ struct Soak: Sendable {
         let end = MonotonicTime.now().adding(.seconds(options.seconds))
         let traffic = try self.traffic(config)
         let changes = SoakChanges()
-        var residentAtStart = 0
+        var memory = SoakMemory(seconds: options.seconds)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             for kind in traffic {
                 for _ in 0..<2 { tasks.addTask { await kind.run(until: end, on: group.all[1]) } }
             }
             tasks.addTask { try await kill(backends, until: end, changes) }
             if reloads { tasks.addTask { try await rewrite(config, until: end, changes) } }
-            // Memory counts from when every path has been taken.
-            try await loop.sleep(for: .milliseconds(options.seconds * 200))
-            residentAtStart = try proxy.resident.own
+            try await memory.watch(proxy, seconds: options.seconds, say)
             try await tasks.waitForAll()
         }
-        let residentAtEnd = try proxy.resident.own
+        try await memory.end(proxy, seconds: options.seconds)
         let ended = proxy.child.finishedStatus
         await proxy.stop()
         await backends.stop()
         if let ended { throw OptionError("\(options.proxy.rawValue) ended with \(ended)") }
-        report(traffic, changes.counts, (residentAtStart, residentAtEnd), reloads)
+        report(traffic, changes.counts, memory, reloads)
         let failed = traffic.reduce(0) { $0 + $1.result.failed }
         guard failed == 0 else {
             throw OptionError("\(failed) requests failed that the retry policy should have covered")
         }
+        if let failure = memory.failure { throw OptionError(failure) }
     }
 
     /// The proxy with its subscriptions, or without, when it has none.
@@ -112,7 +111,7 @@ struct Soak: Sendable {
     }
 
     private func report(
-        _ traffic: [SoakTraffic], _ changes: SoakChanges.Counts, _ resident: (start: Int, end: Int), _ reloads: Bool
+        _ traffic: [SoakTraffic], _ changes: SoakChanges.Counts, _ memory: SoakMemory, _ reloads: Bool
     ) {
         if options.wantsJSON {
             let rows = traffic.map { kind in
@@ -123,7 +122,7 @@ struct Soak: Sendable {
             return print(
                 """
                 {"proxy": "\(options.proxy.rawValue)", "seconds": \(options.seconds), "kills": \(changes.kills), "reloads": \(changes.reloads), \
-                "own_kb_start": \(resident.start), "own_kb_end": \(resident.end), "traffic": [\(rows.joined(separator: ", "))]}
+                "own_kb": [\(memory.samples.map { "\($0.resident)" }.joined(separator: ", "))], "traffic": [\(rows.joined(separator: ", "))]}
                 """)
         }
         print(
@@ -136,7 +135,7 @@ struct Soak: Sendable {
                 pad(kind.name, 24) + pad("\(tally.answered)", 10) + pad("\(tally.failed)", 8) + pad("\(tally.cut)", 11)
                     + "\(tally.raced)" + (tally.lastFailure.isEmpty ? "" : "   last: \(tally.lastFailure)"))
         }
-        print("its own memory: \(resident.start) KB after a fifth of the time, \(resident.end) KB at the end")
+        print("its own memory: \(memory.start) KB after \(memory.interval) s, \(memory.end) KB at the end")
     }
 
     private func say(_ line: String) {

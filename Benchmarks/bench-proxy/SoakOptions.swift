@@ -12,7 +12,8 @@ struct SoakOptions: Sendable {
     static let usage = """
         usage: bench-proxy soak [--seconds 20] [--proxy weft|envoy] [--weft-proxy PATH] [--envoy PATH] [--seed 1] [--json]
           mixed requests, while backends are killed and started again and the configuration is rewritten; ends with 1 when a
-          request failed that the retry policy should have covered
+          request failed that the retry policy should have covered, or when after four minutes or more its memory does not end
+          where it was after the first
         """
 
     init(_ arguments: some Sequence<String>) throws {
