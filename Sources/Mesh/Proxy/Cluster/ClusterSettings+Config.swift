@@ -115,7 +115,7 @@ extension ClusterDiscovery {
     init(cluster node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         try self.init(of: node, context)
         // Control planes say these of all clusters alike; they mean something only where a name server is asked.
-        if case .names = self { return }
+        if case .names = self, node.choice("cluster_discovery_type") != "cluster_type" { return }
         node.ignore(
             "dns_lookup_family", "dns_refresh_rate", "dns_failure_refresh_rate", "dns_jitter", "respect_dns_ttl",
             "dns_resolvers", "dns_resolution_config", "typed_dns_resolver_config", "use_tcp_for_dns_lookups")

@@ -38,10 +38,7 @@ struct ConfigSource: Hashable, Sendable {
     }
 
     static func checkVersion(_ node: ConfigNode, _ field: String) throws(ConfigError) {
-        let version = node.enumName(field)
-        guard version == "V3" else {
-            throw node.error(field, "must be V3, is \(version.isEmpty ? "AUTO" : version)")
-        }
+        guard node.enumName(field) != "V2" else { throw node.error(field, "must be V3, is V2") }
     }
 }
 

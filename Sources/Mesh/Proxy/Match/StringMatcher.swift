@@ -98,9 +98,11 @@ extension StringMatcher {
 }
 
 extension Regex {
-    /// An `envoy.type.matcher.v3.RegexMatcher`.
+    /// An `envoy.type.matcher.v3.RegexMatcher`, or one of `xds.type.matcher.v3`.
     convenience init(config node: ConfigNode) throws(ConfigError) {
-        if let engine = node.message("google_re2") { engine.ignore("max_program_size") }
+        if let engine = node.message("google_re2"), engine.typeName.hasPrefix("envoy.") {
+            engine.ignore("max_program_size")
+        }
         do throws(Invalid) {
             try self.init(node.string("regex"))
         } catch {

@@ -44,6 +44,14 @@ struct ClusterOptionTests {
             let answer = try await bench.exchange(get)
             #expect(answer.body == "a")
         }
+        let named = """
+            dns_lookup_family: V4_PREFERRED
+                cluster_type: { name: d, typed_config: { "@type": \(Self.types).clusters.dns.v3.DnsCluster } }
+            """
+        try await run(named) { bench in
+            let answer = try await bench.exchange(get)
+            #expect(answer.body == "a")
+        }
         await #expect(throws: ConfigError.self) {
             try await run("dns_lookup_family: V5_ONLY") { _ in }
         }

@@ -172,7 +172,6 @@ final class ControlPlane: Sendable {
         dynamic_resources:
           ads_config:
             api_type: \(api)
-            transport_api_version: V3
             set_node_on_first_message_only: true
             grpc_services: [{ envoy_grpc: { cluster_name: xds } }]
           cds_config: { ads: {}, resource_api_version: V3, initial_fetch_timeout: \(fetchTimeout) }

@@ -234,7 +234,8 @@ struct SecretTests {
         arguments: [
             ("{ tls_certificate_sds_secret_configs: [ { name: nobody } ] }", "", "unknown static secret 'nobody'"),
             (
-                "{ tls_certificate_sds_secret_configs: [ { name: a, sds_config: { ads: {} } } ] }", "",
+                "{ tls_certificate_sds_secret_configs: [ { name: a, sds_config: { ads: {}, resource_api_version: V2 } } ] }",
+                "",
                 "resource_api_version"
             ),
             (
