@@ -17,7 +17,11 @@ struct NameSet: Equatable, Sequence {
     mutating func insert(_ id: Int) -> Bool {
         guard !contains(id) else { return false }
         let word = id >> 6
-        if word >= words.count { words += repeatElement(0, count: word + 1 - words.count) }
+        if word >= words.count {
+            // No more than is needed: there is one of these for each stream and kind.
+            words.reserveCapacity(word + 1)
+            words += repeatElement(0, count: word + 1 - words.count)
+        }
         words[word] |= 1 << UInt64(id & 63)
         count += 1
         return true
