@@ -9,9 +9,13 @@ extension MeshControlPlane {
     ///
     /// - Throws: What ends the stream.
     func scopes(of proxy: ProxyIdentity, _ node: ProxyNode) throws(GRPCEnding) -> [ServedScope] {
-        let common = [self[.namespace(proxy.namespace)], self[.members], self[.everybody]]
-        return switch proxy.kind {
-        case .sidecar: [try ownScope(of: proxy.pod), self[.sidecars]] + common
+        switch proxy.kind {
+        case .sidecar:
+            // What a namespace has of its own stands before what all have.
+            [
+                try ownScope(of: proxy.pod), self[.namespace(proxy.namespace)], self[.sidecars], self[.members],
+                self[.everybody],
+            ]
         case .router: try scopes(ofGateway: proxy) + [self[.everybody]]
         }
     }

@@ -6,80 +6,11 @@ import Testing
 @testable import MeshControl
 @testable import XDS
 
-/// A cluster as objects, and what is said to proxies of it, as JSON by kind and name.
-private struct World {
-    var model = MeshModel(domain: "cluster.local")
-    var said: [ResourceKind: [String: JSONValue]] = [:]
-
-    mutating func service(_ name: String, in namespace: String = "shop", ports: [Int] = [80], exists: Bool = true) {
-        var object = KubeObject(apiVersion: "v1", kind: "Service", namespace: namespace, name: name)
-        object.json["spec"] = [
-            "clusterIPs": [.string(["cart": "10.96.0.9", "web": "10.96.0.8"][name] ?? "10.96.0.7")],
-            "ports": .array(ports.map { ["name": .string("p\($0)"), "port": .int(Int64($0))] }),
-        ]
-        model.set(exists ? MeshService(object) : nil, object.key)
-    }
-
-    mutating func slice(_ name: String, _ service: String, _ endpoints: [JSONValue], old: MeshSlice? = nil) -> MeshSlice
-    {
-        var object = KubeObject(
-            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "shop", name: name)
-        object.json["metadata"]?["labels"] = ["kubernetes.io/service-name": .string(service)]
-        object.json["ports"] = [["name": "p80", "port": 8080]]
-        object.json["endpoints"] = .array(endpoints)
-        let slice = MeshSlice(object)
-        model.set(slice, object.key, old: old)
-        return slice
-    }
-
-    mutating func route(
-        _ name: String, kind: RouteKind = .http, in namespace: String = "shop", to service: String = "cart",
-        of target: String? = nil, created: String = "2026-01-01T00:00:00Z",
-        _ rules: JSONValue...
-    ) throws {
-        var object = KubeObject(
-            apiVersion: "gateway.networking.k8s.io/v1", kind: kind.rawValue, namespace: namespace, name: name)
-        object.json["metadata"]?["creationTimestamp"] = .string(created)
-        var parent: JSONValue = ["group": "", "kind": "Service", "name": .string(service)]
-        if let target { parent["namespace"] = .string(target) }
-        object.json["spec"] = ["parentRefs": [parent], "rules": .array(rules)]
-        var json = object.json
-        Defaulting.apply(
-            to: &json, of: GroupVersionKind(group: "gateway.networking.k8s.io", version: "v1", kind: kind.rawValue))
-        model.set(try MeshRoute(KubeObject(json: json)), RouteKey(kind: kind, key: object.key))
-    }
-
-    /// - Returns: The names that were spoken of.
-    @discardableResult
-    mutating func publish() throws -> Set<String> {
-        let changes = model.changes()
-        #expect(changes.problems.isEmpty)
-        let all = [Audience.everybody, .members, .clients, .sidecars].flatMap { changes[$0] }
-        for change in all {
-            guard let bytes = change.message else {
-                said[change.kind]?[change.name] = nil
-                continue
-            }
-            let type = try #require(Message(change.kind.rawValue)?.type)
-            let message = try Message(binary: bytes, type: type)
-            // The API's own rules hold.
-            _ = try ConfigNode(message, from: ConfigText(name: change.name))
-            said[change.kind, default: [:]][change.name] = message.json()
-        }
-        return Set(all.map { "\($0.kind.service) \($0.name)" })
-    }
-
-    func routes(_ service: String = "cart") -> [JSONValue] {
-        let table = said[.routeConfiguration]?["\(service).shop.svc.cluster.local:80"]
-        return table?.list("virtual_hosts").first?.list("routes") ?? []
-    }
-}
-
 @Suite("What Services and HTTPRoutes mean to proxies")
 struct MeshModelTests {
     @Test("a change speaks of what it touches, and of nothing else")
     func proportion() throws {
-        var world = World()
+        var world = MeshServices()
         for name in ["cart", "web", "api"] { world.service(name) }
         let slice = world.slice("cart-1", "cart", [["addresses": ["10.244.1.2"]]])
         try world.publish()
@@ -101,7 +32,7 @@ struct MeshModelTests {
 
     @Test("a Service that goes takes all that was said of it along")
     func gone() throws {
-        var world = World()
+        var world = MeshServices()
         world.service("cart", ports: [80, 81])
         try world.publish()
         #expect(world.said[.cluster]?.count == 2 && world.said[.listener]?.count == 4, "for sidecars and for gRPC")
@@ -116,7 +47,7 @@ struct MeshModelTests {
 
     @Test("endpoints that are not ready are left out, those that finish are marked, none stands twice")
     func endpoints() throws {
-        var world = World()
+        var world = MeshServices()
         world.service("cart")
         _ = world.slice(
             "a", "cart",
@@ -134,7 +65,7 @@ struct MeshModelTests {
 
     @Test("precedence over all routes: exact, longest prefix, method, headers, age")
     func precedence() throws {
-        var world = World()
+        var world = MeshServices()
         world.service("cart")
         func rule(_ match: JSONValue) -> JSONValue { ["matches": [match], "backendRefs": [backend("cart")]] }
         try world.route(
@@ -156,7 +87,7 @@ struct MeshModelTests {
 
     @Test("a route of another namespace is for the callers there alone, who then follow no other")
     func consumers() throws {
-        var world = World()
+        var world = MeshServices()
         world.service("cart")
         world.service("cart", in: "web")
         try world.route("producer", ["backendRefs": [backend("cart")], "name": "split"])
@@ -178,7 +109,7 @@ struct MeshModelTests {
 
     @Test("a GRPCRoute's methods are paths, and where it leads HTTP/2 is spoken")
     func grpc() throws {
-        var world = World()
+        var world = MeshServices()
         world.service("cart")
         let rule: JSONValue = [
             "matches": [
@@ -203,7 +134,7 @@ struct MeshModelTests {
 
     @Test("backends with paths of their own are routes that share by one draw")
     func backendsApart() throws {
-        var world = World()
+        var world = MeshServices()
         world.service("cart")
         world.service("next")
         var other = backend("next", 3)
@@ -227,7 +158,7 @@ struct MeshModelTests {
 
     @Test("a backend in another namespace needs a grant")
     func grants() throws {
-        var world = World()
+        var world = MeshServices()
         world.service("cart")
         world.service("pay", in: "bank")
         try world.route("r", ["backendRefs": [backend("pay", in: "bank")]])
@@ -249,7 +180,7 @@ struct MeshModelTests {
 
     @Test("every filter, time and try is said in Envoy's words")
     func everything() throws {
-        var world = World()
+        var world = MeshServices()
         for name in ["cart", "v2", "copy"] { world.service(name) }
         try world.route(
             "r",

@@ -388,7 +388,9 @@ final class MeshLab: @unchecked Sendable {
     /// A Service with a port of HTTP and one of a stream whose server speaks first.
     ///
     /// - Returns: Its address.
-    func service(_ name: String, in namespace: String = "shop", app: String) async throws -> String {
+    func service(
+        _ name: String, in namespace: String = "shop", app: String, isHeadless: Bool = false
+    ) async throws -> String {
         var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: namespace, name: name)
         service.json["spec"] = [
             "selector": ["app": .string(app)],
@@ -397,6 +399,7 @@ final class MeshLab: @unchecked Sendable {
                 ["name": "tcp-greet", "port": 90, "targetPort": 9000],
             ],
         ]
+        if isHeadless { service.json["spec"]?["clusterIP"] = "None" }
         return try await client.create(.services, service).json.text("spec", "clusterIP")
     }
 
@@ -448,13 +451,20 @@ final class MeshLab: @unchecked Sendable {
 
     /// An HTTPRoute on a Service with one rule, to itself.
     func route(_ name: String, to service: String, _ filter: JSONValue) async throws {
-        var route = KubeObject(
-            apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", namespace: "shop", name: name)
-        route.json["spec"] = [
-            "parentRefs": [["group": "", "kind": "Service", "name": .string(service), "port": 80]],
-            "rules": [["filters": [filter], "backendRefs": [["name": .string(service), "port": 80]]]],
-        ]
-        try await put(.httpRoutes, route, route.key)
+        try await route(
+            "HTTPRoute", name, on: service, 80,
+            ["rules": [["filters": [filter], "backendRefs": [["name": .string(service), "port": 80]]]]])
+    }
+
+    /// A route of any kind on a port of a Service.
+    func route(_ kind: String, _ name: String, on service: String, _ port: Int64, _ spec: JSONValue) async throws {
+        var route = KubeObject(apiVersion: "gateway.networking.k8s.io/v1", kind: kind, namespace: "shop", name: name)
+        var spec = spec
+        spec["parentRefs"] = [["group": "", "kind": "Service", "name": .string(service), "port": .int(port)]]
+        route.json["spec"] = spec
+        try await put(
+            GroupVersionResource(group: "gateway.networking.k8s.io", resource: kind.lowercased() + "s"), route,
+            route.key)
     }
 
     /// Of a route's first parent.

@@ -3,9 +3,10 @@
 app.py serve NAME [STATUS]   answers with STATUS where it is given
 app.py load SECONDS URL...   asks in turn until its input ends, and prints how often what was answered
 app.py greet ADDRESS PORT    prints what a server says that speaks first, without saying anything
+app.py hello ADDRESS PORT NAME   says hello as a TLS client that wants NAME, and prints the first thing that comes back
 app.py sniff WORD            counts packets on all interfaces that have a word, until its input ends
 """
-import collections, http.server, json, os, select, socket, socketserver, sys, threading, urllib.request
+import collections, http.server, json, os, select, socket, ssl, socketserver, sys, threading, urllib.request
 
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
@@ -69,6 +70,22 @@ def greet(address, port):
     with socket.create_connection((address, int(port)), 30) as connection:
         connection.settimeout(30)
         print(connection.recv(4096).decode(), end="")
+
+
+def hello(address, port, name):
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    with socket.create_connection((address, int(port)), 30) as connection:
+        connection.settimeout(30)
+        connection.sendall(outgoing.read())
+        try:
+            answer = connection.recv(4096)
+        except ConnectionResetError:
+            answer = b""
+        print(answer.decode(errors="replace").splitlines()[0] if answer else "refused", end="")
 
 
 def sniff(word):

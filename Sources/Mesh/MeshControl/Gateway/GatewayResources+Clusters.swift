@@ -40,23 +40,4 @@ extension GatewayResources {
     private static func matcher(_ hostname: String) -> JSONValue {
         hostname.hasPrefix("*.") ? ["suffix": .string(String(hostname.dropFirst()))] : ["exact": .string(hostname)]
     }
-
-    /// Where the connections of a TLSRoute or TCPRoute go.
-    func target(_ route: MeshRoute) -> JSONObject {
-        var weighted: [JSONValue] = []
-        for reference in route.rules.first?.list("backendRefs") ?? [] {
-            let weight = reference["weight"]?.int ?? 1
-            guard weight > 0 else { continue }
-            var name = RouteTranslation.nowhere
-            if case .port(let service, let port) = world.backend(reference, of: route.route) {
-                name = world.clusterName(service, port.number)
-            }
-            weighted.append(["name": .string(name), "weight": .int(weight)])
-        }
-        switch weighted.count {
-        case 0: return ["cluster": .string(RouteTranslation.nowhere)]
-        case 1: return ["cluster": weighted[0]["name"] ?? .null]
-        default: return ["weighted_clusters": ["clusters": .array(weighted)]]
-        }
-    }
 }

@@ -38,7 +38,7 @@ struct GatewayResources {
                         "name": .string("\(listener.section) \(Hostname.domain(hostname))"),
                         "filters": .array(
                             AuthorizationTranslation.connectionFilters(authorizations)
-                                + [Self.stream("\(listener.section).\(port)", target)]),
+                                + [ProxyConfig.tcpProxy("\(listener.section).\(port)", target)]),
                     ]
                     if listener.isTLS { chain["filter_chain_match"] = serverNames(hostname) }
                     if listener.isEnded { chain["transport_socket"] = termination(listener) }
@@ -76,7 +76,7 @@ struct GatewayResources {
         // A preflight has nothing to show, so it is answered before anybody asks for it.
         let filters =
             [ProxyConfig.cors] + AuthorizationTranslation.requestFilters(isAudited: isAudited)
-            + [ProxyConfig.fault, ProxyConfig.router]
+            + [ProxyConfig.fault, ProxyConfig.session, ProxyConfig.router]
         var own: JSONObject = [
             "stat_prefix": .string(listener.table),
             "rds": ["config_source": ProxyConfig.ads, "route_config_name": .string(listener.table)],
@@ -86,13 +86,6 @@ struct GatewayResources {
         ]
         if isAudited { own["access_log"] = [AuthorizationTranslation.auditLog] }
         return ProxyConfig.connectionManager(own)
-    }
-
-    private static func stream(_ name: String, _ target: JSONObject) -> JSONValue {
-        var fields = target
-        fields["stat_prefix"] = .string(name)
-        return ProxyConfig.networkFilter(
-            "tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", fields)
     }
 
     // MARK: TLS

@@ -242,7 +242,7 @@ struct GatewayState {
                     let routes = keys.compactMap { world.routes[$0] }.sorted {
                         ($0.created, $0.route) < ($1.created, $1.route)
                     }
-                    return routes.first.map { (name, resources.target($0)) }
+                    return routes.first.map { (name, world.target($0)) }
                 }
             }
             let targetsOfPort = targets

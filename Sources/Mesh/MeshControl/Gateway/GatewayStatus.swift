@@ -247,9 +247,18 @@ extension MeshModel {
         if let port = parent.port, !service.ports.contains(where: { $0.number == port }) {
             return Condition("Accepted", false, "NoMatchingParent", "Service \(parent.key) has no TCP port \(port)")
         }
-        guard route.route.kind.isOfRequests else {
-            return Condition(
-                "Accepted", false, "UnsupportedValue", "a \(route.route.kind.rawValue) can be bound to Gateways only")
+        let ports = service.ports.filter { parent.port == nil || parent.port == $0.number }
+        if !route.route.kind.isOfRequests {
+            if service.isHeadless {
+                return Condition(
+                    "Accepted", false, "UnsupportedValue",
+                    "Service \(parent.key) has no address, and connections to its pods are not routed")
+            }
+            if !ports.isEmpty, ports.allSatisfy({ world.spoken(parent.key, $0).isHTTP }) {
+                return Condition(
+                    "Accepted", false, "UnsupportedProtocol",
+                    "Service \(parent.key) speaks HTTP there; a \(route.route.kind.rawValue) is for other streams")
+            }
         }
         return route.objection() ?? RouteBinding.accepted
     }

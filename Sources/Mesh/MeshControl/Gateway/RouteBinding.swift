@@ -96,9 +96,9 @@ extension MeshRoute {
                     "Accepted", false, "UnsupportedValue",
                     "rule \(index): filter \(filter.text("type")) is not supported")
             }
-            if rule["sessionPersistence"] != nil {
+            if let problem = SessionPersistence(rule)?.problem {
                 return Condition(
-                    "Accepted", false, "UnsupportedValue", "rule \(index): sessionPersistence is not supported")
+                    "Accepted", false, "UnsupportedValue", "rule \(index): sessionPersistence: \(problem)")
             }
         }
         return nil

@@ -62,6 +62,7 @@ struct RouteTranslation {
                             var condition = condition
                             if let fraction = share.fraction { condition["runtime_fraction"] = fraction }
                             route.fault?.add(to: &json)
+                            SessionPersistence(rule)?.add(to: &json, owner: name)
                             json["match"] = .object(condition)
                             json["name"] = .string(name)
                             let rank = Rank(match, route.route.kind, order: entries.count)

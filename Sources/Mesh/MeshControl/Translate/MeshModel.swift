@@ -311,7 +311,7 @@ struct MeshModel {
             for gone in published[key, default: []].subtracting(said) {
                 // A pod may be of several Services without an address, each of which has a listener for it.
                 let isShared =
-                    gone.audience == .sidecars && published.contains { $0.key != key && $0.value.contains(gone) }
+                    gone.kind == .listener && published.contains { $0.key != key && $0.value.contains(gone) }
                 guard !isShared else { continue }
                 changes.add(ServedChange(gone.kind, gone.name, nil), for: gone.audience)
                 // Its endpoints go with the cluster.
@@ -350,10 +350,8 @@ struct MeshModel {
         say(.members, .cluster, outbound.cluster, outbound.meshCluster(accounts[key] ?? []))
         // Routes of the Service's own namespace are for everybody; those of others for the callers there, who then follow no
         // other (GEP-1426).
-        let bound = Dictionary(
-            grouping: (world.bound[key] ?? []).compactMap { world.routes[$0] }.filter {
-                $0.route.kind.isOfRequests && $0.binds(key, port.number)
-            }, by: \.namespace)
+        let all = (world.bound[key] ?? []).compactMap { world.routes[$0] }.filter { $0.binds(key, port.number) }
+        let bound = Dictionary(grouping: all.filter(\.route.kind.isOfRequests), by: \.namespace)
         let table = outbound.table
         say(
             .everybody, .routeConfiguration, table,
@@ -364,17 +362,44 @@ struct MeshModel {
                 routeConfiguration(table, key, port.number, routes, &shadowed))
         }
         say(.clients, .listener, table, outbound.clientListener())
-        for address in services[key]?.addresses ?? [] {
-            let (name, listener) = outbound.listener(address)
-            say(.sidecars, .listener, name, listener)
+        var streams: [String: StreamRoutes] = [:]
+        if !outbound.port.spoken.isHTTP {
+            let own = Dictionary(grouping: all.filter { !$0.route.kind.isOfRequests }, by: \.namespace)
+            streams = own.mapValues { StreamRoutes($0, world) }
+            for routes in streams.values { shadowed.merge(routes.shadowed) { first, _ in first } }
         }
-        guard services[key]?.isHeadless == true, let accounts = accounts[key] else { return }
-        say(.members, .cluster, outbound.directCluster, outbound.directCluster(accounts))
+        for address in services[key]?.addresses ?? [] {
+            let (name, listener) = outbound.listener(address, streams[key.namespace])
+            say(.sidecars, .listener, name, listener)
+            for (namespace, routes) in streams where namespace != key.namespace {
+                say(.namespace(namespace), .listener, name, outbound.listener(address, routes).json)
+            }
+        }
+        if services[key]?.isHeadless == true { describePods(key, port, outbound, routed: Set(bound.keys), say) }
+    }
+
+    /// What is said of a Service's pods where callers use their own addresses, because it has none.
+    ///
+    /// - Parameter routed: Namespaces that have routes for it; those of its own are for everybody.
+    private func describePods(
+        _ key: ObjectKey, _ port: MeshService.Port, _ outbound: OutboundTranslation, routed: Set<String>,
+        _ say: (Audience, ResourceKind, _ name: String, JSONValue) -> Void
+    ) {
+        let isRouted = outbound.port.spoken.isHTTP && routed.contains(key.namespace)
+        if let accounts = accounts[key] {
+            say(.members, .cluster, outbound.directCluster, outbound.directCluster(accounts))
+        }
         for slice in (slices[key] ?? [:]).values {
             guard let number = slice.ports[port.name] else { continue }
-            for endpoint in slice.endpoints where takesMutualTLS(endpoint, number, outbound.port) {
-                let (name, listener) = outbound.directListener(endpoint.address, number)
-                say(.sidecars, .listener, name, listener)
+            for endpoint in slice.endpoints {
+                if isRouted || takesMutualTLS(endpoint, number, outbound.port) {
+                    let (name, listener) = outbound.directListener(endpoint.address, number, isRouted: isRouted)
+                    say(.sidecars, .listener, name, listener)
+                }
+                for namespace in routed where namespace != key.namespace && outbound.port.spoken.isHTTP {
+                    let (name, listener) = outbound.directListener(endpoint.address, number, isRouted: true)
+                    say(.namespace(namespace), .listener, name, listener)
+                }
             }
         }
     }

@@ -58,25 +58,58 @@ struct OutboundTranslation {
     // MARK: Listeners
 
     /// What a sidecar does with a connection to the Service's address.
-    func listener(_ address: String) -> (name: String, json: JSONValue) {
+    ///
+    /// - Parameter streams: Of a port that speaks no HTTP: where its routes lead.
+    func listener(_ address: String, _ streams: StreamRoutes?) -> (name: String, json: JSONValue) {
         let name = "\(address)_\(port.number)"
-        let filter: JSONValue =
-            port.spoken.isHTTP
-            ? ProxyConfig.connectionManager([
-                "stat_prefix": .string("outbound_\(name)"),
-                "rds": [
-                    "config_source": ProxyConfig.ads, "route_config_name": .string(table),
-                ],
-                "http_filters": [ProxyConfig.fault, ProxyConfig.cors, ProxyConfig.router],
-            ])
-            : ProxyConfig.tcpProxy(to: cluster)
-        return (
-            name,
-            [
-                "name": .string(name), "address": ProxyConfig.address(address, port.number), "bind_to_port": false,
-                "traffic_direction": "OUTBOUND", "filter_chains": [["filters": [filter]]],
+        if !port.spoken.isHTTP, let streams, !streams.isEmpty {
+            return (
+                name, Self.listener(name, address, port.number, chains(streams), looksAtNames: !streams.named.isEmpty)
+            )
+        }
+        let filter = port.spoken.isHTTP ? manager(name) : ProxyConfig.tcpProxy(to: cluster)
+        return (name, Self.listener(name, address, port.number, [["filters": [filter]]]))
+    }
+
+    /// By the routes of the Service's port.
+    private func manager(_ name: String) -> JSONValue {
+        ProxyConfig.connectionManager([
+            "stat_prefix": .string("outbound_\(name)"),
+            "rds": ["config_source": ProxyConfig.ads, "route_config_name": .string(table)],
+            "http_filters": [ProxyConfig.fault, ProxyConfig.cors, ProxyConfig.session, ProxyConfig.router],
+        ])
+    }
+
+    private func chains(_ streams: StreamRoutes) -> [JSONValue] {
+        var chains = streams.named.map { named -> JSONValue in
+            let match: JSONValue =
+                named.hostname.isEmpty
+                ? ["transport_protocol": "tls"] : ["server_names": [.string(named.hostname)]]
+            return [
+                "name": .string(Hostname.domain(named.hostname)), "filter_chain_match": match,
+                "filters": [ProxyConfig.tcpProxy(cluster, named.target)],
             ]
-        )
+        }
+        if let rest = streams.rest {
+            chains.append(["name": "rest", "filters": [ProxyConfig.tcpProxy(cluster, rest)]])
+        }
+        return chains
+    }
+
+    private static func listener(
+        _ name: String, _ address: String, _ port: Int, _ chains: [JSONValue], looksAtNames: Bool = false
+    ) -> JSONValue {
+        var json: JSONObject = [
+            "name": .string(name), "address": ProxyConfig.address(address, port), "bind_to_port": false,
+            "traffic_direction": "OUTBOUND", "filter_chains": .array(chains),
+        ]
+        if looksAtNames {
+            json["listener_filters"] = [ProxyConfig.tlsInspector]
+            // Who says nothing waits for a server that speaks first, and says no name.
+            json["listener_filters_timeout"] = InboundTranslation.inspectionTime
+            json["continue_on_listener_filters_timeout"] = true
+        }
+        return .object(json)
     }
 
     // MARK: Pods that are called by their own addresses
@@ -94,9 +127,13 @@ struct OutboundTranslation {
         return .object(json)
     }
 
-    /// What a sidecar does with a connection to a pod of it that takes mutual TLS. Others need nothing of the kind.
-    func directListener(_ address: String, _ number: Int) -> (name: String, json: JSONValue) {
+    /// What a sidecar does with a connection to a pod of it: what the Service's routes say, or the pod that was called, by mutual TLS.
+    /// A pod that takes none needs nothing of the latter kind.
+    func directListener(_ address: String, _ number: Int, isRouted: Bool) -> (name: String, json: JSONValue) {
         let name = "\(address)_\(number)"
+        guard !isRouted else {
+            return (name, Self.listener(name, address, number, [["filters": [manager(name)]]]))
+        }
         let route: JSONValue = [
             "match": ["prefix": "/"], "name": "default",
             "route": ["cluster": .string(directCluster), "timeout": "0s"],
@@ -108,13 +145,7 @@ struct OutboundTranslation {
                 "route_config": InboundTranslation.table(table, route),
             ])
             : ProxyConfig.tcpProxy(to: directCluster)
-        return (
-            name,
-            [
-                "name": .string(name), "address": ProxyConfig.address(address, number), "bind_to_port": false,
-                "traffic_direction": "OUTBOUND", "filter_chains": [["filters": [filter]]],
-            ]
-        )
+        return (name, Self.listener(name, address, number, [["filters": [filter]]]))
     }
 
     /// What a client without listeners of its own asks for by the name of what it wants to reach.

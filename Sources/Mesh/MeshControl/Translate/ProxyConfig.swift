@@ -42,9 +42,14 @@ enum ProxyConfig {
     }
 
     static func tcpProxy(to cluster: String) -> JSONValue {
-        networkFilter(
-            "tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-            ["stat_prefix": .string(cluster), "cluster": .string(cluster)])
+        tcpProxy(cluster, ["cluster": .string(cluster)])
+    }
+
+    /// - Parameter target: What says where connections go (`cluster_specifier`).
+    static func tcpProxy(_ name: String, _ target: JSONObject) -> JSONValue {
+        var fields = target
+        fields["stat_prefix"] = .string(name)
+        return networkFilter("tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", fields)
     }
 
     // MARK: Filters of requests
@@ -53,6 +58,8 @@ enum ProxyConfig {
     /// These do nothing but what a route says.
     static let fault = httpFilter("fault", "envoy.extensions.filters.http.fault.v3.HTTPFault")
     static let cors = httpFilter("cors", "envoy.extensions.filters.http.cors.v3.Cors")
+    static let session = httpFilter(
+        "stateful_session", "envoy.extensions.filters.http.stateful_session.v3.StatefulSession")
 
     static func httpFilter(_ name: String, _ type: String, _ fields: JSONObject = [:]) -> JSONValue {
         ["name": .string("envoy.filters.http.\(name)"), "typed_config": .typed(type, fields)]
