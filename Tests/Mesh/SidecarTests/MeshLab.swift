@@ -505,6 +505,10 @@ final class MeshLab: @unchecked Sendable {
         while true {
             do { if try await condition() { return } } catch { last = "\(error)" }
             guard ContinuousClock.now < deadline else {
+                print("the control plane knows Services \(plane.model.services.keys.map(\.name).sorted())")
+                for status in plane.server.status() {
+                    print("\(status.node.id): behind \(status.behind), refuses \(status.refusals)")
+                }
                 for pod in pods.values {
                     let log = (try? Files.readText("\(pod.folder)/log")) ?? ""
                     if !log.isEmpty { print("--- \(pod.key)\n" + log.suffix(3000)) }
