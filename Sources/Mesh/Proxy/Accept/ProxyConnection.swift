@@ -90,7 +90,26 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     /// Where its TLS is counted.
     var securityStats: StatBlockID<SecurityStat>?
 
+    /// `transport_socket_connect_timeout`; runs until TLS is there.
+    private var handshakeLimit = TimerHandle.none
+
+    /// Closes the connection if its TLS handshake takes longer; nanoseconds.
+    func limitHandshake(_ time: UInt64) {
+        handshakeLimit = worker.loop.schedule(after: .nanoseconds(Int64(clamping: time))) { [unowned self] in
+            handshakeLimit = .none
+            if let listenerStats { worker.count(listenerStats, .handshakeTimeouts) }
+            abort()
+        }
+    }
+
+    private func endHandshakeLimit() {
+        guard handshakeLimit != .none else { return }
+        worker.loop.cancel(handshakeLimit)
+        handshakeLimit = .none
+    }
+
     package override func channelOpened() {
+        endHandshakeLimit()
         if let securityStats, let tlsSession { worker.count(securityStats, tlsSession) }
         if let filters, !filters.mayOpen() { return }
         terminal?.opened()
@@ -119,6 +138,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     package override func channelClosed(_ error: (any Error)?) {
         guard !isClosed else { return }
         isClosed = true
+        endHandshakeLimit()
         wasClosedByPeer = peerHasEnded || error != nil
         if let securityStats, let error = error as? TLSError, let stat = SecurityStat(error) {
             worker.count(securityStats, stat)

@@ -184,6 +184,7 @@ package final class ProxyListener {
                 connection.filters = run
                 run.accepted(connection)
             }
+            if chain.handshakeTimeout > 0, session != nil { connection.limitHandshake(chain.handshakeTimeout) }
             connection.start()
         } catch {
             socket.close()

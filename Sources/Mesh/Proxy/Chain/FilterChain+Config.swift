@@ -35,7 +35,8 @@ extension FilterChain {
         self.init(
             name: name.isEmpty ? "chain-\(index)" : name, match: match, security: security, filters: filters,
             terminal: terminal, fingerprint: node.message.fingerprint(),
-            securityStats: stats)
+            securityStats: stats,
+            handshakeTimeout: node.nanoseconds("transport_socket_connect_timeout", default: 0))
     }
 }
 

@@ -12,11 +12,13 @@ package final class FilterChain: Sendable {
     let fingerprint: Int
     /// Where its TLS is counted; nil for plain chains.
     let securityStats: StatBlockID<SecurityStat>?
+    /// Nanoseconds that a TLS handshake may take; 0 for any.
+    let handshakeTimeout: UInt64
 
     init(
         name: String, match: FilterChainMatch = FilterChainMatch(), security: DownstreamSecurity? = nil,
         filters: [NetworkFilter] = [], terminal: TerminalFilter, fingerprint: Int = 0,
-        securityStats: StatBlockID<SecurityStat>? = nil
+        securityStats: StatBlockID<SecurityStat>? = nil, handshakeTimeout: UInt64 = 0
     ) {
         self.name = name
         self.match = match
@@ -25,6 +27,7 @@ package final class FilterChain: Sendable {
         self.terminal = terminal
         self.fingerprint = fingerprint
         self.securityStats = securityStats
+        self.handshakeTimeout = handshakeTimeout
     }
 }
 

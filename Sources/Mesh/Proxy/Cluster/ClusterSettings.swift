@@ -13,6 +13,8 @@ package final class ClusterSettings: Sendable {
         package var idleTimeout: UInt64 = 3_600_000_000_000
         /// After which a connection takes no more requests; 0 for none.
         package var connectionDuration: UInt64 = 0
+        /// Of one attempt, from when it has a connection; nanoseconds, 0 for none.
+        package var streamDuration: UInt64 = 0
         package var maximumRequestsPerConnection: UInt32 = 0
         package var upstreamProtocol = UpstreamProtocol.http1
         /// Bytes that may wait on a connection.
@@ -47,7 +49,7 @@ package final class ClusterSettings: Sendable {
     package struct HTTP1Options: Sendable, Equatable {
         /// Trailers go either way; else they are dropped.
         package var enablesTrailers = false
-        package var writesProperCase = false
+        var headerForm = HeaderForm.lowerCase
         package init() {}
     }
 

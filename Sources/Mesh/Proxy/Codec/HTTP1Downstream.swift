@@ -39,7 +39,7 @@ final class HTTP1Downstream: DownstreamCodec {
     override init(_ connection: ProxyConnection, _ manager: ConnectionManager) {
         parser = HTTP1Parser(.request, limits: manager.http1Limits)
         parser.leniency = manager.http1Leniency
-        writer.isProperCase = manager.options.http1.writesProperCase
+        writer.isProperCase = manager.options.http1.headerForm == .properCase
         super.init(connection, manager)
         connection.countOpened(.http11)
         connection.setTimer(manager.idleTimeout)
@@ -164,14 +164,20 @@ final class HTTP1Downstream: DownstreamCodec {
         let stream = worker.takeStream(self)
         self.stream = stream
         let hasBody = head.framing != .none
-        let isUpgrade = head.wantsUpgrade && !offersHTTP2(head) || head.method == .connect
+        var isUpgrade = head.wantsUpgrade && !offersHTTP2(head) || head.method == .connect
         if head.method == .connect { keepsAlive = false }
         phase = hasBody ? .body : .answer
         decoder = BodyDecoder(head.framing)
         stream.request.load(head, length: length)
+        if let options = manager.options.http1.headerForm.spelling {
+            stream.request.spelling = HeaderSpelling(head, options)
+        }
         if head.expectsContinue, !manager.proxies100Continue {
             stream.request.remove(.expect)
             queue { $0.append("HTTP/1.1 100 Continue\r\n\r\n") }
+        }
+        if isUpgrade, head.method != .connect, !manager.options.http1.ignoredUpgrades.isEmpty {
+            isUpgrade = dropIgnoredUpgrades(stream.request)
         }
         if isTooOld { return refuse(426, "low_version") }
         if head.authoritySlice.count == 0, head.value(.host) == nil { addHost(stream) }
@@ -186,6 +192,26 @@ final class HTTP1Downstream: DownstreamCodec {
         }
         var host = manager.options.http1.defaultHost
         host.withUTF8 { stream.request.setAuthority(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Takes protocols out of `Upgrade` that this proxy is to be silent about; false when none is left.
+    private func dropIgnoredUpgrades(_ request: HeaderBlock) -> Bool {
+        let ignored = manager.options.http1.ignoredUpgrades
+        var kept: [UInt8] = []
+        for value in (request.value(.upgrade) ?? UnsafeRawBufferPointer(start: nil, count: 0))
+            .split(separator: UInt8(ascii: ","))
+        {
+            let name = value.trimmed
+            guard !ignored.contains(where: { $0.matches(name) }) else { continue }
+            if !kept.isEmpty { kept += ",".utf8 }
+            kept += name
+        }
+        guard !kept.isEmpty else {
+            request.remove(.upgrade)
+            return false
+        }
+        kept.withUnsafeBytes { request.set(.upgrade, $0) }
+        return true
     }
 
     /// An offer to go on in HTTP/2 (RFC 7540 §3.2) is passed over, as RFC 9113 wants it.
@@ -289,12 +315,17 @@ final class HTTP1Downstream: DownstreamCodec {
         writer.append(isHTTP10 ? "HTTP/1.0 " : "HTTP/1.1 ")
         writer.append(decimal: status)
         writer.append(" ")
-        writer.append(Self.reason(status))
+        if let reason = head.spelling?.reason, !reason.isEmpty {
+            reason.withUnsafeBytes { writer.append($0) }
+        } else {
+            writer.append(Self.reason(status))
+        }
         writer.append("\r\n")
+        writer.beginHead(head)
         worker.flushLater(self)
         if status < 200, status != 101 {
             writer.fields(head)
-            return writer.append("\r\n")
+            return writer.endHead()
         }
         settlePersistence(head)
         let isTunnel = status == 101 || stream.isConnect && status < 300
@@ -325,7 +356,7 @@ final class HTTP1Downstream: DownstreamCodec {
                 writer.line("connection", "keep-alive")
             }
         }
-        writer.append("\r\n")
+        writer.endHead()
         if end { responseEnded() }
     }
 

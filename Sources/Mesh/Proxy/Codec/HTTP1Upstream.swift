@@ -15,6 +15,8 @@ final class HTTP1Upstream: UpstreamCodec {
     private var parser = HTTP1Parser(.response, limits: .standard)
     private var decoder = BodyDecoder(.none)
     private var writer = HTTP1Writer()
+    /// How answers are to remember the names of their fields; nil for not at all.
+    private var spelling: HeaderSpelling.Options?
     private var pending = GrowingBytes()
     private var attempt: UpstreamAttempt?
     private var requestEnded = false
@@ -50,7 +52,9 @@ final class HTTP1Upstream: UpstreamCodec {
 
     override func opened() {
         phase = .idle
-        writer.isProperCase = pool.cluster.settings.options.http1.writesProperCase
+        let form = pool.cluster.settings.options.http1.headerForm
+        writer.isProperCase = form == .properCase
+        spelling = form.spelling
         connection.origin.local = connection.socket?.local ?? connection.origin.local
         pool.connected(self)
     }
@@ -94,6 +98,7 @@ final class HTTP1Upstream: UpstreamCodec {
         keepsAlive = true
         attempt.hasSentHead = true
         writer.prepare(worker)
+        writer.beginHead(head)
         writer.append(head.methodText)
         writer.append(" ")
         writer.append(head.method == .connect ? head.authority : head.path)
@@ -110,7 +115,7 @@ final class HTTP1Upstream: UpstreamCodec {
             writer.line("transfer-encoding", "chunked")
             writer.framing = .chunked
         }
-        writer.append("\r\n")
+        writer.endHead()
         worker.flushLater(self)
     }
 
@@ -253,16 +258,17 @@ final class HTTP1Upstream: UpstreamCodec {
     private func beginResponse(_ attempt: UpstreamAttempt, _ head: MessageHead, _ length: Int) {
         keepsAlive = head.keepsAlive
         if !keepsAlive { pool.cluster.stats.closeNotices &+= 1 }
-        guard head.status >= 200 || head.status == 101 else { return attempt.inform(head, length) }
+        let spelling = spelling.map { HeaderSpelling(head, $0) }
+        guard head.status >= 200 || head.status == 101 else { return attempt.inform(head, length, spelling) }
         if head.status == 101 || attempt.isConnect && head.status < 300 {
             phase = .tunnel
-            return attempt.deliverHead(head, length, end: false)
+            return attempt.deliverHead(head, length, end: false, spelling)
         }
         let hasBody = head.framing != .none
         decoder = BodyDecoder(head.framing)
         phase = .body
         if !hasBody { responseEnded() }
-        attempt.deliverHead(head, length, end: !hasBody)
+        attempt.deliverHead(head, length, end: !hasBody, spelling)
     }
 
     /// The answer is complete. Before its last piece is passed on, so that the next request finds the connection.

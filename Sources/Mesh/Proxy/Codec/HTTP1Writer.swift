@@ -13,7 +13,10 @@ struct HTTP1Writer {
     private(set) var output = GrowingBytes()
     var framing = Framing.none
     /// Names are written as `Content-Type`, for those who rely on it.
-    var isProperCase = false
+    var isProperCase = false { didSet { isRestyled = isProperCase || spelling != nil } }
+    /// Of the head that is being written, where its names are to be as they came.
+    private var spelling: HeaderSpelling?
+    private var isRestyled = false
 
     var isEmpty: Bool { output.isEmpty }
 
@@ -41,7 +44,7 @@ struct HTTP1Writer {
         // Most of what a proxy writes are such lines: each is looked after once, not piece by piece.
         let line = UnsafeMutableRawBufferPointer(start: output.extend(by: size), count: size)
         line.copyMemory(from: name)
-        if isProperCase { Self.makeProperCase(UnsafeMutableRawBufferPointer(rebasing: line[..<name.count])) }
+        if isRestyled { restyle(UnsafeMutableRawBufferPointer(rebasing: line[..<name.count])) }
         let separator = line.baseAddress.unsafelyUnwrapped + name.count
         separator.storeBytes(of: UInt16(bigEndian: 0x3a20), as: UInt16.self)
         UnsafeMutableRawBufferPointer(start: separator + 2, count: value.count).copyMemory(from: value)
@@ -50,8 +53,27 @@ struct HTTP1Writer {
 
     mutating func line(_ name: StaticString, _ value: StaticString) { line(name.bytes, value.bytes) }
 
+    /// Spells the names of a head as it came; `endHead` ends that.
+    mutating func beginHead(_ head: HeaderBlock) {
+        guard let spelling = head.spelling else { return }
+        self.spelling = spelling
+        isRestyled = true
+    }
+
+    /// The empty line behind the fields.
+    mutating func endHead() {
+        append("\r\n")
+        guard spelling != nil else { return }
+        spelling = nil
+        isRestyled = isProperCase
+    }
+
+    private func restyle(_ name: UnsafeMutableRawBufferPointer) {
+        if let spelling { spelling.apply(to: name) } else { Self.makeProperCase(name) }
+    }
+
     /// A letter at the beginning, or behind anything that is no letter or digit, is a capital.
-    private static func makeProperCase(_ name: UnsafeMutableRawBufferPointer) {
+    static func makeProperCase(_ name: UnsafeMutableRawBufferPointer) {
         var begins = true
         for index in name.indices {
             let byte = name[index]

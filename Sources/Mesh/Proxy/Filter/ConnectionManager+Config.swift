@@ -23,6 +23,18 @@ extension ConnectionManager {
         options.usesRemoteAddress = node.bool("use_remote_address", default: false)
         options.trustedHops = Int(node.uint32("xff_num_trusted_hops"))
         options.skipsXFFAppend = node.bool("skip_xff_append")
+        options.clientDetectors = try node.messages("original_ip_detection_extensions", ClientDetector.init)
+        if !options.clientDetectors.isEmpty {
+            if options.usesRemoteAddress {
+                throw node.error("Original IP detection extensions and use_remote_address may not be mixed")
+            }
+            if options.trustedHops > 0 {
+                throw node.error("Original IP detection extensions and xff_num_trusted_hops may not be mixed")
+            }
+        }
+        for mutations in node.messages("early_header_mutation_extensions") {
+            options.earlyMutations += try HeaderMutation.early(mutations)
+        }
         options.generatesRequestID = node.bool("generate_request_id", default: true)
         options.preservesExternalRequestID = node.bool("preserve_external_request_id")
         options.alwaysSetsRequestIDInResponse = node.bool("always_set_request_id_in_response")
@@ -48,6 +60,7 @@ extension ConnectionManager {
         }
         if let scheme = node.message("scheme_header_transformation") {
             options.scheme = Array(scheme.string("scheme_to_overwrite").utf8)
+            options.matchesUpstreamScheme = scheme.bool("match_upstream")
         }
         if node.bool("add_user_agent", default: false) {
             options.addsUserAgent = true
@@ -64,7 +77,7 @@ extension ConnectionManager {
         options.delayedCloseTimeout = node.nanoseconds("delayed_close_timeout", default: options.delayedCloseTimeout)
         options.drainTimeout = node.nanoseconds("drain_timeout", default: options.drainTimeout)
         node.message("common_http_protocol_options").map { options.read(common: $0) }
-        node.message("http_protocol_options").map { options.read(http1: $0) }
+        if let http1 = node.message("http_protocol_options") { try options.read(http1: http1) }
         if options.underscores != .allow { options.underscoreCounters = UnderscoreCounters(context) }
         options.http2.malformedEndsStream = node.bool("stream_error_on_invalid_http_message", default: false)
         if let http2 = node.message("http2_protocol_options") {
@@ -109,6 +122,11 @@ extension ConnectionManager {
                 hasRouter = true
                 options.suppressesEnvoyHeaders = config.bool("suppress_envoy_headers")
                 _ = config.bool("dynamic_stats", default: true)
+                options.upstreamLogs = try config.messages("upstream_log") { (node) throws(ConfigError) in
+                    try AccessLog(node, context)
+                }
+                options.logsUpstreamReady =
+                    config.message("upstream_log_options")?.bool("flush_upstream_log_on_upstream_stream") ?? false
                 continue
             }
             filters.append(
@@ -166,11 +184,6 @@ extension ConnectionManager {
     }
 }
 
-extension ConfigNode {
-    /// `header_key_format`: whether names are to be written as `Content-Type`.
-    func readProperCase() -> Bool { message("header_key_format")?.message("proper_case_words") != nil }
-}
-
 extension ConnectionManager.Options {
     /// `core.v3.HttpProtocolOptions`
     fileprivate mutating func read(common node: ConfigNode) {
@@ -197,13 +210,14 @@ extension ConnectionManager.Options {
     }
 
     /// `core.v3.Http1ProtocolOptions`
-    fileprivate mutating func read(http1 node: ConfigNode) {
+    fileprivate mutating func read(http1 node: ConfigNode) throws(ConfigError) {
         http1.acceptsHTTP10 = node.bool("accept_http_10")
         http1.defaultHost = node.string("default_host_for_http_10")
         http1.enablesTrailers = node.bool("enable_trailers")
         http1.allowsAbsoluteURL = node.bool("allow_absolute_url", default: true)
         http1.allowsChunkedLength = node.bool("allow_chunked_length")
-        http1.writesProperCase = node.readProperCase()
+        http1.headerForm = try HeaderForm(http1: node)
+        http1.ignoredUpgrades = try node.messages("ignore_http_11_upgrade", StringMatcher.init)
         // A connection whose framing is in doubt ends whatever is said here.
         node.ignore("override_stream_error_on_invalid_http_message", "use_balsa_parser", "send_fully_qualified_url")
     }

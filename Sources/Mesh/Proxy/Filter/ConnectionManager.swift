@@ -14,7 +14,9 @@ package final class ConnectionManager: Sendable {
         package var enablesTrailers = false
         package var allowsAbsoluteURL = true
         package var allowsChunkedLength = false
-        package var writesProperCase = false
+        var headerForm = HeaderForm.lowerCase
+        /// Of `Upgrade`: protocols that a request is taken not to have named.
+        var ignoredUpgrades: [StringMatcher] = []
         package init() {}
 
         /// What the parser leaves to the connection manager.
@@ -80,6 +82,8 @@ package final class ConnectionManager: Sendable {
         package var via: [UInt8] = []
         /// In place of the scheme that a request came with; empty for none.
         package var scheme: [UInt8] = []
+        /// The scheme that upstreams are told is that of their own connections.
+        package var matchesUpstreamScheme = false
         /// The names of this proxy's cluster and node are written into requests.
         package var addsUserAgent = false
         package var serviceCluster: [UInt8] = []
@@ -90,8 +94,15 @@ package final class ConnectionManager: Sendable {
         package var trustsUnixSockets = false
         /// Of the router: no field that begins with `x-envoy-` is added.
         package var suppressesEnvoyHeaders = false
+        /// The router's logs, of attempts; and whether one is told of when it has a connection, too.
+        var upstreamLogs: [AccessLog] = []
+        var logsUpstreamReady = false
         package var usesRemoteAddress = false
         package var trustedHops = 0
+        /// Who the client is, asked one after the other; empty for `x-forwarded-for` alone.
+        var clientDetectors: [ClientDetector] = []
+        /// Before anything else is done to a request.
+        var earlyMutations: [HeaderMutation] = []
         package var skipsXFFAppend = false
         package var generatesRequestID = true
         package var preservesExternalRequestID = false

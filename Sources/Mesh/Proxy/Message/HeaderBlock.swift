@@ -29,6 +29,8 @@ package final class HeaderBlock {
     private(set) var protocolRange = TextRange.empty
     /// 0 for requests.
     package var status = 0
+    /// How the peer spelled the names; nil where nobody is to know.
+    var spelling: HeaderSpelling?
 
     init() {
         textCapacity = 1024
@@ -52,6 +54,7 @@ package final class HeaderBlock {
         schemeRange = .empty
         protocolRange = .empty
         status = 0
+        if spelling != nil { spelling = nil }
         guard textCapacity > Self.keptText else { return }
         text.deallocate()
         textCapacity = 1024
@@ -121,6 +124,7 @@ package final class HeaderBlock {
         schemeRange = other.schemeRange
         protocolRange = other.protocolRange
         status = other.status
+        spelling = other.spelling
     }
 
     /// Takes over fields from elsewhere, as trailers are.

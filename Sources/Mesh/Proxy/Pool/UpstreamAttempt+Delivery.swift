@@ -5,13 +5,15 @@ extension UpstreamAttempt {
     var isConnect: Bool { stream.isConnect }
     var isUpgrade: Bool { stream.flags.contains(.isUpgrade) }
 
-    func inform(_ head: MessageHead, _ length: Int) {
+    func inform(_ head: MessageHead, _ length: Int, _ spelling: HeaderSpelling? = nil) {
         stream.response.load(head, length: length)
+        if let spelling { stream.response.spelling = spelling }
         stream.attemptInformed(self)
     }
 
-    func deliverHead(_ head: MessageHead, _ length: Int, end: Bool) {
+    func deliverHead(_ head: MessageHead, _ length: Int, end: Bool, _ spelling: HeaderSpelling? = nil) {
         stream.response.load(head, length: length)
+        if let spelling { stream.response.spelling = spelling }
         if head.version == .http2, head.status == 200, isUpgrade, !isConnect, let kind = stream.request.value(.upgrade)
         {
             stream.response.becomeSwitchingProtocols(kind)

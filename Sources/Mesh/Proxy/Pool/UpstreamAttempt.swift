@@ -30,6 +30,8 @@ final class UpstreamAttempt {
     var isPaused = false
     /// Bytes of the response for which the upstream was not given window again.
     var unconsumed = 0
+    /// What ended it before its answer was whole; nil for nothing.
+    var failure: StreamReset?
     /// Why its connection failed, in words; "" when nobody said.
     var failureText = ""
 
@@ -47,6 +49,7 @@ final class UpstreamAttempt {
         isPaused = false
         unconsumed = 0
         failureText = ""
+        failure = nil
     }
 
     /// Lets go of what it refers to, before it waits for the next stream.

@@ -35,7 +35,7 @@ extension ClusterSettings.Options {
             try readHTTP2(http2)
         }
         if let names = node.message("upstream_http_protocol_options") { requestedNames = RequestedNames(names) }
-        if let http1 = node.message("http_protocol_options") { readHTTP1(http1) }
+        if let http1 = node.message("http_protocol_options") { try readHTTP1(http1) }
         if let common = node.message("common_http_protocol_options") { try readCommon(common) }
         maximumRequestsPerConnection = node.uint32(
             "max_requests_per_connection", default: maximumRequestsPerConnection)
@@ -57,20 +57,21 @@ extension ClusterSettings.Options {
         case "use_downstream_protocol_config": upstreamProtocol = .downstream
         default: upstreamProtocol = .auto
         }
-        if let http1 { readHTTP1(http1) }
+        if let http1 { try readHTTP1(http1) }
         if let http2 { try readHTTP2(http2) }
     }
 
     private mutating func readCommon(_ node: ConfigNode) throws(ConfigError) {
         idleTimeout = node.nanoseconds("idle_timeout", default: idleTimeout)
         connectionDuration = node.nanoseconds("max_connection_duration", default: connectionDuration)
+        streamDuration = node.nanoseconds("max_stream_duration", default: streamDuration)
         maximumRequestsPerConnection = node.uint32(
             "max_requests_per_connection", default: maximumRequestsPerConnection)
     }
 
-    private mutating func readHTTP1(_ node: ConfigNode) {
+    private mutating func readHTTP1(_ node: ConfigNode) throws(ConfigError) {
         http1.enablesTrailers = node.bool("enable_trailers")
-        http1.writesProperCase = node.readProperCase()
+        http1.headerForm = try HeaderForm(http1: node)
         // What only the proxy's clients meet.
         node.ignore("allow_absolute_url", "accept_http_10", "default_host_for_http_10", "use_balsa_parser")
     }

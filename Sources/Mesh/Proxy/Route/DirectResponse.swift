@@ -7,6 +7,8 @@ package struct DirectResponse: Sendable {
 
     package var status: Int
     package var body: [UInt8]
+    /// What is sent instead of the body, which it may repeat.
+    var format: LocalReplyRules.Format?
 
     package init(status: Int, body: [UInt8] = []) {
         self.status = status
@@ -15,6 +17,7 @@ package struct DirectResponse: Sendable {
 
     init(_ node: ConfigNode, bodyLimit: Int) throws(ConfigError) {
         self.init(status: Int(node.uint32("status")), body: try node.message("body", DataSource.inline) ?? [])
+        format = try node.message("body_format", LocalReplyRules.Format.init)
         guard body.count <= bodyLimit else {
             throw node.error("body", "of \(body.count) bytes is larger than \(bodyLimit), the table's limit")
         }

@@ -4,7 +4,11 @@ import XDS
 
 /// One change of a header field; the value is a template that knows the stream.
 package struct HeaderMutation: Sendable {
-    enum Kind: Sendable { case append, addIfAbsent, overwrite, overwriteIfPresent, remove }
+    enum Kind: Sendable {
+        case append, addIfAbsent, overwrite, overwriteIfPresent, remove
+        /// All fields with such names.
+        case removeMatching(StringMatcher)
+    }
 
     var key: HeaderKey
     var kind: Kind
@@ -25,6 +29,9 @@ package struct HeaderMutation: Sendable {
         case .remove:
             block.remove(key)
             return
+        case .removeMatching(let matcher):
+            block.removeAll { matcher.matches(block.name($0)) }
+            return
         case .append, .overwrite: break
         }
         if let literal = value.literal {
@@ -39,10 +46,9 @@ package struct HeaderMutation: Sendable {
 
     private func set(_ value: UnsafeRawBufferPointer, in block: HeaderBlock) {
         if value.isEmpty, !keepsEmpty { return }
-        if kind == .append || kind == .addIfAbsent, !key.isPseudo {
-            block.add(key, value)
-        } else {
-            block.set(key, value)
+        switch kind {
+        case .append where !key.isPseudo, .addIfAbsent where !key.isPseudo: block.add(key, value)
+        default: block.set(key, value)
         }
     }
 }
@@ -75,6 +81,16 @@ extension HeaderMutation {
         case overwriteIfPresent = "OVERWRITE_IF_EXISTS"
     }
 
+    /// One of `early_header_mutation_extensions`.
+    static func early(_ node: ConfigNode) throws(ConfigError) -> [HeaderMutation] {
+        _ = node.string("name")
+        guard let config = try node.typed("typed_config") else { throw node.error("typed_config", "is missing") }
+        guard config.typeName == "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation" else {
+            throw node.error("typed_config", "early header mutation \(config.typeName) is not supported")
+        }
+        return try config.messages("mutations") { (node) throws(ConfigError) in try HeaderMutation(mutation: node) }
+    }
+
     /// An `envoy.config.common.mutation_rules.v3.HeaderMutation`.
     init(mutation node: ConfigNode) throws(ConfigError) {
         switch node.choice("action") {
@@ -83,6 +99,12 @@ extension HeaderMutation {
             guard let append = try node.message("append", { (node) throws(ConfigError) in try HeaderMutation(node) })
             else { throw node.error("append", "is missing") }
             self = append
+        case "remove_on_match":
+            let match = node.message("remove_on_match")
+            guard let matcher = try match?.message("key_matcher", StringMatcher.init) else {
+                throw node.error("remove_on_match", "has no key_matcher")
+            }
+            self.init(HeaderKey(""), .removeMatching(matcher), .nothing)
         case let other: throw node.error("header mutation \(other ?? "") is not supported")
         }
     }

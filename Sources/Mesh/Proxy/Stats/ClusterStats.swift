@@ -21,6 +21,7 @@ package final class ClusterStats {
     package var cancelled: UInt64 = 0
     package var timeouts: UInt64 = 0
     package var perTryTimeouts: UInt64 = 0
+    package var durationsReached: UInt64 = 0
     package var redirectsFollowed: UInt64 = 0
     package var redirectsNotFollowed: UInt64 = 0
     package var retries: UInt64 = 0
@@ -128,7 +129,8 @@ package final class ClusterStats {
             ("upstream_rq_total", \.requests), ("upstream_rq_cancelled", \.cancelled),
             ("upstream_internal_redirect_succeeded_total", \.redirectsFollowed),
             ("upstream_internal_redirect_failed_total", \.redirectsNotFollowed),
-            ("upstream_rq_timeout", \.timeouts), ("upstream_rq_per_try_timeout", \.perTryTimeouts),
+            ("upstream_rq_max_duration_reached", \.durationsReached), ("upstream_rq_timeout", \.timeouts),
+            ("upstream_rq_per_try_timeout", \.perTryTimeouts),
             ("upstream_rq_retry", \.retries), ("upstream_rq_retry_success", \.retrySuccesses),
             ("upstream_rq_retry_overflow", \.retryOverflows),
             ("upstream_rq_retry_limit_exceeded", \.retryLimitsExceeded),

@@ -1,7 +1,7 @@
 /// What is counted of a listener (`listener.ADDRESS.`).
 enum ListenerStat: Int, StatBlock {
     case connections, activeConnections, closed, noChain, filterTimeouts, filterErrors, inspected, filterCloses
-    case overflows, globalOverflows, overloadRefusals
+    case overflows, globalOverflows, overloadRefusals, handshakeTimeouts
 
     var leaf: String {
         switch self {
@@ -16,6 +16,7 @@ enum ListenerStat: Int, StatBlock {
         case .overflows: "downstream_cx_overflow"
         case .globalOverflows: "downstream_global_cx_overflow"
         case .overloadRefusals: "downstream_cx_overload_reject"
+        case .handshakeTimeouts: "downstream_cx_transport_socket_connect_timeout"
         }
     }
 

@@ -36,6 +36,7 @@ package struct ManagerStats {
     package var pathsNotNormalized: UInt64 = 0
     package var pathsNotRelative: UInt64 = 0
     package var pathsRedirected: UInt64 = 0
+    package var clientsNotDetected: UInt64 = 0
     package var earlyAnswers: UInt64 = 0
     package var requestsTooLarge: UInt64 = 0
     package var responsesTooLarge: UInt64 = 0
@@ -86,6 +87,7 @@ package struct ManagerStats {
             ("downstream_rq_failed_path_normalization", \.pathsNotNormalized),
             ("downstream_rq_non_relative_path", \.pathsNotRelative),
             ("downstream_rq_redirected_with_normalized_path", \.pathsRedirected),
+            ("downstream_rq_rejected_via_ip_detection", \.clientsNotDetected),
             ("downstream_rq_response_before_rq_complete", \.earlyAnswers),
             ("downstream_rq_too_large", \.requestsTooLarge), ("rs_too_large", \.responsesTooLarge),
             ("rq_reset_after_downstream_response_started", \.cutAfterHead),

@@ -9,6 +9,8 @@ struct ClientIdentity {
     var isInternal = false
     /// The first of our proxies that the request meets: what it says of itself is not believed.
     var isEdge = false
+    /// The peer is put into `x-forwarded-for` although its own address is not used (`skip_xff_append: false`).
+    var appendsPeer = false
 
     /// - Parameter forwarded: `x-forwarded-for` before this hop is appended.
     init(_ manager: ConnectionManager, peer: SocketAddress, forwarded: UnsafeRawBufferPointer?) {
@@ -21,6 +23,7 @@ struct ClientIdentity {
             if remote == nil { remote = peer }
         } else {
             mayBeTrusted = false
+            if !manager.options.clientDetectors.isEmpty { return }
             if let forwarded, let found = Self.address(forwarded, fromLast: manager.options.trustedHops) {
                 remote = found.address
                 mayBeTrusted = found.isOnly
@@ -30,8 +33,15 @@ struct ClientIdentity {
         isEdge = !isInternal && manager.options.usesRemoteAddress
     }
 
+    /// As one of the detectors has found it.
+    mutating func adopt(_ address: SocketAddress, isTrusted: Bool, appends: Bool, _ manager: ConnectionManager) {
+        remote = address
+        appendsPeer = appends
+        isInternal = isTrusted && manager.isInternal(address)
+    }
+
     /// The address so many places from the end of a list; nil where there is none, or no address.
-    private static func address(
+    static func address(
         _ list: UnsafeRawBufferPointer, fromLast skipped: Int
     ) -> (address: SocketAddress, isOnly: Bool)? {
         var end = list.count

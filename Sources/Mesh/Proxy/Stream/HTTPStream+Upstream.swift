@@ -26,11 +26,20 @@ extension HTTPStream {
         // What was made, or is elsewhere, is said to be where the request was.
         let location =
             direct.status == 201 || direct.status / 100 == 3 ? RedirectAction().location(request, nil) : []
-        direct.body.withUnsafeBytes { body in
+        func send(_ body: UnsafeRawBufferPointer) {
             reply(direct.status, body: body, details: "direct_response") { response in
+                if let type = direct.format?.contentType, !body.isEmpty {
+                    type.withUnsafeBytes { response.set(.contentType, $0) }
+                }
                 if !location.isEmpty { location.withUnsafeBytes { response.set(.location, $0) } }
             }
         }
+        guard let format = direct.format else { return direct.body.withUnsafeBytes(send) }
+        localReplyBody = direct.body
+        var text = GrowingBytes()
+        format.render(self, into: &text)
+        send(text.bytes)
+        text.deallocate()
     }
 
     private func redirect(_ action: RedirectAction, _ match: RouteMatch) {
@@ -170,6 +179,9 @@ extension HTTPStream {
             announceTimeout()
             if route?.host.countsAttemptsInRequest == true { request.set(Self.attemptCount, decimal: attempts) }
         }
+        if manager.options.matchesUpstreamScheme {
+            request.setScheme(cluster.settings.transport(to: pool.host).security == nil ? "http" : "https")
+        }
         if routing.retries.perTryTimeout > 0 {
             tryDeadline = worker.now &+ routing.retries.perTryTimeout
             arm()
@@ -206,6 +218,11 @@ extension HTTPStream {
         trail.ready(at: worker.now, isReused: attempt.isReused)
         if flags.contains(.requestEnded) { upstreamSendEndedAt = worker.now }
         countForVirtualCluster(.total)
+        if manager.options.logsUpstreamReady { logUpstream(attempt, "UpstreamPoolReady") }
+        if codec.pool.cluster.settings.options.streamDuration > 0 {
+            attemptDeadline = worker.now &+ codec.pool.cluster.settings.options.streamDuration
+            arm()
+        }
         let hasBody = !requestBody.isEmpty
         let isWhole = flags.contains(.requestEnded)
         codec.start(attempt, request, end: isWhole && !hasBody)
@@ -306,6 +323,7 @@ extension HTTPStream {
     /// The upstream, or the way to it, failed.
     func attemptFailed(_ attempt: UpstreamAttempt, _ reason: StreamReset) {
         guard attempt === self.attempt || adopt(attempt, failed: true) else { return }
+        attempt.failure = reason
         if attempt.isCounted, reason != .localReset, reason != .overflow {
             switch reason {
             case .protocolError: cluster?.stats.protocolErrors &+= 1
@@ -324,14 +342,7 @@ extension HTTPStream {
         if waitsForRivals(afterFailure: true) { return }
         upstream.failure = attempt.failureText
         dropAttempt()
-        switch reason {
-        case .overflow: responseFlags.insert(.upstreamOverflow)
-        case .connectionFailure, .connectTimeout: responseFlags.insert(.upstreamConnectionFailure)
-        case .connectionTermination: responseFlags.insert(.upstreamConnectionTermination)
-        case .remoteReset, .refused: responseFlags.insert(.upstreamRemoteReset)
-        case .protocolError: responseFlags.insert(.upstreamProtocolError)
-        case .localReset: responseFlags.insert(.localReset)
-        }
+        responseFlags.insert(reason.responseFlag)
         guard !hasSentHead else {
             worker.stats(manager).pointee.cutAfterHead &+= 1
             details = UpstreamFailure(reason: reason).detailsAfterHead
@@ -370,6 +381,24 @@ extension HTTPStream {
         countFailure(504)
         reply(
             504, "upstream request timeout", flag: .upstreamRequestTimeout, details: "upstream_per_try_timeout")
+    }
+
+    /// `max_stream_duration` of the cluster: the attempt has lasted too long, whether it answers or not.
+    func attemptReachedDuration() {
+        guard let attempt else { return }
+        cluster?.stats.durationsReached &+= 1
+        trail.ended(.timedOut, at: worker.now)
+        if routing.isMirror { return finishMirror() }
+        if !hasSentHead, shouldRetry(.localReset, attempt), retry() { return }
+        dropAttempt()
+        responseFlags.insert(.upstreamMaxStreamDurationReached)
+        guard !hasSentHead else {
+            details = "upstream_max_stream_duration_reached"
+            return cut(.localReset)
+        }
+        reply(
+            flags.contains(.requestEnded) ? 504 : 408, "upstream max stream duration reached",
+            details: "upstream_max_stream_duration_reached")
     }
 
     func markTimeoutRetry() {
@@ -420,8 +449,10 @@ extension HTTPStream {
     func dropPresentAttempt() {
         guard let attempt else { return }
         trace?.attemptEnded(self, attempt)
+        if !manager.options.upstreamLogs.isEmpty { logUpstream(attempt, "UpstreamEnd") }
         self.attempt = nil
         tryDeadline = LazyTimer.never
+        attemptDeadline = LazyTimer.never
         attempt.giveUp()
         worker.giveBack(attempt)
     }

@@ -85,6 +85,8 @@ package final class HTTPStream {
     private(set) var timer: LazyTimer?
     var routeDeadline = LazyTimer.never
     var tryDeadline = LazyTimer.never
+    /// Of the present attempt with all of its answer.
+    var attemptDeadline = LazyTimer.never
     var idleDeadline = LazyTimer.never
     /// Of the whole stream.
     var durationDeadline = LazyTimer.never
@@ -145,7 +147,7 @@ package final class HTTPStream {
     package var connection: ProxyConnection? { codec?.connection ?? carrier }
     /// Set where this stands for a whole connection without HTTP, so that access logs know one subject only.
     private var carrier: ProxyConnection?
-    private(set) var logKind: StaticString = ""
+    var logKind: StaticString = ""
     /// `%CONNECTION_TERMINATION_DETAILS%`
     var connectionTermination = ""
     /// The health-check filter has answered it.
@@ -282,6 +284,7 @@ package final class HTTPStream {
         if !localReplyBody.isEmpty { localReplyBody = [] }
         routeDeadline = LazyTimer.never
         tryDeadline = LazyTimer.never
+        attemptDeadline = LazyTimer.never
         idleDeadline = LazyTimer.never
         durationDeadline = LazyTimer.never
         requestBytes = 0
@@ -298,7 +301,7 @@ package final class HTTPStream {
     }
 
     func arm() {
-        let next = min(min(routeDeadline, durationDeadline), min(tryDeadline, idleDeadline))
+        let next = min(min(routeDeadline, durationDeadline), min(min(tryDeadline, attemptDeadline), idleDeadline))
         guard next != LazyTimer.never else {
             timer?.clear()
             return
@@ -316,6 +319,9 @@ package final class HTTPStream {
         } else if routeDeadline <= now {
             routeDeadline = LazyTimer.never
             routeTimedOut()
+        } else if attemptDeadline <= now {
+            attemptDeadline = LazyTimer.never
+            attemptReachedDuration()
         } else if durationDeadline <= now {
             durationDeadline = LazyTimer.never
             durationReached()

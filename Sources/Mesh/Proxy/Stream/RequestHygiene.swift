@@ -15,10 +15,12 @@ enum RequestHygiene {
         }
         guard checkPath(stream, manager) else { return false }
         normalizeHost(stream, manager)
+        if !manager.options.earlyMutations.isEmpty {
+            for mutation in manager.options.earlyMutations { mutation.apply(to: request, stream) }
+        }
         removeHopByHop(request, keepsUpgrade: stream.flags.contains(.isUpgrade))
         forwardCertificate(stream, manager)
-        identify(stream, manager)
-        return true
+        return identify(stream, manager)
     }
 
     // MARK: What may be refused
@@ -199,12 +201,15 @@ enum RequestHygiene {
         }
     }
 
-    private static func identify(_ stream: HTTPStream, _ manager: ConnectionManager) {
+    /// False when the client was refused.
+    private static func identify(_ stream: HTTPStream, _ manager: ConnectionManager) -> Bool {
         let request = stream.request
-        guard let connection = stream.connection else { return }
+        guard let connection = stream.connection else { return true }
         let forwarded = joinForwarded(request)
-        let identity = ClientIdentity(manager, peer: connection.origin.remote, forwarded: forwarded)
+        var identity = ClientIdentity(manager, peer: connection.origin.remote, forwarded: forwarded)
+        if !manager.options.clientDetectors.isEmpty, !detect(&identity, stream, manager, forwarded) { return false }
         stream.routing.identity = identity
+        if identity.appendsPeer { appendForwarded(request, connection.origin.remote) }
         let isSecure = connection.isSecure
         if manager.options.usesRemoteAddress {
             if !manager.options.skipsXFFAppend { appendForwarded(request, connection.origin.remote) }
@@ -233,6 +238,31 @@ enum RequestHygiene {
                 RequestID.make(&stream.worker.random, on: request)
             }
         }
+        return true
+    }
+
+    /// `original_ip_detection_extensions`; false when the client was refused.
+    private static func detect(
+        _ identity: inout ClientIdentity, _ stream: HTTPStream, _ manager: ConnectionManager,
+        _ forwarded: UnsafeRawBufferPointer?
+    ) -> Bool {
+        let peer = stream.connection?.origin.directRemote ?? .unix(path: "")
+        for detector in manager.options.clientDetectors {
+            switch detector.detect(stream.request, peer: peer, forwarded: forwarded) {
+            case .client(let address, let isTrusted, let appends):
+                identity.adopt(address, isTrusted: isTrusted, appends: appends, manager)
+                return true
+            case .rejected(let status):
+                stream.worker.stats(manager).pointee.clientsNotDetected &+= 1
+                stream.requestIsWhole()
+                stream.reply(
+                    status, body: UnsafeRawBufferPointer(start: nil, count: 0),
+                    details: "rejecting_because_detection_failed")
+                return false
+            case .unknown(let appends): identity.appendsPeer = identity.appendsPeer || appends
+            }
+        }
+        return true
     }
 
     private static let forwardedPort = HeaderKey("x-forwarded-port")

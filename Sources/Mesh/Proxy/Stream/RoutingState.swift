@@ -49,6 +49,9 @@ extension HTTPStream {
         routing.identity?.remote ?? connection?.origin.remote ?? .unix(path: "")
     }
 
+    /// The same; nil for streams without a connection.
+    var client: SocketAddress? { routing.identity?.remote ?? origin?.remote }
+
     /// The client is one of our own.
     package var isInternal: Bool { routing.identity?.isInternal ?? false }
 }
