@@ -6,7 +6,7 @@ import Reactor
 /// A server behind the proxy that answers as the row at hand says, and keeps what it was asked. On its loop.
 final class ScriptedUpstream: @unchecked Sendable {
     /// What it speaks, the last word of its placeholder: `${up.NAME}`, `${up.NAME.h2}`, `${up.NAME.tcp}`. A collector of spans,
-    /// `${up.NAME.otlp}`, counts and shows spans instead of requests.
+    /// `${up.NAME.otlp}`, counts and shows spans and log records instead of requests.
     enum Speech: String { case http, h2, tcp, otlp }
 
     let name: String
@@ -53,7 +53,8 @@ final class ScriptedUpstream: @unchecked Sendable {
 
     fileprivate func record(_ request: HTTP1Message) {
         guard speech == .otlp else { return record(request.lines, isRequest: true) }
-        for span in SpanLines.read(request.body) { record(span, isRequest: true) }
+        let told = request.startLine.contains("/v1/logs") ? LogLines.read(request.body) : SpanLines.read(request.body)
+        for lines in told { record(lines, isRequest: true) }
     }
 
     fileprivate func record(_ lines: [String], isRequest: Bool) {

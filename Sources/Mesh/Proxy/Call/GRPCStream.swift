@@ -108,6 +108,9 @@ final class GRPCStream: ConnectionTerminal, HTTP2SessionDelegate {
 
     // MARK: For its owner
 
+    /// Not too much waits for the server already.
+    var takesMore: Bool { stream?.isAboveHighWater == false && connection.isWritable }
+
     func send(_ message: [UInt8]) {
         guard let session, let stream else { return }
         GRPCMessages.framed(message).withUnsafeBytes { session.write($0, to: stream) }

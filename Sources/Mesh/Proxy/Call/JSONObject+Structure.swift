@@ -14,3 +14,37 @@ extension JSONObject {
         self = object
     }
 }
+
+extension ReverseBuffer {
+    /// The fields of a `google.protobuf.Struct`.
+    mutating func prepend(structure object: JSONObject) {
+        for key in object.keys.sorted().reversed() {
+            guard let value = object[key] else { continue }
+            prepend(field: 1) { entry in
+                entry.prepend(field: 2) { $0.prepend(structureValue: value) }
+                entry.prepend(field: 1, text: key)
+            }
+        }
+    }
+
+    /// The content of a `google.protobuf.Value`.
+    private mutating func prepend(structureValue value: JSONValue) {
+        switch value {
+        case .null:
+            prepend(varint: 0)
+            prepend(field: 1, .varint)
+        case .bool(let flag):
+            prepend(varint: flag ? 1 : 0)
+            prepend(field: 4, .varint)
+        case .string(let text): prepend(field: 3, text: text)
+        case .object(let object): prepend(field: 5) { $0.prepend(structure: object) }
+        case .array(let elements):
+            prepend(field: 6) { list in
+                for element in elements.reversed() { list.prepend(field: 1) { $0.prepend(structureValue: element) } }
+            }
+        default:
+            prepend(fixed64: (value.double ?? 0).bitPattern)
+            prepend(field: 2, .fixed64)
+        }
+    }
+}

@@ -13,6 +13,11 @@ extension ReverseBuffer {
         bytes.withUnsafeBytes { prepend(field: number, bytes: $0) }
     }
 
+    /// A text field; nothing for an empty text.
+    mutating func prepend(field number: Int, said text: String) {
+        if !text.isEmpty { prepend(field: number, text: text) }
+    }
+
     /// A field of an integer type without zigzag; nothing for zero.
     mutating func prepend(field number: Int, varint value: UInt64) {
         guard value != 0 else { return }

@@ -47,6 +47,8 @@ package final class BuildContext {
     var statSettings = StatSettings()
     /// Each once, whoever asked for it.
     var traceExports: [TraceExport] = []
+    /// The same of access logs.
+    var logServices: [LogService] = []
     /// Of managers that name no provider of their own.
     var commonTraceExport: TraceExport?
 

@@ -10,10 +10,17 @@ extension Operator {
         case .request(let key, let other): return field(stream.request, key, other, &output)
         case .response(let key, let other):
             guard !key.isStatus else {
+                guard stream.response.status > 0 else { return false }
                 output.append(decimal: stream.response.status)
                 return true
             }
             return field(stream.response, key, other, &output)
+        case .requestWithoutQuery(let key, let other):
+            guard let value = stream.request.value(key) ?? other.flatMap({ stream.request.value($0) }) else {
+                return false
+            }
+            let end = value.firstIndex(of: UInt8(ascii: "?")) ?? value.count
+            output.append(UnsafeRawBufferPointer(rebasing: value[..<end]))
         case .trailer(let key, let other):
             guard let trailers = stream.trailers else { return false }
             return field(trailers, key, other, &output)
@@ -84,13 +91,13 @@ extension Operator {
             guard stream.upstream.connectionID > 0 else { return false }
             output.append(decimal: Int(stream.upstream.connectionID))
         case .downstreamLocalAddress: return address(stream.origin?.local, &output)
-        case .downstreamRemoteAddress: return address(stream.origin?.remote, &output)
+        case .downstreamRemoteAddress: return address(stream.client, &output)
         case .downstreamDirectRemoteAddress: return address(stream.origin?.directRemote, &output)
         case .downstreamLocalAddressWithoutPort: return host(stream.origin?.local, &output)
-        case .downstreamRemoteAddressWithoutPort: return host(stream.origin?.remote, &output)
+        case .downstreamRemoteAddressWithoutPort: return host(stream.client, &output)
         case .downstreamDirectRemoteAddressWithoutPort: return host(stream.origin?.directRemote, &output)
         case .downstreamLocalPort: return port(stream.origin?.local, &output)
-        case .downstreamRemotePort: return port(stream.origin?.remote, &output)
+        case .downstreamRemotePort: return port(stream.client, &output)
         case .downstreamDirectRemotePort: return port(stream.origin?.directRemote, &output)
         case .downstreamFailureReason: return false
         case .serverName:
@@ -105,6 +112,9 @@ extension Operator {
         case .grpcStatus(let form): return grpcStatus(stream, form, &output)
         case .metadata(let namespace, let path):
             guard let text = stream.metadata?.text(namespace, path) else { return false }
+            output.append(utf8: text)
+        case .configuredMetadata(let owner, let namespace, let path):
+            guard let text = owner.text(stream, namespace, path) else { return false }
             output.append(utf8: text)
         case .filterState: return false
         case .connectionID:

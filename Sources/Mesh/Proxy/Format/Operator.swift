@@ -6,6 +6,8 @@ enum Operator: Sendable {
     /// The first of two header fields that is there.
     case request(HeaderKey, HeaderKey?)
     case response(HeaderKey, HeaderKey?)
+    /// As `request`, up to a `?` in the value.
+    case requestWithoutQuery(HeaderKey, HeaderKey?)
     case trailer(HeaderKey, HeaderKey?)
     case startTime(TimeFormat)
     case emitTime(TimeFormat)
@@ -30,6 +32,8 @@ enum Operator: Sendable {
     case serverName, routeName, virtualClusterName
     case grpcStatus(GRPCStatusForm)
     case metadata(namespace: String, path: [String])
+    /// Of what configuration says of a route, a cluster or a host.
+    case configuredMetadata(CustomTag.MetadataOwner, namespace: String, path: [String])
     case filterState(String)
     case connectionID, streamID, traceID, hostname, environment([UInt8]?), localReplyBody, accessLogType
     case tls(TLSFact)

@@ -84,6 +84,8 @@ struct OperatorParser {
         }
         switch command {
         case "REQ": return .request(try key(command, argument).0, try key(command, argument).1)
+        case "REQ_WITHOUT_QUERY":
+            return .requestWithoutQuery(try key(command, argument).0, try key(command, argument).1)
         case "RESP": return .response(try key(command, argument).0, try key(command, argument).1)
         case "TRAILER": return .trailer(try key(command, argument).0, try key(command, argument).1)
         case "START_TIME": return .startTime(TimeFormat(argument ?? ""))
@@ -126,10 +128,15 @@ struct OperatorParser {
             return .metadata(namespace: parts.first ?? "", path: Array(parts.dropFirst()))
         case "METADATA":
             let parts = (argument ?? "").split(separator: ":").map(String.init)
-            guard parts.first == "DYNAMIC" else {
-                throw Invalid("%METADATA(\(argument ?? ""))% is not supported, only its DYNAMIC form")
+            let namespace = parts.count > 1 ? parts[1] : ""
+            let path = Array(parts.dropFirst(2))
+            switch parts.first {
+            case "DYNAMIC": return .metadata(namespace: namespace, path: path)
+            case "ROUTE": return .configuredMetadata(.route, namespace: namespace, path: path)
+            case "CLUSTER": return .configuredMetadata(.cluster, namespace: namespace, path: path)
+            case "UPSTREAM_HOST": return .configuredMetadata(.host, namespace: namespace, path: path)
+            case let other: throw Invalid("%METADATA% of \(other ?? "") is not supported")
             }
-            return .metadata(namespace: parts.count > 1 ? parts[1] : "", path: Array(parts.dropFirst(2)))
         case "FILTER_STATE":
             return .filterState(String((argument ?? "").split(separator: ":").first ?? ""))
         case "ENVIRONMENT":

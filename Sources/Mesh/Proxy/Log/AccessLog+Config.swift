@@ -9,6 +9,11 @@ extension AccessLog {
         guard let config = try node.typed("typed_config") else {
             throw node.error("typed_config", "access log \"\(name)\" has no configuration")
         }
+        let filter = try node.message("filter", AccessLogFilter.read)
+        if let sink = try Sink(service: config, context) {
+            self.init(sink, filter: filter)
+            return
+        }
         let path: String
         switch config.typeName {
         case "envoy.extensions.access_loggers.file.v3.FileAccessLog": path = config.string("path")
@@ -17,8 +22,7 @@ extension AccessLog {
         default: throw node.error("typed_config", "access log \(config.typeName) is not supported")
         }
         let format = try Format(config)
-        let filter = try node.message("filter", AccessLogFilter.read)
-        do { self.init(try context.logs.open(path), format, filter: filter) } catch {
+        do { self.init(.file(try context.logs.open(path), format), filter: filter) } catch {
             throw config.error("path", "unable to open file '\(path)': \(error)")
         }
     }
@@ -43,11 +47,29 @@ extension AccessLog.Format {
         }
     }
 
+    /// The extensions that a format names: those that are there are there for all formats.
+    static func checkFormatters(_ node: ConfigNode) throws(OperatorParser.Invalid) {
+        for formatter in node.messages("formatters") {
+            _ = formatter.string("name")
+            let type: String
+            do { type = try formatter.typed("typed_config")?.typeName ?? "" } catch {
+                throw OperatorParser.Invalid(error.description)
+            }
+            switch type {
+            case "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery",
+                "envoy.extensions.formatter.metadata.v3.Metadata":
+                continue
+            default: throw OperatorParser.Invalid("formatter \(type) is not supported")
+            }
+        }
+    }
+
     /// An `envoy.config.core.v3.SubstitutionFormatString`.
     static func substitution(_ node: ConfigNode) throws(OperatorParser.Invalid) -> AccessLog.Format {
         let omitsEmpty = node.bool("omit_empty_values")
         let absent = omitsEmpty ? "" : "-"
         node.ignore("content_type")
+        try checkFormatters(node)
         switch node.choice("format") {
         case "text_format": return .text(try Template(node.string("text_format"), absent: absent))
         case "json_format":

@@ -7,25 +7,36 @@ package final class AccessLog: Sendable {
         case json(JSONTemplate)
     }
 
-    private let filter: AccessLogFilter?
-    private let format: Format
-    private let file: LogFile
+    /// Where lines go, and what they look like there.
+    enum Sink: Sendable {
+        case file(LogFile, Format)
+        case openTelemetry(LogService, LogRecord)
+        case stream(LogService, LogEntry)
+    }
 
-    init(_ file: LogFile, _ format: Format, filter: AccessLogFilter? = nil) {
-        self.file = file
-        self.format = format
+    private let filter: AccessLogFilter?
+    private let sink: Sink
+
+    init(_ sink: Sink, filter: AccessLogFilter? = nil) {
+        self.sink = sink
         self.filter = filter
     }
 
     /// Writes a stream's line; on its loop. `scratch` is empty before and after.
     func write(_ stream: HTTPStream, _ scratch: inout GrowingBytes) {
         if let filter, !filter.passes(stream) { return }
-        switch format {
-        case .text(let template): template.render(stream, into: &scratch)
-        case .json(let template): template.render(stream, into: &scratch)
+        switch sink {
+        case .file(let file, let format):
+            switch format {
+            case .text(let template): template.render(stream, into: &scratch)
+            case .json(let template): template.render(stream, into: &scratch)
+            }
+            file.append(scratch.bytes)
+            scratch.clear()
+        case .openTelemetry(let service, let record):
+            stream.worker.shipper(service).take { record.prepend(stream, to: &$0) }
+        case .stream(let service, let entry): stream.worker.shipper(service).take { entry.prepend(stream, to: &$0) }
         }
-        file.append(scratch.bytes)
-        scratch.clear()
     }
 
     /// Envoy's line for logs that name no format.

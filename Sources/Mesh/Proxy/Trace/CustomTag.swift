@@ -56,7 +56,7 @@ struct CustomTag: Sendable {
 }
 
 extension CustomTag.MetadataOwner {
-    fileprivate func text(_ stream: HTTPStream, _ filter: String, _ path: [String]) -> String? {
+    func text(_ stream: HTTPStream, _ filter: String, _ path: [String]) -> String? {
         let object: JSONObject?
         switch self {
         case .request: return stream.metadata?.text(filter, path)

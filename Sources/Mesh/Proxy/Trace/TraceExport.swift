@@ -5,31 +5,13 @@ import TLS
 /// Where spans go: an OpenTelemetry collector, over HTTP or gRPC. Immutable, shared by the connection managers that say the same.
 final class TraceExport: Sendable {
     struct Settings: Hashable, Sendable {
-        enum Way: Hashable, Sendable {
-            case http(path: String)
-            case grpc
-        }
-        var way: Way
-        var cluster: String
-        var authority: String
-        /// Nanoseconds.
-        var timeout: UInt64
-        var headers: [Header] = []
-        var attributes: [Attribute] = []
+        var collector: Collector
+        /// Of the resource that spans are of: this process.
+        var attributes: [Collector.Attribute] = []
         var namesScope = true
         var sampler = TraceSampler.parent
         /// Spans that wait at most; more are dropped and counted.
         var maximumWaiting = 1024
-
-        struct Header: Hashable, Sendable {
-            var key: HeaderKey
-            var value: [UInt8]
-        }
-        /// Of the resource that spans are of: this process.
-        struct Attribute: Hashable, Sendable {
-            var key: String
-            var value: String
-        }
     }
 
     let settings: Settings
@@ -50,7 +32,7 @@ final class TraceExport: Sendable {
         self.interval = interval
         self.batch = batch
         self.stats = stats
-        target = CallTarget(settings.cluster, authority: settings.authority, timeout: settings.timeout)
+        target = settings.collector.target
         var buffer = ReverseBuffer(capacity: 256)
         for attribute in settings.attributes.reversed() {
             Span.prepend(attribute.key, attribute.value, field: 1, to: &buffer)
@@ -74,30 +56,9 @@ final class TraceExport: Sendable {
         message.close(field: 2, since: 0)
         message.prepend(resource)
         message.close(field: 1, since: 0)
-        switch settings.way {
-        case .grpc:
-            return GRPCCall.start(
-                worker, target, path: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-                message: message.bytes, metadata: addHeaders
-            ) { result in
-                if case .message = result { completion(true) } else { completion(false) }
-            }
-        case .http(var path):
-            let call = Call(worker, target) { completion($0.outcome == .answered && $0.response.status == 200) }
-            let request = call.request
-            request.setMethod(.post, StaticString("POST").bytes)
-            path.withUTF8 { request.setPath(UnsafeRawBufferPointer($0)) }
-            request.add(.contentType, "application/x-protobuf")
-            request.add(.userAgent, "OTel-OTLP-Exporter-Weft/0.1.0")
-            addHeaders(request)
-            message.withBytes { call.body.append($0) }
-            call.start()
-            return call
-        }
-    }
-
-    private func addHeaders(_ request: HeaderBlock) {
-        for header in settings.headers { header.value.withUnsafeBytes { request.add(header.key, $0) } }
+        return settings.collector.send(
+            message, method: "/opentelemetry.proto.collector.trace.v1.TraceService/Export", to: target, worker,
+            completion)
     }
 }
 

@@ -66,6 +66,7 @@ package final class ProxyWorker: @unchecked Sendable {
     package var namedCounters = NamedCounters()
     /// By where they send.
     private var exporters: [ObjectIdentifier: SpanExporter] = [:]
+    private var shippers: [ObjectIdentifier: LogShipper] = [:]
     var fetchedKeys = ConfigurationCache<RemoteKeySet, FetchedKeys>()
     /// Scratch for a header block on its way to HPACK.
     var fields = HTTP2Fields()
@@ -119,6 +120,8 @@ package final class ProxyWorker: @unchecked Sendable {
     package func close() {
         for exporter in exporters.values { exporter.close() }
         exporters = [:]
+        for shipper in shippers.values { shipper.close() }
+        shippers = [:]
         for cluster in clusters { cluster?.retire() }
         isClosed = true
         clusters = []
@@ -367,11 +370,21 @@ package final class ProxyWorker: @unchecked Sendable {
         return made
     }
 
+    /// Where this worker's lines for a log service gather.
+    func shipper(_ service: LogService) -> LogShipper {
+        let key = ObjectIdentifier(service)
+        if let known = shippers[key] { return known }
+        let made = LogShipper(self, service)
+        shippers[key] = made
+        return made
+    }
+
     /// Sends what waits for more of its kind; answers with whether something is still under way. From outside.
     func flushSpans() -> Bool {
         for exporter in exporters.values { exporter.flush() }
+        for shipper in shippers.values { shipper.flush() }
         flush()
-        return exporters.values.contains(where: \.isBusy)
+        return exporters.values.contains(where: \.isBusy) || shippers.values.contains(where: \.isBusy)
     }
 
     // MARK: Its own requests
