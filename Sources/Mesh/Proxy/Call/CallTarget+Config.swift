@@ -19,9 +19,11 @@ extension CallTarget {
 
     /// An `envoy.config.core.v3.GrpcService` of Envoy's own client.
     ///
-    /// - Parameter timeout: nanoseconds, 0 for none.
+    /// - Parameters:
+    ///   - timeout: nanoseconds, 0 for none.
+    ///   - retries: `retry_policy` holds for it; else it is refused.
     static func grpc(
-        _ node: ConfigNode, timeout: UInt64, _ build: BuildContext
+        _ node: ConfigNode, timeout: UInt64, _ build: BuildContext, retries: Bool = false
     ) throws(ConfigError) -> (target: CallTarget, metadata: [(HeaderKey, [UInt8])]) {
         guard node.choice("target_specifier") == "envoy_grpc", let service = node.message("envoy_grpc") else {
             throw node.error("only envoy_grpc is supported")
@@ -33,6 +35,8 @@ extension CallTarget {
         }
         let target = CallTarget(
             name, authority: service.string("authority"), timeout: timeout,
+            retry: retries
+                ? try node.message("retry_policy") { (node) throws(ConfigError) in try RetryPolicy(calls: node) } : nil,
             announcesItself: !service.bool("skip_envoy_headers"))
         let metadata = node.messages("initial_metadata").map { entry in
             (HeaderKey(entry.string("key")), Array(entry.string("value").utf8))

@@ -17,6 +17,9 @@ package enum FilterSettings: Sendable {
     case statefulSession(StatefulSessionFilter.Override)
     case rateLimit(RateLimitFilter.Override)
     case onDemand(OnDemandFilter)
+    case apiKeyAuth(APIKeyAuthFilter.Override)
+    case bandwidthLimit(BandwidthLimitFilter)
+    case customResponse(CustomResponseFilter)
 
     /// - Returns: nil when the type is unknown and may be.
     static func read(
@@ -41,6 +44,10 @@ package enum FilterSettings: Sendable {
             return .statefulSession(try StatefulSessionFilter.Override(node))
         case "on_demand.v3.PerRouteConfig": return .onDemand(try OnDemandFilter(node, context.build))
         case "ratelimit.v3.RateLimitPerRoute": return .rateLimit(try RateLimitFilter.Override(node))
+        case "api_key_auth.v3.ApiKeyAuthPerRoute": return .apiKeyAuth(try APIKeyAuthFilter.Override(node))
+        case "bandwidth_limit.v3.BandwidthLimit":
+            return .bandwidthLimit(try BandwidthLimitFilter(node, context.build))
+        case "custom_response.v3.CustomResponse": return .customResponse(try CustomResponseFilter(node))
         default:
             if isOptional { return nil }
             throw node.error("settings of type \(node.typeName) are not supported")
@@ -72,6 +79,10 @@ extension HTTPFilter {
         case "stateful_session.v3.StatefulSession": self = .statefulSession(try StatefulSessionFilter(node))
         case "on_demand.v3.OnDemand": self = .onDemand(try OnDemandFilter(node, context.build))
         case "ratelimit.v3.RateLimit": self = .rateLimit(try RateLimitFilter(node, context))
+        case "api_key_auth.v3.ApiKeyAuth": self = .apiKeyAuth(try APIKeyAuthFilter(node, context))
+        case "bandwidth_limit.v3.BandwidthLimit":
+            self = .bandwidthLimit(try BandwidthLimitFilter(node, context.build))
+        case "custom_response.v3.CustomResponse": self = .customResponse(try CustomResponseFilter(node))
         default: throw node.error("HTTP filter \(node.typeName) is not supported")
         }
     }

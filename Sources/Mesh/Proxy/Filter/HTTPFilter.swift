@@ -68,6 +68,9 @@ package enum HTTPFilter: Sendable {
     case statefulSession(StatefulSessionFilter)
     case rateLimit(RateLimitFilter)
     case onDemand(OnDemandFilter)
+    case apiKeyAuth(APIKeyAuthFilter)
+    case bandwidthLimit(BandwidthLimitFilter)
+    case customResponse(CustomResponseFilter)
 
     var phases: FilterPhases {
         switch self {
@@ -80,7 +83,10 @@ package enum HTTPFilter: Sendable {
         case .statefulSession: [.requestHead, .responseHead]
         case .rateLimit: [.requestHead, .responseHead, .ended]
         case .fault: [.requestHead, .responseData, .responseTrailers, .ended]
-        case .rbac, .csrf, .basicAuth, .setMetadata: .requestHead
+        case .rbac, .csrf, .basicAuth, .setMetadata, .apiKeyAuth: .requestHead
+        case .customResponse: .responseHead
+        case .bandwidthLimit:
+            [.requestHead, .requestData, .requestTrailers, .responseHead, .responseData, .responseTrailers, .ended]
         case .cors, .localRateLimit: [.requestHead, .responseHead]
         case .headerToMetadata: [.requestHead, .responseHead]
         case .buffer: [.requestHead, .requestData, .requestTrailers]
@@ -112,6 +118,9 @@ package enum HTTPFilter: Sendable {
         case .statefulSession(let filter): filter.requestHead(stream, slot)
         case .rateLimit(let filter): filter.requestHead(stream, slot)
         case .onDemand(let filter): filter.requestHead(stream, slot)
+        case .apiKeyAuth(let filter): filter.requestHead(stream, slot)
+        case .bandwidthLimit(let filter): filter.requestHead(stream, slot)
+        case .customResponse: .proceed
         }
     }
 
@@ -125,6 +134,7 @@ package enum HTTPFilter: Sendable {
         case .decompressor(let filter): filter.requestData(stream, slot, &piece)
         case .grpcStats(let filter): filter.requestData(stream, slot, piece)
         case .grpcWeb: GRPCWebFilter.requestData(stream, slot, &piece)
+        case .bandwidthLimit(let filter): filter.requestData(stream, slot, &piece)
         default: true
         }
     }
@@ -135,6 +145,7 @@ package enum HTTPFilter: Sendable {
         case .healthCheck(let filter): filter.requestTrailers(stream, slot)
         case .headerMutation(let filter): filter.requestTrailers(stream, slot, trailers)
         case .compressor(let filter): filter.requestTrailers(stream, slot)
+        case .bandwidthLimit(let filter): filter.requestTrailers(stream, slot)
         default: break
         }
     }
@@ -153,6 +164,8 @@ package enum HTTPFilter: Sendable {
         case .grpcWeb: return GRPCWebFilter.responseHead(stream, slot, end: end)
         case .statefulSession(let filter): filter.responseHead(stream, slot)
         case .rateLimit(let filter): filter.responseHead(stream, slot)
+        case .bandwidthLimit(let filter): filter.responseHead(stream, slot)
+        case .customResponse(let filter): return filter.responseHead(stream, slot)
         default: break
         }
         return .proceed
@@ -166,6 +179,7 @@ package enum HTTPFilter: Sendable {
         case .decompressor(let filter): filter.responseData(stream, slot, &piece)
         case .grpcStats(let filter): filter.responseData(stream, slot, piece)
         case .grpcWeb: GRPCWebFilter.responseData(stream, slot, &piece)
+        case .bandwidthLimit(let filter): filter.responseData(stream, slot, &piece)
         default: true
         }
     }
@@ -178,6 +192,7 @@ package enum HTTPFilter: Sendable {
         case .compressor(let filter): filter.responseTrailers(stream, slot)
         case .grpcStats(let filter): filter.responseTrailers(stream, slot, trailers)
         case .grpcWeb: return GRPCWebFilter.responseTrailers(stream, slot, trailers)
+        case .bandwidthLimit(let filter): return filter.responseTrailers(stream, slot, trailers)
         default: break
         }
         return true
@@ -190,6 +205,7 @@ package enum HTTPFilter: Sendable {
         case .jwt(let filter): filter.ended(stream, slot)
         case .rateLimit(let filter): filter.ended(stream, slot)
         case .onDemand(let filter): filter.ended(stream, slot)
+        case .bandwidthLimit(let filter): filter.ended(stream, slot)
         default: break
         }
     }

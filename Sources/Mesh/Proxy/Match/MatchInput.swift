@@ -1,5 +1,6 @@
 import Bytes
 import HTTP
+import JSON
 import XDS
 
 /// What a matcher tree looks at (`xds.type.matcher.v3`, `envoy.type.matcher.v3`, `envoy.extensions.matching.common_inputs`).
@@ -67,6 +68,12 @@ enum MatchInput: Sendable {
             guard let text = subject.stream?.metadata?.values[filter]?.value(at: path)?.string else { return body(nil) }
             return Self.show(text, body)
         }
+    }
+
+    /// Metadata as they are, where the input is some; nil for what is not there.
+    func metadata(_ subject: MatchSubject) -> JSONValue? {
+        guard case .metadata(let filter, let path) = self else { return nil }
+        return subject.stream?.metadata?.values[filter]?.value(at: path)
     }
 
     /// Addresses as they are, where the input is one.

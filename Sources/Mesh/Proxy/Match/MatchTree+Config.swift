@@ -158,6 +158,14 @@ extension MatchTree.Predicate {
         case "envoy.extensions.matching.input_matchers.ip.v3.Ip":
             _ = matcher.string("stat_prefix")
             self = .address(input, AddressRanges(try matcher.messages("cidr_ranges", CIDR.init)))
+        case "envoy.extensions.matching.input_matchers.metadata.v3.Metadata":
+            guard case .metadata = input else {
+                throw matcher.error("is for metadata only")
+            }
+            guard let value = try matcher.message("value", ValueMatcher.init) else {
+                throw matcher.error("value", "is missing")
+            }
+            self = .metadata(input, value, inverts: matcher.bool("invert"))
         case "envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction":
             guard let fraction = try matcher.message("runtime_fraction", RuntimeFraction.init(_:)) else {
                 throw matcher.error("runtime_fraction", "is missing")

@@ -15,6 +15,8 @@ struct MatchTree<Action: Sendable>: Sendable {
     indirect enum Predicate: Sendable {
         case text(MatchInput, StringMatcher)
         case address(MatchInput, AddressRanges)
+        /// What stands in metadata; where nothing does, that is looked at, too.
+        case metadata(MatchInput, ValueMatcher, inverts: Bool)
         case fraction(RuntimeFraction)
         case hash(MatchInput, threshold: UInt64, modulo: UInt64, seed: UInt64)
         case any([Predicate])
@@ -25,6 +27,8 @@ struct MatchTree<Action: Sendable>: Sendable {
             switch self {
             case .text(let input, let matcher): input.withText(subject) { $0.map(matcher.matches) ?? false }
             case .address(let input, let ranges): input.address(subject).map(ranges.contains) ?? false
+            case .metadata(let input, let matcher, let inverts):
+                matcher.matches(input.metadata(subject)) != inverts
             case .fraction(let fraction): fraction.holds(subject.stream?.random ?? 0)
             case .hash(let input, let threshold, let modulo, let seed):
                 input.withText(subject) { $0.map { XXHash64.hash($0, seed: seed) % modulo >= threshold } ?? false }

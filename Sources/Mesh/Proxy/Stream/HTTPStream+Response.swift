@@ -39,6 +39,9 @@ extension HTTPStream {
         }
     }
 
+    /// What a filter answers in place of a response goes to the client as it is.
+    func skipResponseFilters() { responseStep = owner?.responseFilters.count ?? 0 }
+
     private func runResponseFilters(end: Bool) {
         guard let owner else { return }
         while responseStep < owner.responseFilters.count {
@@ -179,10 +182,12 @@ extension HTTPStream {
 
     /// As above; `headers` adds fields to the answer's head.
     ///
-    /// - Parameter grpcStatus: what gRPC clients are told; nil for what fits the status.
+    /// - Parameters:
+    ///   - grpcStatus: what gRPC clients are told; nil for what fits the status.
+    ///   - isOfRoute: the route has its say about the answer's fields, once it is the router's turn.
     package func reply(
         _ status: Int, body: UnsafeRawBufferPointer, flag: ResponseFlags = [], details: StaticString,
-        grpcStatus: Int? = nil, headers: (HeaderBlock) -> Void = { _ in }
+        grpcStatus: Int? = nil, isOfRoute: Bool = true, headers: (HeaderBlock) -> Void = { _ in }
     ) {
         guard !flags.contains(.isOver), !hasSentHead else { return }
         dropAttempt()
@@ -193,7 +198,7 @@ extension HTTPStream {
         response.clear()
         response.status = status
         headers(response)
-        if flags.contains(.isRouted) { mutateResponse() }
+        if flags.contains(.isRouted), isOfRoute { mutateResponse() }
         guard let rules = manager.localReplies else {
             return sendReply(body, StaticString("text/plain").bytes, grpcStatus)
         }
@@ -214,7 +219,8 @@ extension HTTPStream {
         }
         let hasBody = !body.isEmpty && request.method != .head
         responseHead(end: !hasBody)
-        if hasBody { responseData(body, end: true) }
+        // A filter may have answered in its place.
+        if hasBody, !flags.contains(.responseEnded) { responseData(body, end: true) }
     }
 
     /// The message cannot be understood, so that no filter has seen or will see it.

@@ -5,15 +5,15 @@ import XDS
 /// `envoy.filters.network.rbac`: who may use a connection's chain, decided when the client has said its first bytes, or
 /// with all of them.
 package final class NetworkRBAC: Sendable {
-    private let rules: ConnectionPolicy?
-    private let shadow: ConnectionPolicy?
+    private let rules: Engine?
+    private let shadow: Engine?
     private let isContinuous: Bool
     private let delay: UInt64
     private let allowed, denied, shadowAllowed, shadowDenied: CounterID
 
     init(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
-        rules = try node.message("rules", ConnectionPolicy.init)
-        shadow = try node.message("shadow_rules", ConnectionPolicy.init)
+        rules = try Engine(node, rules: "rules", matcher: "matcher")
+        shadow = try Engine(node, rules: "shadow_rules", matcher: "shadow_matcher")
         isContinuous = try node.enumeration("enforcement_type", as: Enforcement.self) == .continuous
         delay = node.nanoseconds("delay_deny", default: 0)
         let prefix = "\(node.string("stat_prefix")).rbac."
@@ -22,6 +22,31 @@ package final class NetworkRBAC: Sendable {
         denied = context.counters.counter(prefix + "denied")
         shadowAllowed = context.counters.counter(shadowPrefix + "shadow_allowed")
         shadowDenied = context.counters.counter(shadowPrefix + "shadow_denied")
+    }
+
+    private enum Engine: Sendable {
+        case rules(ConnectionPolicy)
+        case matcher(RBACMatcher)
+
+        init?(_ node: ConfigNode, rules: String, matcher: String) throws(ConfigError) {
+            if let matcher = try node.message(matcher, { (node) throws(ConfigError) in try RBACMatcher(node) }) {
+                node.ignore(rules)
+                self = .matcher(matcher)
+            } else if let rules = try node.message(rules, ConnectionPolicy.init) {
+                self = .rules(rules)
+            } else {
+                return nil
+            }
+        }
+
+        func decide(_ connection: ProxyConnection) -> (isAllowed: Bool, policy: String?) {
+            switch self {
+            case .rules(let rules): return rules.decide(connection)
+            case .matcher(let matcher):
+                let decision = matcher.decide(MatchSubject(connection))
+                return (decision.allows, decision.policy)
+            }
+        }
     }
 
     private enum Enforcement: String, ConfigEnum {

@@ -69,14 +69,17 @@ extension ExtAuthzFilter.Service {
     ) throws(ConfigError) {
         if let service = node.message("grpc_service") {
             let (target, metadata) = try CallTarget.grpc(
-                service, timeout: service.nanoseconds("timeout", default: 200_000_000), build)
+                service, timeout: service.nanoseconds("timeout", default: 200_000_000), build, retries: true)
             self = .grpc(AuthzGRPCService(target, metadata: metadata))
             return
         }
         guard let service = node.message("http_service") else { return nil }
+        let retry = try service.message("retry_policy") { (node) throws(ConfigError) in
+            try RetryPolicy(calls: node)
+        }
         guard
             let (target, _) = try service.message(
-                "server_uri", { (uri) throws(ConfigError) in try CallTarget.http(uri) })
+                "server_uri", { (uri) throws(ConfigError) in try CallTarget.http(uri, retry: retry) })
         else { throw service.error("server_uri", "is missing") }
         let prefix = service.string("path_prefix")
         guard prefix.isEmpty || prefix.hasPrefix("/") else {

@@ -115,16 +115,8 @@ extension JWTProvider {
 
 extension RemoteKeySet {
     fileprivate static func read(_ node: ConfigNode) throws(ConfigError) -> RemoteKeySet {
-        var retry: RetryPolicy?
-        if let policy = node.message("retry_policy") {
-            var options = RetryPolicy.Options()
-            options.retries = policy.uint32("num_retries", default: 1)
-            if let backOff = policy.message("retry_back_off") {
-                options.baseInterval = backOff.nanoseconds("base_interval", default: options.baseInterval)
-                options.maximumInterval = backOff.nanoseconds(
-                    "max_interval", default: options.baseInterval.multipliedClamped(by: 10))
-            }
-            retry = RetryPolicy([.gatewayError, .connectFailure, .reset], options)
+        let retry = try node.message("retry_policy") { (node) throws(ConfigError) in
+            try RetryPolicy(calls: node, standard: [.gatewayError, .connectFailure, .reset])
         }
         guard
             let (target, path) = try node.message(
