@@ -15,7 +15,7 @@ public final class DiscoveryServer {
     public static let patience: Duration = .seconds(5)
 
     /// Says what a proxy sees; called for a stream's first request. Throws what ends the stream.
-    public typealias Resolver = (_ node: ProxyNode, _ peer: TLSSession.Peer?) throws(GRPCEnding) -> [ServedScope]
+    public typealias Resolver = (_ node: ProxyNode, _ peer: TLSSession.Peer?) throws(GRPCEnding) -> ServedView
 
     let loop: EventLoop
     private let identifier: String
@@ -109,7 +109,7 @@ public final class DiscoveryServer {
     private func apply(_ kind: ResourceKind, _ id: Int, _ resource: ServedResource?, in scope: ServedScope) {
         guard scope.set(kind, id, resource) else { return }
         for session in scope.sessions.values {
-            session.note(kind, id)
+            guard session.note(kind, id, in: scope) else { continue }
             if let stream = streams[ObjectIdentifier(session)] { mark(stream) }
         }
     }

@@ -22,6 +22,8 @@ final class DiscoverySession {
     private let identifier: String
     private(set) var node: ProxyNode?
     private(set) var scopes: [ServedScope] = []
+    /// How many of them, from the first on, are sent to who asks for all; of the others what is asked for by name.
+    private var listed = 0
     /// Of these the clusters and endpoints are still seen, after all others: the session was moved to other scopes, and what it
     /// has may still refer to them.
     private var replaced: [ServedScope] = []
@@ -64,7 +66,7 @@ final class DiscoverySession {
     /// - Parameter resolve: Who the node is: the scopes that it sees. Called once, for the first request.
     /// - Throws: What ends the stream.
     func receive(
-        _ bytes: [UInt8], resolve: (ProxyNode) throws(GRPCEnding) -> [ServedScope]
+        _ bytes: [UInt8], resolve: (ProxyNode) throws(GRPCEnding) -> ServedView
     ) throws(GRPCEnding) {
         let request = try ReceivedRequest(form, bytes)
         if node == nil {
@@ -72,7 +74,9 @@ final class DiscoverySession {
                 throw GRPCEnding(.invalidArgument, "the first request of a stream must name its node")
             }
             let node = try ProxyNode(bytes)
-            scopes = try resolve(node)
+            let view = try resolve(node)
+            scopes = view.scopes + view.onDemand
+            listed = view.scopes.count
             self.node = node
         }
         guard let kind = try kind(of: request) else { return }
@@ -176,7 +180,7 @@ final class DiscoverySession {
                 state.gone.insert(name)
                 continue
             }
-            if let resource = resource(kind, id) {
+            if let resource = resource(kind, id, for: state) {
                 if resource.version == version { state.pending.remove(id) }
             } else {
                 state.pending.insert(id)
@@ -195,19 +199,25 @@ final class DiscoverySession {
     // MARK: Changes
 
     /// A resource of one of the scopes came, changed or went.
-    func note(_ kind: ResourceKind, _ id: Int) {
-        guard let state = kinds[kind] else { return }
+    ///
+    /// - Returns: Whether that is anything to this stream.
+    @discardableResult
+    func note(_ kind: ResourceKind, _ id: Int, in scope: ServedScope) -> Bool {
+        guard let state = kinds[kind] else { return false }
         if !state.unknown.isEmpty, state.unknown.remove(tables[kind][id]) != nil {
             state.gone.remove(tables[kind][id])
             state.names.insert(id)
         }
-        guard state.wants(id) else { return }
+        guard state.names.contains(id) || state.isWildcard && !isOnDemand(scope) else { return false }
         if form == .stateOfTheWorld, kind.isCompleteState {
             state.owesState = true
         } else {
             state.pending.insert(id)
         }
+        return true
     }
+
+    private func isOnDemand(_ scope: ServedScope) -> Bool { scopes[listed...].contains { $0 === scope } }
 
     /// Sees another scope in the place of one of its own.
     func replace(_ old: ServedScope, with new: ServedScope) {
@@ -217,9 +227,11 @@ final class DiscoverySession {
         replaced.append(old)
         for kind in Set(old.resources.keys).union(new.resources.keys) {
             let (before, after) = (old.resources[kind] ?? [:], new.resources[kind] ?? [:])
-            for (id, resource) in after where before[id]?.fingerprint != resource.fingerprint { note(kind, id) }
+            for (id, resource) in after where before[id]?.fingerprint != resource.fingerprint {
+                note(kind, id, in: new)
+            }
             guard !Self.outlast.contains(kind) else { continue }
-            for id in before.keys where after[id] == nil { note(kind, id) }
+            for id in before.keys where after[id] == nil { note(kind, id, in: new) }
         }
     }
 
@@ -229,7 +241,9 @@ final class DiscoverySession {
         replaced = []
         for scope in scopes {
             for kind in Self.outlast {
-                for id in (scope.resources[kind] ?? [:]).keys where resource(kind, id) == nil { note(kind, id) }
+                for id in (scope.resources[kind] ?? [:]).keys where resource(kind, id) == nil {
+                    note(kind, id, in: scope)
+                }
             }
         }
     }
@@ -266,7 +280,7 @@ final class DiscoverySession {
             guard state.owesState else { return nil }
             state.owesState = false
             any = true
-            for id in visible(kind) where state.wants(id) {
+            for id in asked(kind) where state.wants(id) {
                 guard let resource = resource(kind, id) else { continue }
                 body += resource.stateField
                 state.sent.insert(id)
@@ -305,7 +319,7 @@ final class DiscoverySession {
             guard body.count < Self.responseBytes else { break }
             state.pending.remove(id)
             state.sent.insert(id)
-            if let resource = resource(kind, id) {
+            if let resource = resource(kind, id, for: state) {
                 body += resource.deltaField
                 expect(resource)
             } else {
@@ -364,6 +378,18 @@ final class DiscoverySession {
 
     func resource(_ kind: ResourceKind, _ id: Int) -> ServedResource? {
         for scope in scopes { if let resource = scope.resource(kind, id) { return resource } }
+        return replacedResource(kind, id)
+    }
+
+    /// What the stream is told under a name, which of scopes on demand it has to have asked for.
+    private func resource(_ kind: ResourceKind, _ id: Int, for state: KindState) -> ServedResource? {
+        if state.names.contains(id) { return resource(kind, id) }
+        guard state.isWildcard else { return nil }
+        for scope in scopes[..<listed] { if let resource = scope.resource(kind, id) { return resource } }
+        return replacedResource(kind, id)
+    }
+
+    private func replacedResource(_ kind: ResourceKind, _ id: Int) -> ServedResource? {
         guard !replaced.isEmpty, Self.outlast.contains(kind) else { return nil }
         for scope in replaced { if let resource = scope.resource(kind, id) { return resource } }
         return nil
@@ -371,7 +397,7 @@ final class DiscoverySession {
 
     private func visible(_ kind: ResourceKind) -> NameSet {
         var ids = NameSet()
-        for scope in scopes + (Self.outlast.contains(kind) ? replaced : []) {
+        for scope in scopes[..<listed] + (Self.outlast.contains(kind) ? replaced : []) {
             for id in (scope.resources[kind] ?? [:]).keys { ids.insert(id) }
         }
         return ids
@@ -381,7 +407,14 @@ final class DiscoverySession {
     private func wholeVersion(_ kind: ResourceKind, _ state: KindState) -> String {
         var fingerprint: UInt64 = 0
         if state.isWildcard {
-            for scope in scopes { fingerprint ^= scope.fingerprints[kind] ?? 0 }
+            for scope in scopes[..<listed] { fingerprint ^= scope.fingerprints[kind] ?? 0 }
+            for id in state.names where listed < scopes.count {
+                for scope in scopes[listed...] {
+                    guard let resource = scope.resource(kind, id) else { continue }
+                    fingerprint ^= ServedResource.hash(resource.name.utf8, from: resource.fingerprint)
+                    break
+                }
+            }
             // Neither what it was nor what it will be.
             if !replaced.isEmpty, Self.outlast.contains(kind) { fingerprint = ~fingerprint }
         } else {

@@ -63,17 +63,21 @@ public struct ProxyNode: Hashable, Sendable {
     public private(set) var cluster = ""
     /// What kind of client it is, as it calls itself: `envoy`, `gRPC C-core`.
     public private(set) var userAgent = ""
+    /// What it says that it can do.
+    public private(set) var features: Set<String> = []
     /// The whole `envoy.config.core.v3.Node`, for those who want more of it.
     public let bytes: [UInt8]
 
     init(_ bytes: [UInt8]) throws(GRPCEnding) {
         self.bytes = bytes
         var (id, cluster, userAgent) = ("", "", "")
+        var features: Set<String> = []
         try bytes.forEachField { field throws(GRPCEnding) in
             if field.number == 1 { id = field.text }
             if field.number == 2 { cluster = field.text }
             if field.number == 6 { userAgent = field.text }
+            if field.number == 10 { features.insert(field.text) }
         }
-        (self.id, self.cluster, self.userAgent) = (id, cluster, userAgent)
+        (self.id, self.cluster, self.userAgent, self.features) = (id, cluster, userAgent, features)
     }
 }

@@ -187,11 +187,12 @@ public final class MeshControlPlane: @unchecked Sendable {
         for problem in changes.problems { report(problem) }
         let gatewayChanges = model.gatewayChanges()
         for problem in gatewayChanges.problems { report(problem) }
-        server.publish(changes.audiences.map { (changes[$0], self[$0]) } + gateways.take(gatewayChanges, model))
-        controller?.enqueue(gatewayChanges.statuses)
+        // First those who are called, then those who call: a connection keeps the chain that it met.
         let problems = sidecars.change(
             changes.pods.filter(sidecars.serves).map { ($0, model.inboundShape(of: $0)) })
         for problem in problems { report("\(problem)") }
+        server.publish(changes.audiences.map { (changes[$0], self[$0]) } + gateways.take(gatewayChanges, model))
+        controller?.enqueue(gatewayChanges.statuses)
         isReady = true
     }
 

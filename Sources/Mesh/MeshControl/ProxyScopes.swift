@@ -2,22 +2,21 @@ import ClusterAPI
 import Discovery
 import GRPC
 import TLS
+import XDS
 
 /// What a proxy sees, by who it is. Called on the loop for a stream's first request, with the cluster read.
 extension MeshControlPlane {
-    /// The scopes of a proxy that has proven who it is; where two have a name in common, the first wins.
+    /// What a proxy sees that has proven who it is. A sidecar that can ask by name for what it calls is told only of what is its own
+    /// before it asks.
     ///
     /// - Throws: What ends the stream.
-    func scopes(of proxy: ProxyIdentity, _ node: ProxyNode) throws(GRPCEnding) -> [ServedScope] {
-        switch proxy.kind {
-        case .sidecar:
-            // What a namespace has of its own stands before what all have.
-            [
-                try ownScope(of: proxy.pod), self[.namespace(proxy.namespace)], self[.sidecars], self[.members],
-                self[.everybody],
-            ]
-        case .router: try scopes(ofGateway: proxy) + [self[.everybody]]
-        }
+    func scopes(of proxy: ProxyIdentity, _ node: ProxyNode) throws(GRPCEnding) -> ServedView {
+        guard proxy.kind == .sidecar else { return ServedView(try scopes(ofGateway: proxy) + [self[.everybody]]) }
+        let own = [try ownScope(of: proxy.pod)]
+        // What a namespace has of its own stands before what all have.
+        let mesh = [self[.namespace(proxy.namespace)], self[.sidecars], self[.members], self[.everybody]]
+        let asks = node.features.contains(ListenersOnDemand.feature)
+        return asks ? ServedView(own, onDemand: mesh) : ServedView(own + mesh)
     }
 
     /// Of whom may be told to who asks after the state of clients: nodes, and those who ask over plain text, see all; a workload sees the
@@ -41,7 +40,7 @@ extension MeshControlPlane {
 
     /// The scopes of one that came over plain text, where nobody is asked who he is: gRPC's clients, proxies of other makers, and
     /// sidecars, which are believed.
-    func scopes(ofUnknown node: ProxyNode) throws(GRPCEnding) -> [ServedScope] {
+    func scopes(ofUnknown node: ProxyNode) throws(GRPCEnding) -> ServedView {
         if node.userAgent.hasPrefix("gRPC") { return [self[.clients], self[.strangers], self[.everybody]] }
         guard let (kind, pod) = ProxyIdentity.named(node.id) else { return [self[.strangers], self[.everybody]] }
         if kind == .router {

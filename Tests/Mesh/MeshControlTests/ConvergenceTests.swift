@@ -30,14 +30,16 @@ struct ConvergenceTests {
                 var idle = true
                 while let request = client.nextRequest() {
                     idle = false
-                    try session.receive(request) { _ in scopes }
+                    try session.receive(request) { _ in ServedView(scopes) }
                 }
                 while let response = session.next() {
                     idle = false
                     if let delivery = try client.received(response) {
                         client.settle(delivery, refusing: [], now: clock, at: Timestamp.now())
                     }
-                    while let request = client.nextRequest() { try session.receive(request) { _ in scopes } }
+                    while let request = client.nextRequest() {
+                        try session.receive(request) { _ in ServedView(scopes) }
+                    }
                 }
                 if idle { return }
             }
@@ -51,7 +53,9 @@ struct ConvergenceTests {
                 if kind == .cluster { message.set("alt_stat_name", .string(text)) }
                 return message.binary()
             }
-            if scopes[scope].set(kind, id, bytes.map { ServedResource(kind, name, $0) }) { session.note(kind, id) }
+            if scopes[scope].set(kind, id, bytes.map { ServedResource(kind, name, $0) }) {
+                session.note(kind, id, in: scopes[scope])
+            }
         }
 
         for step in 0..<120 {

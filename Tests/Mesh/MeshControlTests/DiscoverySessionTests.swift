@@ -22,7 +22,7 @@ private final class Conversation {
     func publish(_ kind: ResourceKind, _ name: String, _ text: String?) {
         let id = tables[kind].add(name)
         let resource = text.map { ServedResource(kind, name, Array($0.utf8)) }
-        if scope.set(kind, id, resource) { session.note(kind, id) }
+        if scope.set(kind, id, resource) { session.note(kind, id, in: scope) }
     }
 
     func ask(_ request: Request) throws {
@@ -165,6 +165,50 @@ struct DiscoverySessionTests {
         talk.session.forgetReplaced()
         let gone = try #require(talk.hear())
         #expect(gone.resources.isEmpty && gone.removed == ["left"])
+    }
+
+    @Test("scopes on demand are told by name only: when asked, when they change, when they go, and not when given up")
+    func onDemand() throws {
+        let talk = Conversation(.delta)
+        let mesh = ServedScope("big mesh")
+        func publish(_ name: String, _ text: String?) -> Bool {
+            let id = talk.tables[.cluster].add(name)
+            guard mesh.set(.cluster, id, text.map { ServedResource(.cluster, name, Array($0.utf8)) }) else {
+                return false
+            }
+            return talk.session.note(.cluster, id, in: mesh)
+        }
+        func answer(_ response: Response) throws { try talk.ask(Request(node: false, nonce: response.nonce)) }
+        talk.publish(.cluster, "own", "1")
+        for name in ["a", "b"] { _ = publish(name, "1") }
+        let same = ServedResource(.cluster, "b", Array("1".utf8)).version
+        // One that comes back, and holds what it does not ask for any more.
+        try talk.session.receive(Request(names: ["*", "a"], held: ["b": same]).bytes(.delta)) { _ in
+            ServedView([talk.scope], onDemand: [mesh])
+        }
+        let first = try #require(talk.hear())
+        #expect(first.resources == ["own": "1", "a": "1"] && first.removed == ["b"])
+        try answer(first)
+        #expect(!publish("b", "2") && !publish("c", "1"), "nobody asked for these")
+        #expect(talk.hear() == nil)
+        #expect(publish("a", "2"))
+        let second = try #require(talk.hear())
+        #expect(second.resources == ["a": "2"])
+        try answer(second)
+        try talk.ask(Request(node: false, names: ["b", "none"]))
+        let third = try #require(talk.hear())
+        #expect(third.resources == ["b": "2"] && third.removed == ["none"])
+        try answer(third)
+        #expect(publish("none", "1"), "it came after all")
+        let fourth = try #require(talk.hear())
+        #expect(fourth.resources == ["none": "1"])
+        try answer(fourth)
+        try talk.ask(Request(node: false, dropped: ["b", "own"]))
+        let fifth = try #require(talk.hear())
+        #expect(fifth.removed == ["b"] && fifth.resources.isEmpty, "what is among all stays")
+        try answer(fifth)
+        #expect(!publish("b", "3") && publish("a", nil))
+        #expect(talk.hear()?.removed == ["a"])
     }
 
     @Test("names are answered even when nobody has them, and told when they come")

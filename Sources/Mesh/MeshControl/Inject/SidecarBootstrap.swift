@@ -1,5 +1,6 @@
 import JSON
 import MeshAPI
+import XDS
 
 /// The bootstrap that a sidecar is started with: two ways out by the pod's own sockets, and everything else from the control plane.
 ///
@@ -14,6 +15,8 @@ struct SidecarBootstrap {
     var clusterDomain: String
     /// The app's containers, for people who look at metadata.
     var containers: [String]
+    /// It learns of Services when they are first called, and not of all of them beforehand.
+    var asksForListeners = true
 
     /// Seconds until the first answer of the control plane; the proxy serves what it has until then.
     private static let fetchTimeout = "15s"
@@ -56,6 +59,7 @@ struct SidecarBootstrap {
             "MESH_ID": .string(clusterDomain),
             "INTERCEPTION_MODE": "REDIRECT", "APP_CONTAINERS": .string(containers.joined(separator: ",")),
         ]
+        if !asksForListeners { metadata[ListenersOnDemand.choice] = "false" }
         metadata["LABELS"] = Self.escaped(labels)
         metadata["ANNOTATIONS"] = Self.escaped(annotations)
         return metadata

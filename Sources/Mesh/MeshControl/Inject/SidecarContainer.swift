@@ -15,6 +15,7 @@ struct SidecarContainer {
     /// Settings by their names behind the prefix.
     static let names: Set<String> = [
         "proxyImage", "proxyCPU", "proxyCPULimit", "proxyMemory", "proxyMemoryLimit", "logLevel", "inject", "status",
+        "listenersOnDemand",
     ]
     private static let levels = ["trace", "debug", "info", "warning", "error", "critical", "off"]
 
@@ -30,6 +31,11 @@ struct SidecarContainer {
                 throw level.expected("one of \(Self.levels.joined(separator: ", "))")
             }
             arguments[arguments.count - 1] = level.value
+        }
+        var bootstrap = bootstrap
+        if let choice = annotations.sidecar("listenersOnDemand") {
+            guard let isOn = Bool(choice.value) else { throw choice.expected("true or false") }
+            bootstrap.asksForListeners = isOn
         }
         arguments += ["--config-yaml", bootstrap.json.encodedString()]
         return [

@@ -112,11 +112,16 @@ struct InboundTranslation {
         ]
     }
 
+    /// A proxy that can asks for the listeners of other destinations by name, and holds a call for so long.
+    private static let onDemand: JSONValue = [
+        "filter_metadata": .object([ListenersOnDemand.metadata: ["timeout": 1.5, "idle_timeout": 600]])
+    ]
+
     private func virtualOutbound() -> JSONValue {
         virtualListener(
             "virtualOutbound", port: Self.outboundPort,
             [
-                "traffic_direction": "OUTBOUND", "use_original_dst": true,
+                "traffic_direction": "OUTBOUND", "use_original_dst": true, "metadata": Self.onDemand,
                 "filter_chains": [
                     refusal("virtualOutbound-blackhole", Self.outboundPort),
                     [

@@ -61,7 +61,7 @@ struct OutboundTranslation {
     ///
     /// - Parameter streams: Of a port that speaks no HTTP: where its routes lead.
     func listener(_ address: String, _ streams: StreamRoutes?) -> (name: String, json: JSONValue) {
-        let name = "\(address)_\(port.number)"
+        let name = ProxyConfig.listenerName(address, port.number)
         if !port.spoken.isHTTP, let streams, !streams.isEmpty {
             return (
                 name, Self.listener(name, address, port.number, chains(streams), looksAtNames: !streams.named.isEmpty)
@@ -130,7 +130,7 @@ struct OutboundTranslation {
     /// What a sidecar does with a connection to a pod of it: what the Service's routes say, or the pod that was called, by mutual TLS.
     /// A pod that takes none needs nothing of the latter kind.
     func directListener(_ address: String, _ number: Int, isRouted: Bool) -> (name: String, json: JSONValue) {
-        let name = "\(address)_\(number)"
+        let name = ProxyConfig.listenerName(address, number)
         guard !isRouted else {
             return (name, Self.listener(name, address, number, [["filters": [manager(name)]]]))
         }

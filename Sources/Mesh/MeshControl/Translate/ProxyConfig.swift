@@ -1,3 +1,4 @@
+import Bytes
 import JSON
 
 /// Pieces of Envoy's configuration that several resources have in common.
@@ -18,6 +19,11 @@ enum ProxyConfig {
 
     static func address(_ address: String, _ port: Int) -> JSONValue {
         ["socket_address": ["address": .string(address), "port_value": .int(Int64(port))]]
+    }
+
+    /// Of the listener of a destination, by which proxies also ask for it: the address is in its usual form.
+    static func listenerName(_ address: String, _ port: Int) -> String {
+        "\(IPAddress(address).map { "\($0)" } ?? address)_\(port)"
     }
 
     // MARK: Filters of connections

@@ -15,6 +15,9 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
     private var http: HTTPInspector.Version?
     private var timer = TimerHandle.none
     private var isInspecting = true
+    /// While it waits for a listener, and its socket is not read.
+    private weak var awaiting: StreamSocket?
+    private var hasAwaited = false
 
     init(_ listener: ProxyListener, _ snapshot: ListenerSnapshot, _ socket: StreamSocket, _ origin: ConnectionOrigin) {
         self.listener = listener
@@ -120,8 +123,21 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         listener.count(.inspected, by: -1)
     }
 
+    /// The listener of its destination is there now, or will not be soon.
+    func goOn() {
+        guard let socket = awaiting, !socket.isClosed else { return }
+        awaiting = nil
+        socket.resumeReading()
+        finish(socket)
+    }
+
     private func finish(_ socket: StreamSocket) {
         socket.loop.cancel(timer)
+        if !hasAwaited, listener.mustWait(self, snapshot, origin) {
+            hasAwaited = true
+            awaiting = socket
+            return socket.pauseReading()
+        }
         endInspection()
         if let hello {
             origin.serverName = hello.serverName

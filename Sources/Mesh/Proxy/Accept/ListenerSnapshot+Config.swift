@@ -60,8 +60,11 @@ extension ListenerSnapshot {
         }
         let key = RuntimeKey.named("envoy.resource_limits.listener.\(node.string("name")).connection_limit")
         options.allowances.append((ConnectionAllowance { key?.value.map { Int(clamping: $0) } }, .overflows))
+        options.demand = node.message("metadata").flatMap {
+            ListenerDemand(metadata: RouteEntry.metadata($0), context.listenersOnDemand)
+        }
         // What only says where a listener stands in a mesh.
-        node.ignore("metadata", "reuse_port", "drain_type")
+        node.ignore("reuse_port", "drain_type")
         var chains: [FilterChain] = []
         for chain in node.messages("filter_chains") {
             chains.append(try FilterChain(chain, index: chains.count, context))

@@ -29,6 +29,8 @@ package final class ListenerSnapshot: Sendable {
     let balances: [ConnectionBalance]
     /// Its connections come to the application beside this proxy (`traffic_direction`).
     let isInbound: Bool
+    /// How it finds the listeners of destinations that are not known; nil where it does not look for any.
+    let demand: ListenerDemand?
 
     package struct Options {
         package var filters: [ListenerFilter] = []
@@ -53,6 +55,7 @@ package final class ListenerSnapshot: Sendable {
         /// Every worker has as many connections.
         var isBalanced = false
         var isInbound = false
+        var demand: ListenerDemand?
         package init() {}
     }
 
@@ -83,6 +86,7 @@ package final class ListenerSnapshot: Sendable {
         bypassesOverload = options.bypassesOverload
         balances = options.isBalanced ? addresses.map { _ in ConnectionBalance() } : []
         isInbound = options.isInbound
+        demand = options.demand
     }
 
     /// The TLS contexts that change with their secrets and files.

@@ -10,6 +10,8 @@ package final class ProxyListener {
     private var listeners: [Listener] = []
     package private(set) var snapshot: ListenerSnapshot
     private var connections: [ProxyConnection] = []
+    /// When another listener last handed it a connection, by the worker's clock; 0 for never.
+    private(set) var lastUse: UInt64 = 0
 
     /// On the worker's loop. `shared` says where the first worker's listener listens.
     init(_ worker: ProxyWorker, _ snapshot: ListenerSnapshot, _ shared: [SharedSocket] = []) throws {
@@ -141,6 +143,14 @@ package final class ProxyListener {
             socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer, ProtocolNames())
     }
 
+    /// Whether a connection waits until its control plane has said who listens where it wants to go.
+    func mustWait(_ connection: InspectedConnection, _ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin) -> Bool {
+        guard let demand = snapshot.demand, snapshot.usesOriginalDestination, origin.isRestored,
+            worker.listener(at: origin.local) == nil
+        else { return false }
+        return worker.mustWait(connection, for: origin.local, demand)
+    }
+
     func count(_ counter: CounterID) { worker.count(counter) }
 
     func count(_ stat: ListenerStat, by amount: Int64 = 1) {
@@ -156,6 +166,7 @@ package final class ProxyListener {
         if snapshot.usesOriginalDestination, origin.isRestored, let other = worker.listener(at: origin.local),
             other !== self
         {
+            other.lastUse = worker.now
             // What has come so far stays in the socket, for the other listener's filters.
             return other.accept(socket, origin)
         }

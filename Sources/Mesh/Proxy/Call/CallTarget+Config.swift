@@ -38,6 +38,7 @@ extension CallTarget {
             retry: retries
                 ? try node.message("retry_policy") { (node) throws(ConfigError) in try RetryPolicy(calls: node) } : nil,
             announcesItself: !service.bool("skip_envoy_headers"))
+        build.mentionedClusters.insert(target.cluster)
         let metadata = node.messages("initial_metadata").map { entry in
             (HeaderKey(entry.string("key")), Array(entry.string("value").utf8))
         }

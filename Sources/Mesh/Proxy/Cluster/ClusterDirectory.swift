@@ -9,7 +9,7 @@ import Reactor
 final class ClusterDirectory: @unchecked Sendable {
     // `@unchecked`: confined to `loop`; others reach it by `loop.submit` and `loop.perform`.
     let loop: EventLoop
-    private let workers: [ProxyWorker]
+    let workers: [ProxyWorker]
     private var clusters: [ClusterID: LiveCluster] = [:]
     private var warming: [ClusterID: LiveCluster] = [:]
     private var files: [ConfigFile: EndpointFile] = [:]
@@ -25,6 +25,8 @@ final class ClusterDirectory: @unchecked Sendable {
     /// The cluster that this proxy is in itself, as it stands: what zone-aware routing compares with.
     private(set) var local: LocalCluster?
     private(set) lazy var onDemand = OnDemandClusters(self)
+    private(set) lazy var onDemandListeners = OnDemandListeners(self)
+    private(set) lazy var references = ReferencedClusters(self)
     lazy var resolution = HostResolution.read()
     var names = NameCounters()
     var random: SplitMix64
@@ -71,6 +73,7 @@ final class ClusterDirectory: @unchecked Sendable {
         if gathered != nil { gathered?.append(cluster.snapshot) } else { publish([cluster.snapshot]) }
         discovery?.clusterCame(id)
         onDemand.came(id)
+        references.came(id)
         toldWarm()
     }
 
@@ -89,6 +92,7 @@ final class ClusterDirectory: @unchecked Sendable {
     func remove(_ id: ClusterID) {
         warming.removeValue(forKey: id)?.close()
         clusters.removeValue(forKey: id)?.close()
+        references.removed(id)
         for worker in workers { worker.loop.submit { worker.remove(id) } }
         toldWarm()
     }
@@ -98,6 +102,7 @@ final class ClusterDirectory: @unchecked Sendable {
         for cluster in warming.values { cluster.close() }
         for file in files.values { file.close() }
         secrets.close()
+        onDemandListeners.close()
         discovery?.close()
         discovery = nil
         overload?.close()
@@ -106,6 +111,9 @@ final class ClusterDirectory: @unchecked Sendable {
     }
 
     subscript(id: ClusterID) -> LiveCluster? { clusters[id] }
+
+    /// It is here, or will be when its endpoints are.
+    func knows(_ id: ClusterID) -> Bool { clusters[id] != nil || warming[id] != nil }
 
     /// The cluster with these settings, warm or not; nil when others came in their place.
     func find(_ settings: ClusterSettings) -> LiveCluster? {

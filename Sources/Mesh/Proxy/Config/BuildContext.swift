@@ -35,6 +35,11 @@ package final class BuildContext {
     /// The bootstrap names a control plane for all kinds of resources (`ads_config`).
     var hasAggregatedSource = false
 
+    /// Where listeners come from that can be asked for by name; nil where none can.
+    var listenersOnDemand: ConfigSource.Origin?
+    /// Those to which leads what is being read.
+    var mentionedClusters: Set<ClusterID> = []
+
     /// Clusters that static configuration has; nil while that is not known.
     package var clusterNames: Set<String>?
     /// `node.id` of the bootstrap.

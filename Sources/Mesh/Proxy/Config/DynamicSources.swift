@@ -1,3 +1,4 @@
+import JSON
 import XDS
 
 /// Where a bootstrap's dynamic resources come from.
@@ -23,6 +24,19 @@ struct DynamicSources {
         listeners = try node.message("lds_config") { (node) throws(ConfigError) in try ConfigSource(node, context) }
         for (source, field) in [(clusters, "cds_config"), (listeners, "lds_config")] {
             if case .server(let server)? = source?.origin { try check(server, field) }
+        }
+    }
+
+    /// Where listeners can be asked for by name, if the node says nothing against it.
+    func listenersOnDemand(_ node: JSONValue) -> ConfigSource.Origin? {
+        guard node["metadata"]?[ListenersOnDemand.choice]?.string != "false", let origin = listeners?.origin else {
+            return nil
+        }
+        // In the state of the world nobody says that there is none of a name.
+        switch origin {
+        case .aggregated: return aggregated?.form == .delta ? origin : nil
+        case .server(let server): return server.form == .delta ? origin : nil
+        case .file: return nil
         }
     }
 }

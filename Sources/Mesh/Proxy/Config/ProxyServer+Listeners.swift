@@ -44,6 +44,7 @@ extension ProxyServer {
 
     private func isWarm(_ snapshot: ListenerSnapshot) -> Bool {
         context.routes.areReady(snapshot.namedRoutes) && snapshot.liveContexts.allSatisfy(\.isReady)
+            && references.areHere(.listener(snapshot.name))
     }
 
     /// Those whose routes and secrets have come serve from now on.
@@ -77,6 +78,13 @@ extension ProxyServer {
     }
 
     private func open(_ snapshot: ListenerSnapshot) async throws {
+        try await bind(snapshot)
+        guard demandOrigin != nil else { return }
+        let clusters = clusters
+        clusters.loop.submit { clusters.onDemandListeners.came(snapshot.name) }
+    }
+
+    private func bind(_ snapshot: ListenerSnapshot) async throws {
         opening[snapshot.name] = snapshot
         defer {
             if opening[snapshot.name] === snapshot { opening[snapshot.name] = nil }

@@ -38,6 +38,13 @@ package actor ProxyServer {
     var served: [String: ListenerSnapshot] = [:]
     var listenerChanges = ListenerChanges()
     var listenersAreWarm: [Promise<Void>] = []
+    /// Where clusters are asked for to which listeners lead that came on demand; nil until a listener asks for others.
+    var demandOrigin: ConfigSource.Origin?
+    var references = ClusterReferences()
+    /// By place.
+    var comingTables: [Int: ComingTable] = [:]
+    /// Clusters that were taken away, and are still in use.
+    var lingeringClusters: Set<String> = []
     private var isReading = false
     private var toRead: [Int] = []
 
@@ -96,6 +103,7 @@ package actor ProxyServer {
         try await applyStatic(resources.replace(.secret, with: found[.secret] ?? []))
         let sources = try DynamicSources(bootstrap, context, found[.cluster] ?? [])
         try bootstrap.finish()
+        context.listenersOnDemand = sources.listenersOnDemand(node)
         let home = context.home
         await onDirectory { $0.setHome(home) }
         await startDiscovery(sources.aggregated)
@@ -209,7 +217,7 @@ package actor ProxyServer {
         if update.kind == .listener { await remove(update) }
         if update.kind == .cluster {
             let refused = await setClusters(update)
-            await remove(update)
+            await remove(withoutLingering(update))
             return refused
         }
         var refused: [ResourceRefusal] = []
@@ -247,7 +255,7 @@ package actor ProxyServer {
         return refused
     }
 
-    private func remove(_ update: ResourceUpdate) async {
+    func remove(_ update: ResourceUpdate) async {
         guard !update.removed.isEmpty else { return }
         var gone = ResourceUpdate(kind: update.kind)
         gone.removed = update.removed
@@ -292,7 +300,11 @@ package actor ProxyServer {
         for resource in update.added + update.updated {
             switch resource.kind {
             case .listener:
-                let snapshot = try Self.listener(resource, context)
+                let (snapshot, clusters) = try mentioning { () throws(ConfigError) in
+                    try Self.listener(resource, context)
+                }
+                if let demand = snapshot.demand { demandOrigin = demand.origin }
+                await refer(.listener(snapshot.name), to: clusters)
                 try await followRoutes()
                 await followSecrets(snapshot.liveContexts)
                 try await listen(snapshot)
@@ -303,7 +315,9 @@ package actor ProxyServer {
             switch update.kind {
             case .cluster:
                 if let id = ClusterID(known: name) { await onDirectory { $0.remove(id) } }
-            case .listener: await removeListener(name)
+            case .listener:
+                await removeListener(name)
+                await refer(.listener(name), to: [])
             default: break
             }
         }

@@ -7,6 +7,7 @@ struct DiscoveryFacts: Sendable {
     var isConnected: Bool
     /// As it stood when it was asked.
     var client: DiscoveryClient
+    var onDemand: OnDemandListeners.Counters
 
     /// Under Envoy's names.
     func report(to report: inout StatReport) {
@@ -36,6 +37,7 @@ extension [DiscoveryFacts] {
         let identifiers = shown.map(\.client.server).filter { !$0.isEmpty }
         report.texts.append(StatText("control_plane.identifier", identifiers.first ?? ""))
         for facts in self { facts.report(to: &report) }
+        self[0].onDemand.report(to: &report)
     }
 
     /// How the resources of a kind stand, by name.

@@ -107,6 +107,19 @@ final class DiscoverySession: @unchecked Sendable {
         flushLater()
     }
 
+    /// A listener by its name, beside all others.
+    func subscribeToListener(_ name: String) {
+        if let held = client.subscribe(.listener, name, fetchTime: 0, now: now) {
+            // It was just given up.
+            var update = ResourceUpdate(kind: .listener)
+            update.added = [held]
+            enqueue(update) { _ in }
+        }
+        flushLater()
+    }
+
+    var isConnected: Bool { client.isOpen }
+
     /// A secret by its name, which is then looked for in what the client holds.
     func subscribeToSecret(_ name: String, fetchTime: UInt64) {
         _ = client.subscribe(.secret, name, fetchTime: fetchTime, now: now)
@@ -273,6 +286,7 @@ final class DiscoverySession: @unchecked Sendable {
             update.updated.removeAll { names.contains($0.name) }
             directory.secrets.discovered(update, origin)
         }
+        if delivery.kind == .listener { directory.onDemandListeners.gone(delivery.update.removed) }
         giveUp(delivery.kind, delivery.absent + (delivery.refused + refused).map(\.name))
         told(delivery.kind)
         proceed()
@@ -284,7 +298,10 @@ final class DiscoverySession: @unchecked Sendable {
         switch kind {
         case .clusterLoadAssignment: endpoints.giveUp(names)
         case .secret: directory.secrets.giveUp(names, origin)
-        case .cluster: directory.onDemand.giveUp(names, origin)
+        case .cluster:
+            directory.onDemand.giveUp(names, origin)
+            directory.references.giveUp(names)
+        case .listener: directory.onDemandListeners.giveUp(names)
         default: Task { [users, origin] in await users.giveUp(kind, names, origin) }
         }
     }
@@ -308,7 +325,8 @@ final class DiscoverySession: @unchecked Sendable {
 
     /// What there is to tell of it.
     var facts: DiscoveryFacts {
-        DiscoveryFacts(origin: origin, isConnected: client.isOpen, client: client)
+        DiscoveryFacts(
+            origin: origin, isConnected: client.isOpen, client: client, onDemand: directory.onDemandListeners.counters)
     }
 
     // MARK: What others use

@@ -13,9 +13,12 @@ extension ProxyServer {
             giveUp: { [weak self] kind, names, origin in
                 if kind == .routeConfiguration { await self?.giveUpRoutes(names, origin) }
             })
-        await onDirectory { directory in
+        await onDirectory { [weak self] directory in
             directory.discovery?.close()
             directory.discovery = DiscoverySessions(directory, worker, node: node, aggregated: aggregated, users)
+            directory.onDemandListeners.dropped = { name in Task { [weak self] in await self?.drop(listener: name) } }
+            directory.onDemandListeners.swept = { Task { [weak self] in try? await self?.followRoutes() } }
+            directory.references.settled = { id in Task { [weak self] in await self?.clusterSettled(id) } }
         }
     }
 
@@ -55,7 +58,8 @@ extension ProxyServer {
         guard let empty = Message("envoy.config.core.v3.Node") else { preconditionFailure("the schema has no node") }
         var json = node
         let features = json["client_features"]?.array ?? []
-        json["client_features"] = .array(features + Self.clientFeatures.map { .string($0) })
+        let onDemand = context.listenersOnDemand == nil ? [] : [ListenersOnDemand.feature]
+        json["client_features"] = .array(features + (Self.clientFeatures + onDemand).map { .string($0) })
         return (try? Message(json: json, type: empty.type, ignoringUnknown: true)) ?? empty
     }
 

@@ -8,6 +8,9 @@ extension ProxyServer {
     func followRoutes() async throws {
         let gone = context.routes.sweep()
         for place in gone.places {
+            comingTables[place] = nil
+            await refer(.comingRoutes(place), to: [])
+            await refer(.routes(place), to: [])
             for worker in workers { worker.loop.submit { worker.removeRoutes(place) } }
         }
         for file in gone.files { await unfollow(.routeConfiguration, file) }
@@ -62,7 +65,7 @@ extension ProxyServer {
         for resource in update.added + update.updated {
             for place in context.routes.places(of: origin, resource.name) {
                 context.routes[place]?.stats.attempts += 1
-                do { try take(resource, place) } catch {
+                do { try await take(resource, place) } catch {
                     refused.append(ResourceRefusal(resource.name, "\(error)"))
                 }
             }
@@ -95,7 +98,7 @@ extension ProxyServer {
         for place in places {
             guard let name = context.routes[place]?.source.name else { continue }
             if let resource = response.resources.first(where: { $0.name == name }) {
-                do { try take(resource, place) } catch { problems.report("\(error)") }
+                do { try await take(resource, place) } catch { problems.report("\(error)") }
             } else if response.rejected.isEmpty {
                 // Routes are not taken back by being left out.
                 context.routes[place]?.stats.empty += 1
@@ -107,21 +110,32 @@ extension ProxyServer {
         await openWarmListeners()
     }
 
-    private func take(_ resource: Resource, _ place: Int) throws {
-        let now = Timestamp.now()
-        guard context.routes[place]?.resource?.bytes != resource.bytes else {
-            context.routes[place]?.stats.succeeded(resource.version, reloads: false, at: now)
+    private func take(_ resource: Resource, _ place: Int) async throws {
+        let isComing = comingTables[place] != nil
+        guard isComing || context.routes[place]?.resource?.bytes != resource.bytes else {
+            context.routes[place]?.stats.succeeded(resource.version, reloads: false, at: .now())
             return
         }
         do {
-            let node = try resource.node()
-            let table = try RouteTable(node, context, isStatic: false)
-            try node.finish()
-            for worker in workers { worker.loop.submit { worker.set(table, at: place) } }
+            let (table, clusters) = try mentioning { () throws(ConfigError) in
+                let node = try resource.node()
+                let table = try RouteTable(node, context, isStatic: false)
+                try node.finish()
+                return table
+            }
+            comingTables[place] = ComingTable(table: table, resource: resource, clusters: clusters)
+            await refer(.comingRoutes(place), to: clusters)
         } catch {
             context.routes[place]?.stats.refused += 1
             throw error
         }
+        await publishTables()
+    }
+
+    /// The table serves from now on.
+    func publish(_ coming: ComingTable, _ place: Int) {
+        let (table, resource, now) = (coming.table, coming.resource, Timestamp.now())
+        for worker in workers { worker.loop.submit { worker.set(table, at: place) } }
         context.routes[place]?.resource = resource.atRest
         context.routes[place]?.updated = now
         context.routes[place]?.isReady = true

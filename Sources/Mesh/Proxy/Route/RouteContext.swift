@@ -11,6 +11,8 @@ struct RouteContext {
 
     func cluster(_ name: String, _ node: ConfigNode, _ field: String) throws(ConfigError) -> ClusterID {
         if let knownClusters, !knownClusters.contains(name) { throw node.error(field, "unknown cluster '\(name)'") }
-        return ClusterID(name)
+        let id = ClusterID(name)
+        build.mentionedClusters.insert(id)
+        return id
     }
 }

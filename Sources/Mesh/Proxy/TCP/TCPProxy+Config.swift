@@ -56,6 +56,7 @@ extension TCPProxy {
         default: break
         }
         let logs = try node.messages("access_log") { (node) throws(ConfigError) in try AccessLog(node, context) }
+        context.mentionedClusters.formUnion(destinations.map(\.cluster))
         self.init(
             options, destinations: destinations, logs: logs, statsID: context.tcpStatsID(options.statPrefix))
     }

@@ -40,6 +40,7 @@ package final class ProxyWorker: @unchecked Sendable {
     /// Where clusters are found that nobody has named before; set before the loop knows the worker.
     weak var directory: ClusterDirectory?
     var demands = ClusterDemands()
+    var unknown = UnknownDestinations()
     var random: SplitMix64
 
     // Scratch, and what is used again.

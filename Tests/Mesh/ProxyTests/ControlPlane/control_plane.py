@@ -5,7 +5,8 @@
 writes three ports into the file: of the xDS server, of a relay before it, and of the control connection. That takes commands and
 tells events, a JSON object a line each.
 
-Commands: {"op": "set", "type", "version", "resources"}   the world of one kind; all streams hear of it
+Commands: {"op": "set", "type", "version", "resources", "named"}   the world of one kind; all streams hear of it, of the names of
+                                                          "named" those that asked for them
           {"op": "auto", "on"}                            whether requests are answered from the world
           {"op": "send", "response", "stream"}            this response (proto JSON), as it is
           {"op": "bytes", "hex", "stream"}                these bytes as a message
@@ -32,6 +33,8 @@ from envoy.config.endpoint.v3 import endpoint_pb2  # noqa: F401
 from envoy.config.listener.v3 import listener_pb2  # noqa: F401
 from envoy.config.route.v3 import route_pb2  # noqa: F401
 from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
+from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2  # noqa: F401
+from envoy.extensions.filters.network.direct_response.v3 import config_pb2  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2  # noqa: F401
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2  # noqa: F401
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2, tls_pb2  # noqa: F401
@@ -64,9 +67,11 @@ class World:
 
     def __init__(self):
         self.kinds = {}
+        self.named = {}
         self.auto = True
 
-    def set(self, kind, version, resources):
+    def set(self, kind, version, resources, named):
+        self.named[kind] = set(named)
         found = {}
         for resource in resources:
             packed = any_pb2.Any()
@@ -142,8 +147,10 @@ class Stream:
             known.names = (known.names | subscribe) - unsubscribe - {"*"}
             for name in unsubscribe:
                 known.sent.pop(name, None)
-            if first or subscribe:
-                self.push_delta(kind, known, subscribe - {"*"}, answers=first)
+            # With all still asked for, the client must be told whether it keeps what it named.
+            asked = subscribe | unsubscribe if known.wildcard else subscribe
+            if first or asked:
+                self.push_delta(kind, known, asked - {"*"}, answers=first)
             return
         if request.response_nonce and request.response_nonce != known.nonce:
             return  # stale
@@ -178,12 +185,14 @@ class Stream:
             return
         response = discovery_pb2.DeltaDiscoveryResponse(
             system_version_info=version, type_url=PREFIX + kind, control_plane={"identifier": "grpcio"})
+        named = self.server.world.named.get(kind, set())
+        seen = {n for n in resources if known.wildcard and n not in named or n in known.names}
         for name, (packed, own) in resources.items():
-            wanted = known.wildcard or name in known.names
+            wanted = name in seen
             if wanted and (name in asked or known.sent.get(name) != own):
                 response.resources.add(name=name, version=own, resource=packed)
                 known.sent[name] = own
-        for name in sorted((set(known.sent) | asked) - set(resources)):
+        for name in sorted((set(known.sent) | asked) - seen):
             response.removed_resources.append(name)
             known.sent.pop(name, None)
         if response.resources or response.removed_resources or answers:
@@ -247,7 +256,7 @@ class Server(grpc.GenericRpcHandler):
     def command(self, command, relay):
         op = command["op"]
         if op == "set":
-            self.world.set(command["type"], command["version"], command["resources"])
+            self.world.set(command["type"], command["version"], command["resources"], command.get("named", []))
             if self.world.auto:
                 for stream in self.meant({}):
                     stream.push(command["type"])

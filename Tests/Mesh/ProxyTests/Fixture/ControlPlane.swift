@@ -148,9 +148,15 @@ final class ControlPlane: Sendable {
     }
 
     /// All that there is of a kind. Streams that want it hear of it.
-    func set(_ kind: String, _ version: String, _ resources: [JSONValue]) async throws {
+    ///
+    /// - Parameter named: those that are told to who asks for them by name only.
+    func set(_ kind: String, _ version: String, _ resources: [JSONValue], named: [String] = []) async throws {
         try await tell(
-            "set", ["type": .string(kind), "version": .string(version), "resources": .array(resources)])
+            "set",
+            [
+                "type": .string(kind), "version": .string(version), "resources": .array(resources),
+                "named": .array(named.map { .string($0) }),
+            ])
     }
 
     /// One response, as it is.
