@@ -157,4 +157,24 @@ struct ProxyTablesTests {
         #expect(lines.last == "shop/cart-1 refused lds: no such filter")
         #expect(ProxyReport([], meshed: []).isWell)
     }
+
+    @Test(
+        "a sidecar that learns of Services when they are called is known by its own listener, unless its node says no")
+    func onDemand() {
+        func tables(_ choice: JSONValue) -> ProxyTables {
+            let listener: JSONValue = [
+                "name": "virtualOutbound", "metadata": ["filter_metadata": ["weft.lds.on_demand": ["timeout": 1.5]]],
+            ]
+            return ProxyTables(
+                dump: [
+                    "configs": [
+                        ["bootstrap": ["node": ["metadata": ["LISTENERS_ON_DEMAND": choice]]]],
+                        ["dynamic_listeners": [["active_state": ["listener": listener]]]],
+                    ]
+                ], clusters: .null, certificates: .null)
+        }
+        #expect(tables(.null).asksForListeners && tables("true").asksForListeners)
+        #expect(!tables("false").asksForListeners)
+        #expect(!ProxyTables(dump: .null, clusters: .null, certificates: .null).asksForListeners)
+    }
 }

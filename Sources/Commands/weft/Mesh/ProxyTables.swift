@@ -45,6 +45,15 @@ struct ProxyTables: Sendable {
             + elements("dynamic_listeners", inner: ["active_state", "listener"])
     }
 
+    /// The proxy learns of a Service when it is first called.
+    var asksForListeners: Bool {
+        let choice = dump.list("configs").compactMap {
+            $0["bootstrap"]?.text("node", "metadata", "LISTENERS_ON_DEMAND")
+        }
+        guard !choice.contains("false") else { return false }
+        return listeners.contains { $0["metadata"]?["filter_metadata"]?["weft.lds.on_demand"] != nil }
+    }
+
     var routeTables: [JSONValue] {
         elements("static_route_configs", "dynamic_route_configs", inner: ["route_config"])
     }

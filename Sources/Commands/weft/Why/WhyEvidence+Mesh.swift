@@ -95,12 +95,13 @@ extension WhyEvidence {
     private var proxyRouteFinding: Finding? {
         guard let tables = sourceProxy?.tables, let host else { return nil }
         guard let table = tables.routeTables.first(where: { $0.text("name") == "\(host):\(destination.port)" }) else {
-            let hasCluster = !clusters(in: tables).isEmpty
-            return Finding(
-                "route in sidecar", .neutral,
-                hasCluster
-                    ? "\(host):\(destination.port) is passed on as TCP"
-                    : "the sidecar knows no \(host):\(destination.port), and passes it through")
+            let sentence =
+                if !clusters(in: tables).isEmpty {
+                    "\(host):\(destination.port) is passed on as TCP"
+                } else if tables.asksForListeners, !isEnvoy(source) {
+                    "\(host):\(destination.port) is on demand: the sidecar asks for it with the first call"
+                } else { "the sidecar knows no \(host):\(destination.port), and passes it through" }
+            return Finding("route in sidecar", .neutral, sentence)
         }
         let hosts = table.list("virtual_hosts")
         let routes = hosts.flatMap { $0.list("routes") }
@@ -112,6 +113,11 @@ extension WhyEvidence {
         return Finding(
             "route in sidecar", .good,
             routes.prefix(6).map { "\(RouteWords.match($0["match"] ?? .null)) -> \(RouteWords.action($0))" })
+    }
+
+    /// One of another make, which is told of everything.
+    private func isEnvoy(_ pod: KubeObject) -> Bool {
+        proxies?.last { $0.text("namespace") == pod.namespace && $0.text("pod") == pod.name }?.text("agent") == "envoy"
     }
 
     /// Clusters that the way may take: the Service's own, and those that its routes name.
