@@ -2,7 +2,7 @@ import Glibc
 
 /// What the program is asked to measure.
 struct Options {
-    enum Mode: String { case fanout, route, fleet }
+    enum Mode: String { case fanout, route, sidecar, fleet }
 
     var mode = Mode.fanout
     var isJSON = false
@@ -14,16 +14,22 @@ struct Options {
     var allForms = false
     /// The program that applies routes.
     var kubectl = "kubectl"
+    /// Services that a sidecar calls.
+    var calls = 5
 
     static let usage = """
         Usage: bench-mesh [fanout] [--json] [--proxies 1000] [--services 2000] [--endpoints 10] [--rounds 20] [--all-forms]
                bench-mesh route [--json] [--proxies 100] [--services 100] [--endpoints 10] [--rounds 40] [--kubectl PATH]
+
+               bench-mesh sidecar [--json] [--services 2000] [--endpoints 10] [--calls 5]
 
         fanout: the control plane on its own API server, and simulated proxies in another process, each of which sees the whole mesh:
         how long one endpoint's change takes to reach all, and what it and a connected proxy cost; with TLS and in plain text,
         as delta and, if asked for, as state of the world.
         route: weft-control, and a weft-proxy with traffic beside simulated ones: from a route's change to the first request that
         obeys it, by kubectl apply and by PATCH. Needs root, kubectl, nft and ip; the programs are those beside this one.
+        sidecar: weft-control, and a weft-proxy that calls some of the Services, once asking for them and once told of all: what it holds,
+        and what the first call of a Service takes. Needs root, nft and ip.
         """
 
     init(_ arguments: [String]) {
@@ -44,6 +50,7 @@ struct Options {
             case "--endpoints": endpoints = max(1, number(endpoints))
             case "--rounds": rounds = max(1, number(rounds))
             case "--all-forms": allForms = true
+            case "--calls": calls = max(1, number(calls))
             case "--kubectl": kubectl = rest.popFirst() ?? kubectl
             case "--help", "-h":
                 print(Self.usage)

@@ -148,11 +148,18 @@ struct RouteLab {
 
     /// As injection starts it, but for the node's sockets, which lead to the same port with the same certificate.
     ///
-    /// - Parameter number: Its pod's.
-    func startProxy(_ number: Int) throws {
+    /// - Parameters:
+    ///   - number: Its pod's.
+    ///   - asks: It learns of Services when they are called.
+    /// - Returns: Its process.
+    @discardableResult
+    func startProxy(_ number: Int, asks: Bool = true) throws -> ChildProcess {
         let types = "type.googleapis.com/envoy.extensions"
         let bootstrap = """
-            node: {id: sidecar~web-\(number).\(MeshCluster.namespace), cluster: web.\(MeshCluster.namespace)}
+            node:
+              id: sidecar~web-\(number).\(MeshCluster.namespace)
+              cluster: web.\(MeshCluster.namespace)
+              metadata: {LISTENERS_ON_DEMAND: "\(asks)"}
             dynamic_resources:
               ads_config:
                 api_type: DELTA_GRPC
@@ -185,18 +192,21 @@ struct RouteLab {
                     - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: \(Self.meshPort)}}}
               - {name: sds-grpc, type: STATIC}
             """
-        try start([
+        return try start([
             programs + "/weft-proxy", "--config-yaml", bootstrap, "--concurrency", "1", "--log-level", "warning",
         ])
     }
 
-    private func start(_ arguments: [String]) throws {
+    @discardableResult
+    private func start(_ arguments: [String]) throws -> ChildProcess {
         var configuration = ChildProcess.Configuration(arguments)
         let log = open("\(folder)/log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         defer { Glibc.close(log) }
         configuration.descriptors = [1: log, 2: log]
         configuration.deathSignal = SIGKILL
-        processes.all.append(try ChildProcess(configuration, on: loop))
+        let process = try ChildProcess(configuration, on: loop)
+        processes.all.append(process)
+        return process
     }
 
     func wait<T: Sendable>(_ what: String, _ condition: () async throws -> T?) async throws -> T {

@@ -11,6 +11,9 @@ do {
     case .route:
         try RouteLab.enterOwnNetwork()
         try await RouteChange(options: options).run()
+    case .sidecar:
+        try RouteLab.enterOwnNetwork()
+        try await SidecarMemory(options: options).run()
     case .fleet: try await ProxyFleet.run(Array(CommandLine.arguments.dropFirst(2)))
     }
 } catch {
