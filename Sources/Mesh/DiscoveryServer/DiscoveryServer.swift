@@ -100,6 +100,9 @@ public final class DiscoveryServer {
         flush()
     }
 
+    /// Whether all that see a scope have taken its listeners and routes.
+    public func isSettled(_ scope: ServedScope) -> Bool { scope.sessions.values.allSatisfy(\.isSettled) }
+
     private func mark(_ stream: DiscoveryStream) {
         guard !stream.isReady else { return }
         stream.isReady = true

@@ -14,6 +14,9 @@ import XDS
 public final class MeshControlPlane: @unchecked Sendable {
     /// Changes that come within this time become one.
     static let gathering: Duration = .milliseconds(2)
+    /// Callers hear of a change so many rounds after those whom they call, when these do not answer.
+    private static let patience = 25
+    private static let round: Duration = .milliseconds(4)
 
     public let server: DiscoveryServer
     let loop: EventLoop
@@ -41,6 +44,8 @@ public final class MeshControlPlane: @unchecked Sendable {
     private var isReady = false
     private var audiences: [Audience: ServedScope] = [:]
     private var isScheduled = false
+    /// Something has changed that is not published yet.
+    private var hasNews = false
 
     /// On the loop.
     ///
@@ -176,24 +181,40 @@ public final class MeshControlPlane: @unchecked Sendable {
 
     /// Half of what is known at first would only mislead.
     private func schedule() {
+        hasNews = true
         guard unsynced == 0, !isScheduled else { return }
         isScheduled = true
         _ = loop.schedule(after: Self.gathering) { [weak self] in self?.publish() }
     }
 
     private func publish() {
-        isScheduled = false
+        hasNews = false
         let changes = model.changes()
         for problem in changes.problems { report(problem) }
         let gatewayChanges = model.gatewayChanges()
         for problem in gatewayChanges.problems { report(problem) }
-        // First those who are called, then those who call: a connection keeps the chain that it met.
-        let problems = sidecars.change(
+        let outcome = sidecars.change(
             changes.pods.filter(sidecars.serves).map { ($0, model.inboundShape(of: $0)) })
-        for problem in problems { report("\(problem)") }
-        server.publish(changes.audiences.map { (changes[$0], self[$0]) } + gateways.take(gatewayChanges, model))
-        controller?.enqueue(gatewayChanges.statuses)
-        isReady = true
+        for problem in outcome.problems { report("\(problem)") }
+        let batches = changes.audiences.map { (changes[$0], self[$0]) } + gateways.take(gatewayChanges, model)
+        // First those who are called, then those who call: a connection keeps the chain that it met, and one that came too early
+        // would not be under the policies of its port.
+        whenSettled(outcome.changed, rounds: Self.patience) { [self] in
+            server.publish(batches)
+            controller?.enqueue(gatewayChanges.statuses)
+            isReady = true
+            isScheduled = false
+            if hasNews { schedule() }
+        }
+    }
+
+    /// Calls when the proxies that see these scopes have taken what they are told, or have had their time; perhaps now.
+    private func whenSettled(_ scopes: [ServedScope], rounds: Int, _ body: @escaping () -> Void) {
+        guard !scopes.isEmpty, rounds > 0 else { return body() }
+        _ = loop.schedule(after: Self.round) { [weak self] in
+            guard let self else { return }
+            whenSettled(scopes.filter { !server.isSettled($0) }, rounds: rounds - 1, body)
+        }
     }
 
     private func report(_ problem: String) { log.error("this cannot be said to proxies", ["what": problem]) }

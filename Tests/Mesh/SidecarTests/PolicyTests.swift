@@ -68,8 +68,11 @@ struct PolicyTests {
             let cart = try await lab.pod("cart-1", account: "cart")
             let address = try await lab.service("cart", app: "cart")
             try await lab.endpoints("cart", [cart])
-            try await lab.eventually("web reaches cart") {
-                try await lab.get("http://\(address)/", from: web).status == 200
+            // Whoever calls a Service is told of its routes.
+            for pod in [web, cart] {
+                try await lab.eventually("\(pod.key) reaches cart") {
+                    try await lab.get("http://\(address)/", from: pod).status == 200
+                }
             }
             // No proxy takes a host away from a request, and nothing in the API forbids to ask for it.
             try await lab.route(

@@ -34,7 +34,7 @@ final class SidecarScopes {
     ///
     /// - Throws: What the API has no words for; nothing has changed then.
     func scope(of pod: ObjectKey, _ shape: InboundShape) throws(ConfigError) -> ServedScope {
-        if let old = shapes[pod], old != shape, let problem = change([(pod, shape)]).first { throw problem }
+        if let old = shapes[pod], old != shape, let problem = change([(pod, shape)]).problems.first { throw problem }
         let entry = try entry(of: shape)
         entry.pods.insert(pod)
         // The entry's own, so that pods of one shape share its memory.
@@ -44,8 +44,10 @@ final class SidecarScopes {
 
     /// Pods may have other shapes now; nil: it is gone. One whose proxy has never come is none of ours.
     ///
-    /// - Returns: What the API has no words for; those pods stay as they were.
-    func change(_ pods: [(pod: ObjectKey, shape: InboundShape?)]) -> [ConfigError] {
+    /// - Returns: The scopes that proxies see now in place of others, and what the API has no words for; those pods stay as they were.
+    func change(
+        _ pods: [(pod: ObjectKey, shape: InboundShape?)]
+    ) -> (changed: [ServedScope], problems: [ConfigError]) {
         struct Move {
             var from, to: ServedScope
             var pods: Set<ObjectKey> = []
@@ -77,7 +79,7 @@ final class SidecarScopes {
                 ProxyIdentity.named(node.id).map { move.pods.contains($0.pod) } ?? false
             }
         }
-        return problems
+        return (moves.values.map(\.to), problems)
     }
 
     private func entry(of shape: InboundShape) throws(ConfigError) -> Entry {
