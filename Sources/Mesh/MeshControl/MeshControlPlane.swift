@@ -82,6 +82,9 @@ public final class MeshControlPlane: @unchecked Sendable {
         follow(Informer<StoredPolicy<AuthorizationPolicy>>(client, MeshPolicyKind.authorization.resource, log: log)) {
             model, key, new, _ in model.set(new, key)
         }
+        follow(Informer<StoredPolicy<RequestAuthentication>>(client, MeshPolicyKind.requests.resource, log: log)) {
+            model, key, new, _ in model.set(new, key)
+        }
         controller = GatewayController(
             client, loop: loop, log: log,
             GatewayController.Questions(

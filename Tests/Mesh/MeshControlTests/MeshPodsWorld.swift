@@ -56,6 +56,13 @@ struct MeshPodsWorld {
         model.set(StoredPolicy<AuthorizationPolicy>(object), object.key)
     }
 
+    mutating func requests(_ name: String, in namespace: String = "shop", _ spec: JSONValue) {
+        var object = KubeObject(
+            apiVersion: "security.istio.io/v1", kind: "RequestAuthentication", namespace: namespace, name: name)
+        object.json["spec"] = spec
+        model.set(StoredPolicy<RequestAuthentication>(object), object.key)
+    }
+
     func shape(_ name: String) throws -> InboundShape {
         try #require(model.inboundShape(of: ObjectKey(namespace: "shop", name: name)))
     }

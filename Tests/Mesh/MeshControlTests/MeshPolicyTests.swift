@@ -54,6 +54,13 @@ struct MeshPolicyTests {
             testDescription: "a target that is not", spec: ["targetRefs": [["kind": "Service", "name": "cort"]]],
             accepted: "False:TargetNotFound", effective: "False:NotAccepted", sentence: "there is no Service shop/cort"),
         Case(
+            testDescription: "tokens that nobody checks",
+            spec: [
+                "selector": ["matchLabels": ["app": "cart"]],
+                "rules": [["from": [["source": ["requestPrincipals": ["*"]]]]]],
+            ],
+            accepted: "True:Accepted", effective: "False:TokensNotChecked", sentence: "no RequestAuthentication"),
+        Case(
             testDescription: "a target of a kind that nobody knows",
             spec: ["targetRefs": [["group": "networking.istio.io", "kind": "ServiceEntry", "name": "x"]]],
             accepted: "False:Invalid", effective: "False:NotAccepted", sentence: "name a ServiceEntry"),
@@ -140,9 +147,9 @@ struct MeshPolicyTests {
         pods.authorization(
             "admin", ["targetRef": ["kind": "Service", "name": "admin"], "action": "DENY", "rules": [[:]]])
         let shape = try pods.shape("a")
-        #expect(shape.authorizations.isEmpty && shape.authorizations(at: nil).isEmpty)
-        #expect(shape.authorizations(at: 8080).map(\.key.name) == ["cart"])
-        #expect(shape.authorizations(at: 9090).map(\.key.name) == ["admin"])
+        #expect(shape.authorizations.whole.isEmpty && shape.authorizations.at(nil).isEmpty)
+        #expect(shape.authorizations.at(8080).map(\.key.name) == ["cart"])
+        #expect(shape.authorizations.at(9090).map(\.key.name) == ["admin"])
         let resources = try pods.resources("a")
         let route = try #require(resources["rds inbound|8080||"]?.list("virtual_hosts").first?.list("routes").first)
         #expect(route["typed_per_filter_config"]?.object?.count == 1)

@@ -3731,6 +3731,44 @@ serviceAccounts	[string]		list=atomic
 operation	istio.v1.Operation
 =istio.v1.WorkloadSelector
 matchLabels	map<string>
+=istio.v1.RequestAuthentication
+@kind	security.istio.io/v1/RequestAuthentication
+@kind	security.istio.io/v1beta1/RequestAuthentication
+apiVersion	string
+kind	string
+metadata	apis.meta.v1.ObjectMeta
+spec	istio.v1.RequestAuthenticationSpec
+status	istio.v1.IstioStatus
+=istio.v1.RequestAuthenticationList
+@kind	security.istio.io/v1/RequestAuthenticationList
+@kind	security.istio.io/v1beta1/RequestAuthenticationList
+apiVersion	string
+items	[istio.v1.RequestAuthentication]		R N
+kind	string
+metadata	apis.meta.v1.ListMeta
+=istio.v1.RequestAuthenticationSpec
+jwtRules	[istio.v1.JWTRule]		list=atomic
+selector	istio.v1.WorkloadSelector
+targetRef	istio.v1.PolicyTargetReference
+targetRefs	[istio.v1.PolicyTargetReference]		list=atomic
+=istio.v1.JWTRule
+audiences	[string]		list=atomic
+forwardOriginalToken	boolean		P
+fromCookies	[string]		list=atomic
+fromHeaders	[istio.v1.JWTHeader]		list=atomic
+fromParams	[string]		list=atomic
+issuer	string		R P
+jwks	string		P
+jwksUri	string		P
+outputClaimToHeaders	[istio.v1.ClaimToHeader]		list=atomic
+outputPayloadToHeader	string		P
+timeout	string		P
+=istio.v1.JWTHeader
+name	string		R P
+prefix	string		P
+=istio.v1.ClaimToHeader
+claim	string		R P
+header	string		R P
 """#
     static let resources: StaticString = #"""
 admissionregistration.k8s.io	v1	mutatingadmissionpolicies	MutatingAdmissionPolicy	cluster	create,delete,deletecollection,get,list,patch,update,watch			api-extensions
@@ -3818,5 +3856,7 @@ security.istio.io	v1	authorizationpolicies	AuthorizationPolicy	namespaced	create
 security.istio.io	v1beta1	authorizationpolicies	AuthorizationPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	ap	istio-io,security-istio-io	v1
 security.istio.io	v1	peerauthentications	PeerAuthentication	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	pa	istio-io,security-istio-io
 security.istio.io	v1beta1	peerauthentications	PeerAuthentication	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	pa	istio-io,security-istio-io	v1
+security.istio.io	v1	requestauthentications	RequestAuthentication	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	ra	istio-io,security-istio-io
+security.istio.io	v1beta1	requestauthentications	RequestAuthentication	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	ra	istio-io,security-istio-io	v1
 """#
 }

@@ -61,6 +61,30 @@ enum MeshPolicyRules {
         return remarks
     }
 
+    static func checkRequests(_ object: Field, _ findings: inout Findings) {
+        let spec = object["spec"]
+        checkSelector(spec["selector"], &findings)
+        if !spec["selector"].isEmpty, !spec["targetRefs"].isEmpty || !spec["targetRef"].isEmpty {
+            findings.add(.forbidden(spec["selector"].path, "may not be set together with targetRefs"))
+        }
+        findings.atMost(listLimit, spec["jwtRules"])
+        for rule in spec["jwtRules"].elements {
+            findings.require(rule["issuer"])
+            if !rule["jwks"].text.isEmpty, !rule["jwksUri"].text.isEmpty {
+                findings.add(.forbidden(rule["jwks"].path, "may not be set together with jwksUri"))
+            }
+            let uri = rule["jwksUri"]
+            if !uri.text.isEmpty, !uri.text.hasPrefix("http://"), !uri.text.hasPrefix("https://") {
+                findings.add(uri.invalid("must be an http or https URL"))
+            }
+            for header in rule["fromHeaders"].elements { findings.require(header["name"]) }
+            for copy in rule["outputClaimToHeaders"].elements {
+                findings.require(copy["header"])
+                findings.require(copy["claim"])
+            }
+        }
+    }
+
     private static func checkSelector(_ selector: Field, _ findings: inout Findings) {
         for (key, label) in selector["matchLabels"].entries {
             if key.contains("*") || label.text.contains("*") {

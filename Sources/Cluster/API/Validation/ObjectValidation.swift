@@ -93,6 +93,8 @@ struct KindRules: Sendable {
         "gateway.networking.k8s.io/TCPRoute": KindRules(check: RouteRules.checkStream),
         "gateway.networking.k8s.io/UDPRoute": KindRules(check: RouteRules.checkStream),
         "security.istio.io/PeerAuthentication": KindRules(check: MeshPolicyRules.checkPeers),
+        "security.istio.io/RequestAuthentication": KindRules(
+            check: MeshPolicyRules.checkRequests, remarks: MeshPolicyRules.remarks),
         "security.istio.io/AuthorizationPolicy": KindRules(
             check: MeshPolicyRules.checkAuthorization, remarks: MeshPolicyRules.remarks),
         "coordination.k8s.io/Lease": KindRules(check: PolicyRules.checkLease),

@@ -28,6 +28,7 @@ extension GroupVersionResource {
     static let grpcRoutes = Self(group: gateway, resource: "grpcroutes")
     static let gateways = Self(group: gateway, resource: "gateways")
     static let peerAuthentications = Self(group: "security.istio.io", resource: "peerauthentications")
+    static let requestAuthentications = Self(group: "security.istio.io", resource: "requestauthentications")
     static let authorizationPolicies = Self(group: "security.istio.io", resource: "authorizationpolicies")
 }
 

@@ -43,7 +43,7 @@ extension ClusterSession {
     /// Of all policies of the mesh; none where there is no mesh.
     func meshPolicyRemarks() async throws -> [MeshPolicyRemark] {
         var remarks: [MeshPolicyRemark] = []
-        for resource in [GroupVersionResource.authorizationPolicies, .peerAuthentications] {
+        for resource in [GroupVersionResource.authorizationPolicies, .peerAuthentications, .requestAuthentications] {
             remarks += try await listIfServed(resource).compactMap { MeshPolicyRemark($0) }
         }
         return remarks.sorted { ($0.key, $0.kind) < ($1.key, $1.kind) }

@@ -14,7 +14,7 @@ extension GatewayResources {
         if names.isEmpty { names = [["san_type": "DNS", "matcher": Self.matcher(policy.hostname)]] }
         let trust = world.trust(policy)
         let authorities: JSONValue =
-            trust.pem.map { ["inline_string": .string($0)] } ?? ["filename": .string(Self.systemAuthorities)]
+            trust.pem.map { ["inline_string": .string($0)] } ?? ["filename": .string(ProxyConfig.systemAuthorities)]
         var common: JSONObject = [
             "tls_params": ["tls_minimum_protocol_version": "TLSv1_2"],
             "validation_context": ["trusted_ca": authorities, "match_typed_subject_alt_names": .array(names)],
@@ -33,9 +33,6 @@ extension GatewayResources {
         ]
         return json
     }
-
-    /// Where Debian has them, and with it the image that gateways run from.
-    private static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
 
     private static func matcher(_ hostname: String) -> JSONValue {
         hostname.hasPrefix("*.") ? ["suffix": .string(String(hostname.dropFirst()))] : ["exact": .string(hostname)]

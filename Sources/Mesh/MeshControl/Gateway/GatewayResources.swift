@@ -9,6 +9,8 @@ struct GatewayResources {
     let world: MeshWorld
     /// Who may come in.
     let authorizations: [AuthorizationPolicy]
+    /// Whose tokens are looked at.
+    let tokens: TokenTranslation
 
     // MARK: Listeners
 
@@ -75,7 +77,8 @@ struct GatewayResources {
         let isAudited = authorizations.contains { $0.action == .audit }
         // A preflight has nothing to show, so it is answered before anybody asks for it.
         let filters =
-            [ProxyConfig.cors] + AuthorizationTranslation.requestFilters(isAudited: isAudited)
+            [ProxyConfig.cors] + [tokens.filter].compactMap(\.self)
+            + AuthorizationTranslation.requestFilters(isAudited: isAudited)
             + [ProxyConfig.fault, ProxyConfig.session, ProxyConfig.router]
         var own: JSONObject = [
             "stat_prefix": .string(listener.table),

@@ -23,6 +23,8 @@ struct GatewayState {
     private var isFresh = true
     /// What policies say to requests may be new.
     private var hasNewPolicies = true
+    /// Clusters from which keys of tokens are fetched.
+    private var keySources: Set<String> = []
     /// For each port and family of protocols: hostnames of listeners, with the place of each.
     private let hostnames: [PortFamily: [String: Int]]
 
@@ -181,7 +183,9 @@ struct GatewayState {
     ) -> [ServedChange] {
         var changes: [ServedChange] = []
         let resources = GatewayResources(
-            gateway: gateway, plan: plan, world: world, authorizations: world.authorizations(of: gateway))
+            gateway: gateway, plan: plan, world: world,
+            authorizations: world.inForce(world.policies.authorizations, gateway),
+            tokens: TokenTranslation(world.inForce(world.policies.requests, gateway)))
         func say(_ kind: ResourceKind, _ name: String, _ message: () throws(ConfigError) -> [UInt8]?) {
             do throws(ConfigError) {
                 changes.append(ServedChange(kind, name, try message()))
@@ -198,6 +202,12 @@ struct GatewayState {
         if hasNewPolicies {
             let settings = AuthorizationTranslation.requestSettings(resources.authorizations)
             for name in tables.keys { tables[name]?.settings = settings }
+            let clusters = resources.tokens.clusters
+            for (name, json) in clusters {
+                say(.cluster, name) { () throws(ConfigError) in try Message.bytes(of: .cluster, json) }
+            }
+            for gone in keySources.subtracting(clusters.map(\.name)) { say(.cluster, gone) { nil } }
+            keySources = Set(clusters.map(\.name))
         }
         for use in dirtyUses {
             let name = world.clusterName(use.service, use.port)

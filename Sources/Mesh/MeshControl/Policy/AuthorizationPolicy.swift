@@ -22,6 +22,16 @@ struct AuthorizationPolicy: MeshPolicy {
     /// Only told, not done (`istio.io/dry-run`).
     let isDry: Bool
 
+    /// Its rules ask for what only a token tells.
+    var usesTokens: Bool {
+        rules.contains { rule in
+            rule.list("from").contains { source in
+                !source.list("source", "requestPrincipals").isEmpty
+                    || !source.list("source", "notRequestPrincipals").isEmpty
+            } || rule.list("when").contains { $0.text("key").hasPrefix("request.auth.") }
+        }
+    }
+
     static let dryRunAnnotation = "istio.io/dry-run"
 
     init(_ object: KubeObject) {

@@ -42,8 +42,7 @@ private struct Reader {
 
     static let sources: [(field: String, negation: String, meaning: Meaning)] = [
         ("principals", "notPrincipals", { principal($1) }),
-        // Of tokens, which nobody checks here.
-        ("requestPrincipals", "notRequestPrincipals", { _, _ in nil }),
+        ("requestPrincipals", "notRequestPrincipals", { $0.requestPrincipal($1) }),
         ("namespaces", "notNamespaces", { namespace($1) }),
         ("serviceAccounts", "notServiceAccounts", { $0.account($1) }),
         ("ipBlocks", "notIpBlocks", { range($1).map { ["direct_remote_ip": $0] } }),
@@ -67,8 +66,12 @@ private struct Reader {
         case "source.namespace": return { namespace($1) }
         case "source.principal": return { principal($1) }
         case "source.serviceAccount": return { $0.account($1) }
+        case "request.auth.principal": return { $0.requestPrincipal($1) }
+        case "request.auth.audiences": return { $0.claim(["aud"], $1) }
+        case "request.auth.presenter": return { $0.claim(["azp"], $1) }
         default:
             if operationKeys(key) != nil { return nil }
+            if let path = TokenTranslation.path(ofKey: key) { return { $0.claim(path, $1) } }
             guard key.hasPrefix("request.headers["), key.hasSuffix("]") else { return { _, _ in nil } }
             let name = String(key.dropFirst("request.headers[".count).dropLast())
             return { $0.header(name, $1) }
@@ -164,6 +167,34 @@ private struct Reader {
         let whole = IPAddress(value).map(CIDR.init(host:))
         guard let range = whole ?? CIDR(value) else { return nil }
         return ["address_prefix": .string("\(range.address)"), "prefix_len": .int(Int64(range.prefixLength))]
+    }
+
+    private func claim(_ path: [String], _ value: String) -> JSONValue? {
+        layer == .requests ? TokenTranslation.claim(path, Self.text(value)) : nil
+    }
+
+    /// Of a token: `ISSUER/SUBJECT`, where an issuer may have slashes, and a subject has none.
+    private func requestPrincipal(_ value: String) -> JSONValue? {
+        guard layer == .requests else { return nil }
+        func both(_ issuer: JSONValue, _ subject: JSONValue) -> JSONValue {
+            [
+                "and_ids": [
+                    "ids": [TokenTranslation.claim(["iss"], issuer), TokenTranslation.claim(["sub"], subject)]
+                ]
+            ]
+        }
+        let any = Self.text("*")
+        if value == "*" { return both(any, any) }
+        if value.hasPrefix("*/") { return both(any, ["exact": .string(String(value.dropFirst(2)))]) }
+        if value.hasPrefix("*") { return both(any, Self.text(value)) }
+        let slash = value.lastIndex(of: "/")
+        let split = slash.map {
+            both(["exact": .string(String(value[..<$0]))], Self.text(String(value[value.index(after: $0)...])))
+        }
+        guard value.hasSuffix("*"), !value.hasSuffix("/*") else { return split }
+        // The star may end an issuer or a subject.
+        let issuer = both(Self.text(value), any)
+        return split.map { ["or_ids": ["ids": [$0, issuer]]] } ?? issuer
     }
 
     /// `cluster.local/ns/shop/sa/web`: a SPIFFE name without its scheme.

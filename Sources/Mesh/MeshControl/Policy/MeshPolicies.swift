@@ -7,6 +7,7 @@ struct MeshPolicies {
 
     var peers = PolicyTable<PeerAuthentication>()
     var authorizations = PolicyTable<AuthorizationPolicy>()
+    var requests = PolicyTable<RequestAuthentication>()
 
     // MARK: Modes
 

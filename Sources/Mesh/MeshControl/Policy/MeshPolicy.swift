@@ -6,11 +6,13 @@ import JSON
 enum MeshPolicyKind: String, Hashable, Sendable {
     case peers = "PeerAuthentication"
     case authorization = "AuthorizationPolicy"
+    case requests = "RequestAuthentication"
 
     var resource: GroupVersionResource {
         switch self {
         case .peers: GroupVersionResource(group: "security.istio.io", resource: "peerauthentications")
         case .authorization: GroupVersionResource(group: "security.istio.io", resource: "authorizationpolicies")
+        case .requests: GroupVersionResource(group: "security.istio.io", resource: "requestauthentications")
         }
     }
 }

@@ -9,6 +9,7 @@ extension MeshModel {
         switch target.kind {
         case .peers: policyStatus(world.policies.peers[target.key], now)
         case .authorization: policyStatus(world.policies.authorizations[target.key], now)
+        case .requests: policyStatus(world.policies.requests[target.key], now)
         }
     }
 
@@ -87,6 +88,12 @@ extension MeshWorld {
         case (true, true):
             return condition(true, "SomeWithoutSidecar", "of \(scope.words) some have no sidecar: \(remedy)")
         case (true, false): break
+        }
+        let checked = policies.requests.about(scope.namespace).contains { $0.problem == nil }
+        if (policy as? AuthorizationPolicy)?.usesTokens == true, !checked {
+            return condition(
+                false, "TokensNotChecked",
+                "it asks for what a token says, and there is no RequestAuthentication that checks any")
         }
         guard (policy as? AuthorizationPolicy)?.isDry != true else {
             return condition(

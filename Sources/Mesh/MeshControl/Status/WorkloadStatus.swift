@@ -17,7 +17,7 @@ extension MeshControlPlane {
             "workload": .string(pod.workload), "meshed": .bool(pod.isMeshed),
             "mode": .string(shape.modes.general.rawValue), "portModes": .object(modes),
             "authorizationPolicies": .array(
-                (shape.authorizations.map { ($0, []) } + Self.atPorts(shape)).map { policy, ports in
+                (shape.authorizations.whole.map { ($0, []) } + Self.atPorts(shape)).map { policy, ports in
                     [
                         "namespace": .string(policy.key.namespace), "name": .string(policy.key.name),
                         "action": .string(policy.action?.rawValue ?? ""), "dryRun": .bool(policy.isDry),
@@ -30,7 +30,7 @@ extension MeshControlPlane {
     /// Those that hold at some ports only.
     private static func atPorts(_ shape: InboundShape) -> [(AuthorizationPolicy, [Int])] {
         var ports: [AuthorizationPolicy: [Int]] = [:]
-        for (port, policies) in shape.portAuthorizations {
+        for (port, policies) in shape.authorizations.ports {
             for policy in policies { ports[policy, default: []].append(port) }
         }
         return ports.map { ($0.key, $0.value.sorted()) }.sorted { $0.0.key < $1.0.key }

@@ -70,17 +70,18 @@ struct InboundChains {
     private func filters(isMutual: Bool) -> [JSONValue] {
         guard spoken.isHTTP else { return connectionFilters }
         let routes: JSONValue = ["config_source": ProxyConfig.ads, "route_config_name": .string(cluster)]
-        let isAudited = shape.authorizations(at: port).contains { $0.action == .audit }
+        let isAudited = shape.authorizations.at(port).contains { $0.action == .audit }
         return [
             manager(
                 isMutual: isMutual,
-                filters: AuthorizationTranslation.requestFilters(isAudited: isAudited) + [ProxyConfig.router],
+                filters: [TokenTranslation(shape.requests.at(port)).filter].compactMap(\.self)
+                    + AuthorizationTranslation.requestFilters(isAudited: isAudited) + [ProxyConfig.router],
                 isAudited ? ["rds": routes, "access_log": [AuthorizationTranslation.auditLog]] : ["rds": routes])
         ]
     }
 
     private var connectionFilters: [JSONValue] {
-        AuthorizationTranslation.connectionFilters(shape.authorizations(at: port)) + [ProxyConfig.tcpProxy(to: cluster)]
+        AuthorizationTranslation.connectionFilters(shape.authorizations.at(port)) + [ProxyConfig.tcpProxy(to: cluster)]
     }
 
     /// Says to who comes in plain text why he is not let in.

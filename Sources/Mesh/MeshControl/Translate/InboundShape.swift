@@ -15,18 +15,10 @@ struct InboundShape: Hashable {
     /// Those that Services lead to, by number.
     var ports: [Port]
     var modes: MeshPolicies.Modes
-    /// Those that hold at all ports.
-    var authorizations: [AuthorizationPolicy]
-    /// Those that hold at one besides: they name a Service that leads there.
-    var portAuthorizations: [Int: [AuthorizationPolicy]]
+    var authorizations: PodPolicies<AuthorizationPolicy>
+    var requests: PodPolicies<RequestAuthentication>
     /// Pods have addresses of both families, so proxies listen on both.
     var isDualStack: Bool
-
-    /// Those that hold at a port; nil is all ports that have nothing of their own.
-    func authorizations(at port: Int?) -> [AuthorizationPolicy] {
-        guard let own = port.flatMap({ portAuthorizations[$0] }) else { return authorizations }
-        return (authorizations + own).sorted { $0.key < $1.key }
-    }
 }
 
 extension MeshModel {
@@ -46,12 +38,11 @@ extension MeshModel {
                 }
             }
         }
-        let authorizations = world.authorizations(of: pod)
         return InboundShape(
             namespace: pod.key.namespace, account: pod.account, workload: pod.workload,
             ports: ports.sorted { $0.key < $1.key }.map { InboundShape.Port(number: $0.key, spoken: $0.value) },
-            modes: world.policies.modes(of: pod), authorizations: authorizations.whole,
-            portAuthorizations: authorizations.ports, isDualStack: world.isDualStack)
+            modes: world.policies.modes(of: pod), authorizations: world.inForce(world.policies.authorizations, pod),
+            requests: world.inForce(world.policies.requests, pod), isDualStack: world.isDualStack)
     }
 }
 

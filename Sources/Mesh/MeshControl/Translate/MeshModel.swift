@@ -53,7 +53,10 @@ struct MeshModel {
         }
         for policy in world.policies.authorizations.of(key.namespace) where policy.scope.targets.contains(.service(key))
         {
-            gateways.touch(status: .meshPolicy(MeshPolicyKey(kind: .authorization, key: policy.key)))
+            touchStatus(policy)
+        }
+        for policy in world.policies.requests.of(key.namespace) where policy.scope.targets.contains(.service(key)) {
+            touchStatus(policy)
         }
     }
 
@@ -80,6 +83,7 @@ struct MeshModel {
         }
         for policy in world.policies.peers.about(namespace) { touch(policy) }
         for policy in world.policies.authorizations.about(namespace) { touch(policy) }
+        for policy in world.policies.requests.about(namespace) { touch(policy) }
     }
 
     private mutating func touchStatus<Policy: MeshPolicy>(_ policy: Policy) {
@@ -102,8 +106,22 @@ struct MeshModel {
         gateways.touch(status: .meshPolicy(MeshPolicyKey(kind: .authorization, key: key)))
         guard old != policy?.policy else { return }
         touchPods(under: [old, policy?.policy])
-        for version in [old, policy?.policy].compactMap(\.self) {
-            for gateway in world.gateways.values where world.isFor(version.scope, gateway) {
+        touchGateways(under: [old, policy?.policy])
+    }
+
+    mutating func set(_ policy: StoredPolicy<RequestAuthentication>?, _ key: ObjectKey) {
+        let old = world.policies.requests.set(policy, key)
+        gateways.touch(status: .meshPolicy(MeshPolicyKey(kind: .requests, key: key)))
+        guard old != policy?.policy else { return }
+        touchPods(under: [old, policy?.policy])
+        touchGateways(under: [old, policy?.policy])
+        // Those that ask for tokens say whether any are looked at.
+        for other in world.policies.authorizations.all where other.usesTokens { touchStatus(other) }
+    }
+
+    private mutating func touchGateways(under policies: [(some MeshPolicy)?]) {
+        for scope in policies.compactMap({ $0?.scope }) {
+            for gateway in world.gateways.values where world.isFor(scope, gateway) {
                 gateways.touch(policiesOf: gateway.key)
             }
         }
@@ -192,6 +210,10 @@ struct MeshModel {
         if let old, let gateway, old.says(gateway) { return }
         gateways.touch(gateway: key)
         for policy in world.policies.authorizations.about(key.namespace)
+        where [old, gateway].compactMap(\.self).contains(where: { world.isFor(policy.scope, $0) }) {
+            touchStatus(policy)
+        }
+        for policy in world.policies.requests.about(key.namespace)
         where [old, gateway].compactMap(\.self).contains(where: { world.isFor(policy.scope, $0) }) {
             touchStatus(policy)
         }

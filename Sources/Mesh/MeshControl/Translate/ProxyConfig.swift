@@ -17,6 +17,9 @@ enum ProxyConfig {
         ]
     }()
 
+    /// Where Debian has them, and with it the image that proxies run from.
+    static let systemAuthorities = "/etc/ssl/certs/ca-certificates.crt"
+
     static func address(_ address: String, _ port: Int) -> JSONValue {
         ["socket_address": ["address": .string(address), "port_value": .int(Int64(port))]]
     }

@@ -18,19 +18,17 @@ extension MeshWorld {
         return ports.isEmpty ? .none : .ports(ports)
     }
 
-    /// The AuthorizationPolicies that hold at all of a pod's ports, and those that hold at some, in the order of their names.
-    func authorizations(of pod: MeshPod) -> (whole: [AuthorizationPolicy], ports: [Int: [AuthorizationPolicy]]) {
-        var whole: [AuthorizationPolicy] = []
-        var some: [Int: [AuthorizationPolicy]] = [:]
-        for policy in policies.authorizations.about(pod.key.namespace).sorted(by: { $0.key < $1.key })
-        where policy.action != nil {
+    /// Those of a kind that hold for a pod.
+    func inForce<Policy: MeshPolicy>(_ table: PolicyTable<Policy>, _ pod: MeshPod) -> PodPolicies<Policy> {
+        var found = PodPolicies<Policy>()
+        for policy in table.about(pod.key.namespace).sorted(by: { $0.key < $1.key }) where policy.problem == nil {
             switch reach(policy.scope, pod) {
             case .none: break
-            case .all: whole.append(policy)
-            case .ports(let ports): for port in ports { some[port, default: []].append(policy) }
+            case .all: found.whole.append(policy)
+            case .ports(let ports): for port in ports { found.ports[port, default: []].append(policy) }
             }
         }
-        return (whole, some)
+        return found
     }
 
     // MARK: Gateways
@@ -42,9 +40,23 @@ extension MeshWorld {
             : scope.targets.contains(.gateway(gateway.key))
     }
 
-    /// Those that hold at a Gateway, in the order of their names.
-    func authorizations(of gateway: MeshGateway) -> [AuthorizationPolicy] {
-        policies.authorizations.about(gateway.key.namespace).filter { $0.action != nil && isFor($0.scope, gateway) }
+    /// Those of a kind that hold at a Gateway, in the order of their names.
+    func inForce<Policy: MeshPolicy>(_ table: PolicyTable<Policy>, _ gateway: MeshGateway) -> [Policy] {
+        table.about(gateway.key.namespace).filter { $0.problem == nil && isFor($0.scope, gateway) }
             .sorted { $0.key < $1.key }
+    }
+}
+
+/// The policies of a kind that hold for a pod, in the order of their names.
+struct PodPolicies<Policy: MeshPolicy>: Hashable {
+    /// At all of its ports.
+    var whole: [Policy] = []
+    /// At one besides: they name a Service that leads there.
+    var ports: [Int: [Policy]] = [:]
+
+    /// Those that hold at a port; nil is all ports that have nothing of their own.
+    func at(_ port: Int?) -> [Policy] {
+        guard let own = port.flatMap({ ports[$0] }) else { return whole }
+        return (whole + own).sorted { $0.key < $1.key }
     }
 }
