@@ -4,6 +4,8 @@ import HTTP
 package class UpstreamCodec: ConnectionTerminal {
     /// A retired pool lives as long as its last connection.
     let pool: HostPool
+    /// It is among those that the pool gives attempts to; the pool's own mark.
+    var isReady = false
 
     init(_ connection: ProxyConnection, _ pool: HostPool) {
         self.pool = pool

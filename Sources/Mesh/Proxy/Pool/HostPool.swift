@@ -80,7 +80,7 @@ final class HostPool {
         if attempt.isTunnel { return connectTunnel(attempt) }
         while let codec = ready.last {
             guard codec.isUsable else {
-                ready.removeLast()
+                takeLast()
                 codec.connection.abort()
                 continue
             }
@@ -122,7 +122,7 @@ final class HostPool {
     /// `codec` is the last of those that are ready.
     private func give(_ codec: UpstreamCodec, to attempt: UpstreamAttempt) {
         guard begin(attempt) else { return }
-        if !codec.isMultiplexed { ready.removeLast() }
+        if !codec.isMultiplexed { takeLast() }
         attempt.connected(codec, isReused: true)
         if codec.isMultiplexed, codec.room == 0 { leaves(codec) }
         if cluster.settings.options.preconnects > 1 { connectIfNeeded() }
@@ -382,11 +382,24 @@ final class HostPool {
             isFresh = false
         }
         guard !isRetired else { return codec.retire() }
-        if codec.room > 0, !ready.contains(where: { $0 === codec }) { ready.append(codec) }
+        guard codec.room > 0, !codec.isReady else { return }
+        codec.isReady = true
+        ready.append(codec)
+    }
+
+    private func takeLast() { ready.removeLast().isReady = false }
+
+    private func takeAll() {
+        for codec in ready { codec.isReady = false }
+        ready = []
     }
 
     /// It takes no more attempts.
-    func leaves(_ codec: UpstreamCodec) { ready.removeAll { $0 === codec } }
+    func leaves(_ codec: UpstreamCodec) {
+        guard codec.isReady else { return }
+        codec.isReady = false
+        ready.removeAll { $0 === codec }
+    }
 
     func closed(_ codec: UpstreamCodec, hadRequest: Bool) {
         let byPeer = codec.connection.wasClosedByPeer
@@ -401,7 +414,7 @@ final class HostPool {
         stats.closedConnections &+= 1
         breakers.release(.connections, priority)
         leaves(codec)
-        open.removeAll { $0 === codec }
+        if let index = open.lastIndex(where: { $0 === codec }) { open.remove(at: index) }
         connectIfNeeded()
         leaveIfEmpty()
     }
@@ -438,7 +451,7 @@ final class HostPool {
 
     /// Connections that carry something close when they have done so.
     func closeIdle() {
-        ready = []
+        takeAll()
         for codec in open { codec.retire() }
         for pool in clientPools.values {
             pool.isRetired = isRetired
@@ -448,7 +461,7 @@ final class HostPool {
 
     /// The host is not healthy: nothing good comes over its connections.
     func closeAll() {
-        ready = []
+        takeAll()
         for codec in open { codec.connection.abort() }
         for pool in clientPools.values { pool.closeAll() }
     }
