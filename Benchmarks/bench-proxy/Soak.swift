@@ -23,12 +23,13 @@ struct Soak: Sendable {
         let backends = try await SoakBackends.start(3, folder, on: loop)
         let config = SoakConfig(
             folder: folder, plainPort: try await freePort(on: loop), securePort: try await freePort(on: loop),
+            adminPort: try await freePort(on: loop),
             backends: backends.ports)
         let (proxy, reloads) = try await startProxy(program, config, folder)
         let end = MonotonicTime.now().adding(.seconds(options.seconds))
         let traffic = try self.traffic(config)
         let changes = SoakChanges()
-        var memory = SoakMemory(seconds: options.seconds)
+        var memory = SoakMemory(seconds: options.seconds, adminPort: config.adminPort)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             for kind in traffic {
                 for _ in 0..<2 { tasks.addTask { await kind.run(until: end, on: group.all[1]) } }
@@ -122,7 +123,8 @@ struct Soak: Sendable {
             return print(
                 """
                 {"proxy": "\(options.proxy.rawValue)", "seconds": \(options.seconds), "kills": \(changes.kills), "reloads": \(changes.reloads), \
-                "own_kb": [\(memory.samples.map { "\($0.resident)" }.joined(separator: ", "))], "traffic": [\(rows.joined(separator: ", "))]}
+                "own_kb": [\(memory.samples.map { "\($0.resident)" }.joined(separator: ", "))], \
+                "allocated_kb": [\(memory.samples.map { "\($0.allocated ?? 0)" }.joined(separator: ", "))], "traffic": [\(rows.joined(separator: ", "))]}
                 """)
         }
         print(
@@ -135,7 +137,7 @@ struct Soak: Sendable {
                 pad(kind.name, 24) + pad("\(tally.answered)", 10) + pad("\(tally.failed)", 8) + pad("\(tally.cut)", 11)
                     + "\(tally.raced)" + (tally.lastFailure.isEmpty ? "" : "   last: \(tally.lastFailure)"))
         }
-        print("its own memory: \(memory.start) KB after \(memory.interval) s, \(memory.end) KB at the end")
+        print("its own memory: \(memory.summary)")
     }
 
     private func say(_ line: String) {

@@ -4,6 +4,7 @@ struct SoakConfig: Sendable {
     var folder: String
     var plainPort: UInt16
     var securePort: UInt16
+    var adminPort: UInt16
     var backends: [UInt16]
 
     private static let types = "type.googleapis.com/envoy.extensions."
@@ -20,7 +21,7 @@ struct SoakConfig: Sendable {
             : #""static_resources": {"listeners": [\#(listeners(0).joined(separator: ", "))], "clusters": [\#(cluster(0))]}"#
         return """
             {"node": {"id": "soak", "cluster": "soak"},
-             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": \(adminPort)}}},
              \(resources)}
             """
     }
