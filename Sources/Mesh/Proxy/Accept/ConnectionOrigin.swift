@@ -12,22 +12,36 @@ package struct ConnectionOrigin: Sendable {
     package var local: SocketAddress
     /// The address was restored from before redirection.
     package var isRestored = false
+    /// Where connections to hosts that this one causes are to come from; nil: from the proxy.
+    var source: OriginalSource?
     /// From the ClientHello, in lower case; "" for none.
     package var serverName = ""
     /// `tls`, `raw_buffer`, or "" where nobody looked.
     package var transportProtocol = ""
     package var applicationProtocols: [String] = []
 
-    /// Where the client meant to go before netfilter sent it here, if it did.
-    mutating func restore(from socket: StreamSocket) {
-        guard let destination = socket.originalDestination, destination != local.endpoint else { return }
+    /// Where the client meant to go before netfilter sent it here, if it did. What a transparent socket accepts is bound to that.
+    mutating func restore(from socket: StreamSocket, isTransparent: Bool) {
+        if isTransparent { isRestored = true }
+        guard !isTransparent, let destination = socket.originalDestination, destination != local.endpoint else {
+            return
+        }
         local = SocketAddress(destination)
         isRestored = true
     }
 
+    /// Neither end is an IPv4 address in IPv6's form, which a dual-stack socket makes of it.
     package init(remote: SocketAddress, local: SocketAddress) {
         directRemote = remote
         self.remote = remote
         self.local = local
+    }
+}
+
+extension SocketAddress {
+    /// As its family has it, also behind a dual-stack socket.
+    var unmapped: SocketAddress {
+        guard case .ip(let address, let port, let scope) = self, address.family == .v6 else { return self }
+        return .ip(address.unmapped, port, scope: scope)
     }
 }

@@ -27,10 +27,9 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         listener.count(.inspected)
         // What needs no bytes is done before the client speaks.
         while next < snapshot.filters.count {
-            if case .originalDestination = snapshot.filters[next] {
-                self.origin.restore(from: socket)
-            } else if !snapshot.isDisabled(next, for: self.origin.local) {
-                break
+            if !snapshot.isDisabled(next, for: self.origin.local) {
+                guard Self.isImmediate(snapshot.filters[next]) else { break }
+                apply(snapshot.filters[next], socket)
             }
             next += 1
         }
@@ -41,6 +40,23 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
             listener.count(.filterTimeouts)
             guard snapshot.continuesOnTimeout else { return socket.close() }
             finish(socket)
+        }
+    }
+
+    private static func isImmediate(_ filter: ListenerFilter) -> Bool {
+        switch filter {
+        case .originalDestination, .originalSource: true
+        case .tlsInspector, .httpInspector, .proxyProtocol: false
+        }
+    }
+
+    /// One that needs no bytes.
+    private func apply(_ filter: ListenerFilter, _ socket: StreamSocket) {
+        switch filter {
+        case .originalDestination: origin.restore(from: socket, isTransparent: snapshot.isTransparent)
+        case .originalSource(let keepsPort, let mark):
+            origin.source = OriginalSource(of: origin.remote, keepsPort: keepsPort, mark: mark)
+        case .tlsInspector, .httpInspector, .proxyProtocol: break
         }
     }
 
@@ -76,8 +92,8 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
 
     private func step(_ filter: ListenerFilter, _ bytes: UnsafeRawBufferPointer, _ stream: StreamSocket) -> Step {
         switch filter {
-        case .originalDestination:
-            origin.restore(from: stream)
+        case .originalDestination, .originalSource:
+            apply(filter, stream)
             return .proceed(taking: 0)
         case .tlsInspector(let limits, let fingerprints):
             if helloInspector == nil { helloInspector = ClientHelloInspector(limits, fingerprints: fingerprints) }

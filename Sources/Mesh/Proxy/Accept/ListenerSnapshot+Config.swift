@@ -106,6 +106,8 @@ extension ListenerFilter {
                 ProxyProtocolDecoder(allowsAbsence: config.bool("allow_requests_without_proxy_protocol")),
                 ProxyProtocolCounters(context, prefix: config.string("stat_prefix")))
         case "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": self = .originalDestination
+        case "envoy.extensions.filters.listener.original_src.v3.OriginalSrc":
+            self = .originalSource(keepsPort: config.bool("bind_port"), mark: config.uint32("mark"))
         default: throw node.error("typed_config", "listener filter \(config.typeName) is not supported")
         }
     }

@@ -89,6 +89,9 @@ package final class ListenerSnapshot: Sendable {
         demand = options.demand
     }
 
+    /// Its sockets take connections to any address that are sent here (TPROXY).
+    var isTransparent: Bool { sockets.contains { $0.options.contains(.transparent) } }
+
     /// The TLS contexts that change with their secrets and files.
     var liveContexts: [LiveTLSContext] { chains.compactMap { $0.security?.context }.filter { $0.recipe != nil } }
 
@@ -116,4 +119,5 @@ package enum ListenerFilter: Sendable {
     case httpInspector
     case proxyProtocol(ProxyProtocolDecoder, ProxyProtocolCounters)
     case originalDestination
+    case originalSource(keepsPort: Bool, mark: UInt32)
 }

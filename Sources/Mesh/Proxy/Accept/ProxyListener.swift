@@ -130,7 +130,7 @@ package final class ProxyListener {
             count(.overloadRefusals)
             return socket.close()
         }
-        accept(socket, ConnectionOrigin(remote: socket.peer, local: socket.local))
+        accept(socket, ConnectionOrigin(remote: socket.peer.unmapped, local: socket.local.unmapped))
     }
 
     private func accept(_ socket: StreamSocket, _ origin: ConnectionOrigin) {

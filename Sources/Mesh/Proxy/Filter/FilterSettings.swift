@@ -78,6 +78,7 @@ extension HTTPFilter {
         case "grpc_web.v3.GrpcWeb": self = .grpcWeb
         case "stateful_session.v3.StatefulSession": self = .statefulSession(try StatefulSessionFilter(node))
         case "on_demand.v3.OnDemand": self = .onDemand(try OnDemandFilter(node, context.build))
+        case "original_src.v3.OriginalSrc": self = .originalSource(OriginalSourceFilter(node))
         case "ratelimit.v3.RateLimit": self = .rateLimit(try RateLimitFilter(node, context))
         case "api_key_auth.v3.ApiKeyAuth": self = .apiKeyAuth(try APIKeyAuthFilter(node, context))
         case "bandwidth_limit.v3.BandwidthLimit":

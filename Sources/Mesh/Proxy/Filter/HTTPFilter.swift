@@ -71,6 +71,7 @@ package enum HTTPFilter: Sendable {
     case apiKeyAuth(APIKeyAuthFilter)
     case bandwidthLimit(BandwidthLimitFilter)
     case customResponse(CustomResponseFilter)
+    case originalSource(OriginalSourceFilter)
 
     var phases: FilterPhases {
         switch self {
@@ -83,7 +84,7 @@ package enum HTTPFilter: Sendable {
         case .statefulSession: [.requestHead, .responseHead]
         case .rateLimit: [.requestHead, .responseHead, .ended]
         case .fault: [.requestHead, .responseData, .responseTrailers, .ended]
-        case .rbac, .csrf, .basicAuth, .setMetadata, .apiKeyAuth: .requestHead
+        case .rbac, .csrf, .basicAuth, .setMetadata, .apiKeyAuth, .originalSource: .requestHead
         case .customResponse: .responseHead
         case .bandwidthLimit:
             [.requestHead, .requestData, .requestTrailers, .responseHead, .responseData, .responseTrailers, .ended]
@@ -121,6 +122,7 @@ package enum HTTPFilter: Sendable {
         case .apiKeyAuth(let filter): filter.requestHead(stream, slot)
         case .bandwidthLimit(let filter): filter.requestHead(stream, slot)
         case .customResponse: .proceed
+        case .originalSource(let filter): filter.requestHead(stream)
         }
     }
 

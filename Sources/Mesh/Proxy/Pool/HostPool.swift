@@ -23,6 +23,8 @@ final class HostPool {
         var local: SocketAddress?
         /// What TLS asks for.
         var serverName: String?
+        /// Where its connections come from; nil: from the proxy.
+        var source: OriginalSource?
     }
 
     /// Lets go of its pools when it is retired.
@@ -76,6 +78,9 @@ final class HostPool {
 
     func acquire(_ attempt: UpstreamAttempt) {
         if isDivided { return pool(of: client(of: attempt.stream)).acquire(attempt) }
+        if client == nil, attempt.stream.source != nil {
+            return pool(of: client(of: attempt.stream)).acquire(attempt)
+        }
         attempt.pool = self
         if attempt.isTunnel { return connectTunnel(attempt) }
         while let codec = ready.last {
@@ -103,7 +108,8 @@ final class HostPool {
         return Client(
             remote: origin?.remote, local: origin?.local,
             serverName: transport.security == nil
-                ? nil : cluster.settings.options.requestedNames?.name(of: stream.request))
+                ? nil : cluster.settings.options.requestedNames?.name(of: stream.request),
+            source: stream.source)
     }
 
     private func pool(of client: Client) -> HostPool {
@@ -258,7 +264,8 @@ final class HostPool {
         options.highWaterMark = settings.options.bufferLimit
         options.lowWaterMark = settings.options.bufferLimit / 2
         let socket = try StreamSocket.connect(
-            to: address, on: worker.loop, from: settings.options.source(to: address),
+            to: address, on: worker.loop, from: client?.source?.address ?? settings.options.source(to: address),
+            socketOptions: client?.source?.socketOptions ?? [],
             timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
             handler: connection)
         settings.options.keepAlive?.apply(to: socket.descriptor)

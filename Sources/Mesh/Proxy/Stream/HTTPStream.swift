@@ -72,6 +72,8 @@ package final class HTTPStream {
     var trail = AttemptTrail()
     /// What is known of the present, or last, attempt's connection.
     var upstream = UpstreamFacts()
+    /// Where its connections to hosts are to come from, if a filter says so; else as the client's connection has it.
+    var upstreamSource: OriginalSource?
     /// The body of the proxy's own answer, for formats that repeat it.
     var localReplyBody: [UInt8] = []
 
@@ -280,6 +282,7 @@ package final class HTTPStream {
         upstreamSendBeganAt = 0
         upstreamSendEndedAt = 0
         upstream = UpstreamFacts()
+        upstreamSource = nil
         trail.clear()
         if !localReplyBody.isEmpty { localReplyBody = [] }
         routeDeadline = LazyTimer.never

@@ -33,8 +33,10 @@ final class TCPUpstream: ConnectionTerminal {
         var options = worker.upstreamStreamOptions
         options.highWaterMark = settings.options.bufferLimit
         options.lowWaterMark = settings.options.bufferLimit / 2
+        let source = session.connection.origin.source
         let socket = try StreamSocket.connect(
-            to: host.address, on: worker.loop, from: settings.options.source(to: host.address),
+            to: host.address, on: worker.loop, from: source?.address ?? settings.options.source(to: host.address),
+            socketOptions: source?.socketOptions ?? [],
             timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
             handler: connection)
         settings.options.keepAlive?.apply(to: socket.descriptor)

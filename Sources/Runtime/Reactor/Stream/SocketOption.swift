@@ -28,6 +28,11 @@ public struct SocketOption: Hashable, Sendable {
     /// Carries connections to any address, for TPROXY; needs CAP_NET_ADMIN. `IP_TRANSPARENT` is taken by both families' sockets.
     public static let transparent = SocketOption(level: 0, name: 19, 1, text: "IP_TRANSPARENT")
 
+    /// Its packets bear this mark (SO_MARK), for routes and netfilter; needs CAP_NET_ADMIN.
+    public static func mark(_ mark: UInt32) -> SocketOption {
+        SocketOption(level: SOL_SOCKET, name: SO_MARK, CInt(bitPattern: mark), text: "SO_MARK")
+    }
+
     /// Connections with a first request in their SYN (RFC 7413) that may wait.
     public static func fastOpen(_ queue: CInt) -> SocketOption {
         SocketOption(level: CInt(IPPROTO_TCP), name: TCP_FASTOPEN, queue, stage: .listening, text: "TCP_FASTOPEN")

@@ -94,11 +94,13 @@ public final class StreamSocket: PollHandler, @unchecked Sendable {
     /// (an unsupported address, no descriptors, a namespace that is gone).
     public static func connect(
         to address: SocketAddress, on loop: EventLoop, from source: SocketAddress? = nil, in namespace: String? = nil,
-        timeout: Duration = .seconds(10), options: StreamOptions = StreamOptions(), handler: StreamHandler
+        socketOptions: [SocketOption] = [], timeout: Duration = .seconds(10), options: StreamOptions = StreamOptions(),
+        handler: StreamHandler
     ) throws(SystemError) -> StreamSocket {
         let fd = try socket(for: address, in: namespace)
         let stream = StreamSocket(socket: fd, on: loop, options: options, peer: address, listener: nil)
         if case .ip = address { try stream.setTCPOptions() }
+        for option in socketOptions { try option.apply(to: fd) }
         if let source {
             _ = try source.withKernelAddress { (pointer, length) throws(SystemError) in
                 try checked("bind", source.description) { bind(fd, pointer, length) }

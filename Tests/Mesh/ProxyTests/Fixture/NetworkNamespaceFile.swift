@@ -9,6 +9,9 @@ final class NetworkNamespaceFile: Sendable {
 
     private let descriptor: CInt
 
+    /// For programs; valid as long as this object.
+    var path: String { "/proc/\(getpid())/fd/\(descriptor)" }
+
     init() throws { descriptor = try NetworkNamespace.make() }
 
     deinit { close(descriptor) }
