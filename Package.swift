@@ -253,8 +253,8 @@ let targets: [Target] = [
     tests(
         "SidecarTests", "Mesh/SidecarTests",
         [
-            "weft-proxy", "MeshControl", "Discovery", "XDS", "APIServer", "ClusterAPI", "ClusterClient", "Store",
-            "HTTP", "TLS",
+            "weft-proxy", "MeshControl", "MeshNode", "MeshAPI", "Discovery", "XDS", "APIServer", "ClusterAPI",
+            "ClusterClient", "Store", "HTTP", "TLS",
             "JSON", "Telemetry", "Reactor", "Bytes", "CLinux", "TestSupport",
         ], data: ["app.py"]),
     tests(

@@ -2,6 +2,7 @@ import APIServer
 import Bytes
 import ClusterAPI
 import JSON
+import MeshAPI
 import MeshControl
 import Reactor
 import YAML
@@ -119,6 +120,11 @@ struct ControlSettings: Sendable {
             signingDuration = lifetime
         case "proxy-image": sidecar.image = value
         case "proxy-command": sidecar.command = value
+        case "proxy-interception-mode":
+            guard let mode = CapturePlan.Mode(rawValue: value) else {
+                throw ConfigurationError("\(name): expected REDIRECT, TPROXY or NONE, found \"\(value)\"")
+            }
+            sidecar.interception = mode
         case "inject-address":
             guard let address = SocketAddress(value), address.endpoint != nil else {
                 throw ConfigurationError("\(name): expected ADDRESS:PORT, found \"\(value)\"")

@@ -86,6 +86,12 @@ struct Run: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "How connections come to sidecars of pods that say nothing of it: REDIRECT, TPROXY (apps see their clients' addresses; the sidecar gets CAP_NET_ADMIN) or NONE. Default REDIRECT."
+        ))
+    var proxyInterceptionMode: String?
+
+    @Option(
+        help: ArgumentHelp(
             "ADDRESS:PORT to serve injection on as a mutating webhook too (POST /inject, TLS), for other API servers. Default: not served."
         ))
     var injectAddress: String?
@@ -128,7 +134,8 @@ struct Run: ParsableCommand {
             ("mesh-cert-lifetime", meshCertLifetime), ("cluster-signing-duration", clusterSigningDuration),
             ("kubeconfig-out", kubeconfigOut), ("tls-san", tlsSan),
             ("threads", threads), ("controllers", controllers),
-            ("proxy-image", proxyImage), ("proxy-command", proxyCommand), ("inject-address", injectAddress),
+            ("proxy-image", proxyImage), ("proxy-command", proxyCommand),
+            ("proxy-interception-mode", proxyInterceptionMode), ("inject-address", injectAddress),
             ("scheduler", scheduler),
         ]
         for (name, value) in flags {

@@ -8,8 +8,17 @@ public struct CapturePlan: Sendable, Hashable {
         case only([Item])
     }
 
-    /// False leaves all traffic alone (`interceptionMode: NONE`).
-    public var isOn = true
+    /// How connections come to the sidecar, by Istio's names.
+    public enum Mode: String, Sendable, CaseIterable {
+        /// Their destination is rewritten. The app sees the sidecar's address in place of its clients'.
+        case redirect = "REDIRECT"
+        /// Incoming ones are taken as they are, and given to the app from the client's address. Needs CAP_NET_ADMIN in the sidecar.
+        case tproxy = "TPROXY"
+        /// Not at all.
+        case none = "NONE"
+    }
+
+    public var mode = Mode.redirect
     public var inboundPorts: Choice<ClosedRange<UInt16>> = .all
     public var inboundExcluded: [ClosedRange<UInt16>] = []
     /// Captured whatever their address.
@@ -17,6 +26,11 @@ public struct CapturePlan: Sendable, Hashable {
     public var outboundPortsExcluded: [ClosedRange<UInt16>] = []
     public var outboundRanges: Choice<CIDR> = .all
     public var outboundRangesExcluded: [CIDR] = []
+
+    /// False leaves all traffic alone.
+    public var isOn: Bool { mode != .none }
+    /// The app sees its clients' addresses.
+    public var keepsClients: Bool { mode == .tproxy }
 
     /// Captures everything that may be captured.
     public init() {}
@@ -29,12 +43,9 @@ public struct CapturePlan: Sendable, Hashable {
 
     /// - Throws: `AnnotationError` for the first annotation that is not of its form.
     public init(_ annotations: MeshAnnotations) throws(AnnotationError) {
-        if let mode = annotations.sidecar("interceptionMode") {
-            switch mode.value {
-            case "REDIRECT": break
-            case "NONE": isOn = false
-            default: throw mode.expected("REDIRECT or NONE, which are what this mesh can do")
-            }
+        if let entry = annotations.sidecar("interceptionMode") {
+            guard let mode = Mode(rawValue: entry.value) else { throw entry.expected("REDIRECT, TPROXY or NONE") }
+            self.mode = mode
         }
         if let entry = annotations.traffic("includeInboundPorts") {
             inboundPorts = entry.value == "*" ? .all : .only(try Self.ports(entry))

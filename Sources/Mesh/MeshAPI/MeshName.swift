@@ -12,7 +12,7 @@ public enum MeshName {
     public static let secretSocket = "sds.sock"
     /// In that folder: the control plane's discovery service, as this pod.
     public static let discoverySocket = "xds.sock"
-    /// The sidecar's user and group. What this user sends is not captured.
+    /// The sidecar's user and group. What this user sends is not captured; under TPROXY, what this group sends.
     public static let user: UInt32 = 1337
 
     /// Label of a namespace, label or annotation of a pod.
@@ -33,6 +33,15 @@ public enum MeshPort {
     public static let health: UInt16 = 15_021
     /// `/stats/prometheus`
     public static let metrics: UInt16 = 15_090
+}
+
+/// Marks of packets in a pod whose sidecar keeps clients' addresses, and the routing table that they ask: Istio's numbers.
+public enum MeshMark {
+    /// What the sidecar sends in a client's name to its own app, and the app's answers: they stay in the pod.
+    public static let transparent: UInt32 = 1337
+    /// What the sidecar sends to its own pod as to any other.
+    public static let selfCall: UInt32 = 1338
+    public static let table: UInt32 = 133
 }
 
 /// The addresses from which a node probes its meshed pods; they are on its loopback interface, and no pod can send from them.

@@ -6,6 +6,8 @@ import ClusterClient
 import Glibc
 import HTTP
 import JSON
+import MeshAPI
+import MeshNode
 import Reactor
 import Store
 import Synchronization
@@ -30,6 +32,8 @@ final class MeshLab: @unchecked Sendable {
         var key: ObjectKey
         var account: String
         var address: String
+        /// Where the lab is dual-stack.
+        var address6: String
         var namespace: CInt
         /// What its proxy has of files.
         var folder: String
@@ -59,11 +63,16 @@ final class MeshLab: @unchecked Sendable {
     private let node: CInt
     private var processes: [ChildProcess] = []
     private var pods: [String: Pod] = [:]
+    private var sidecars: [String: ChildProcess] = [:]
     private var accounts: Set<ObjectKey> = []
+    /// Pods and Services have addresses of both families.
+    private let isDualStack: Bool
 
     private init(
-        _ client: KubeClient, _ plane: MeshControlPlane, _ group: EventLoopGroup, _ folder: ScratchFolder
+        _ client: KubeClient, _ plane: MeshControlPlane, _ group: EventLoopGroup, _ folder: ScratchFolder,
+        isDualStack: Bool
     ) throws {
+        self.isDualStack = isDualStack
         (self.client, self.plane, self.group, self.folder) = (client, plane, group, folder)
         loop = group.all[0]
         authority = try CertificateAuthority.create(commonName: "mesh test")
@@ -72,7 +81,9 @@ final class MeshLab: @unchecked Sendable {
 
     deinit { close(node) }
 
-    static func run(_ body: @escaping @Sendable (MeshLab) async throws -> Void) async throws {
+    static func run(
+        isDualStack: Bool = false, _ body: @escaping @Sendable (MeshLab) async throws -> Void
+    ) async throws {
         let folder = try ScratchFolder()
         // Proxies are another user.
         chmod(folder.path, 0o755)
@@ -82,11 +93,12 @@ final class MeshLab: @unchecked Sendable {
         let api = APIServer(
             store: store,
             config: APIServerConfig(
-                serviceCIDRs: [try #require(CIDR("10.96.0.0/16"))], advertiseAddress: IPAddress(v4: 172, 30, 0, 1),
+                serviceCIDRs: ["10.96.0.0/16", "fd00:96::/112"].prefix(isDualStack ? 2 : 1).compactMap { CIDR($0) },
+                advertiseAddress: IPAddress(v4: 172, 30, 0, 1),
                 serviceAccountIssuer: "https://kubernetes.default.svc", serviceAccountKey: try PrivateKey.generate()))
         let outcome: Result<Void, any Error>
         do {
-            try await group.all[0].perform { try await serve(api, folder, group, body) }
+            try await group.all[0].perform { try await serve(api, folder, group, isDualStack, body) }
             outcome = .success(())
         } catch { outcome = .failure(error) }
         api.beginStopping()
@@ -95,7 +107,7 @@ final class MeshLab: @unchecked Sendable {
     }
 
     private static func serve(
-        _ api: APIServer, _ folder: ScratchFolder, _ group: EventLoopGroup,
+        _ api: APIServer, _ folder: ScratchFolder, _ group: EventLoopGroup, _ isDualStack: Bool,
         _ body: @escaping @Sendable (MeshLab) async throws -> Void
     ) async throws {
         try await api.prepare()
@@ -106,7 +118,7 @@ final class MeshLab: @unchecked Sendable {
             limits: DiscoveryServer.limits
         ) { _ in plane.server }
         _ = try await server.start()
-        let lab = try MeshLab(client, plane, group, folder)
+        let lab = try MeshLab(client, plane, group, folder, isDualStack: isDualStack)
         for namespace in ["shop", "other"] {
             _ = try await client.create(
                 GroupVersionResource(resource: "namespaces"),
@@ -114,7 +126,8 @@ final class MeshLab: @unchecked Sendable {
         }
         try await lab.script(
             lab.node,
-            "ip link set lo up; ip link add br0 type bridge; ip link set br0 up; ip addr add 10.244.0.1/16 dev br0")
+            "ip link set lo up; ip link add br0 type bridge; ip link set br0 up; ip addr add 10.244.0.1/16 dev br0\n"
+                + (isDualStack ? "ip addr add fd00:244::1/64 dev br0 nodad" : ""))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await plane.run() }
             defer {
@@ -134,30 +147,11 @@ final class MeshLab: @unchecked Sendable {
 
     static let script = #filePath.replacing("MeshLab.swift", with: "app.py")
 
-    /// What weft-node sets in a pod's namespace.
-    private static let capture = """
-        nft -f - <<'END'
-        table inet weft_mesh {
-          chain output {
-            type nat hook output priority -100;
-            oif lo meta skuid 1337 ip daddr != 127.0.0.0/8 ip saddr != 127.0.0.6 meta l4proto tcp redirect to :15006
-            meta skuid 1337 return
-            oif lo return
-            meta l4proto tcp redirect to :15001
-          }
-          chain prerouting {
-            type nat hook prerouting priority -100;
-            tcp dport { 15021, 15090 } return
-            meta l4proto tcp redirect to :15006
-          }
-        }
-        END
-        """
-
     /// A pod with an application, ready behind its sidecar.
     @discardableResult
     func pod(
-        _ name: String, in namespace: String = "shop", account: String, sidecar: Sidecar = .weft, status: Int = 200
+        _ name: String, in namespace: String = "shop", account: String, sidecar: Sidecar = .weft, status: Int = 200,
+        annotations: [String: String] = [:]
     ) async throws -> Pod {
         let key = ObjectKey(namespace: namespace, name: name)
         if accounts.insert(ObjectKey(namespace: namespace, name: account)).inserted {
@@ -167,14 +161,16 @@ final class MeshLab: @unchecked Sendable {
         }
         var object = KubeObject(apiVersion: "v1", kind: "Pod", namespace: namespace, name: name)
         object.json["metadata"]?["labels"] = ["app": .string(account)]
-        if sidecar != .none { object.json["metadata"]?["annotations"] = [MeshPod.statusAnnotation: "{}"] }
+        object.annotations = annotations
+        if sidecar != .none { object.annotations[MeshName.status] = "{}" }
         object.json["spec"] = [
             "serviceAccountName": .string(account), "containers": [["name": "app", "image": "app"]],
         ]
         _ = try await client.create(.pods, object)
         let number = pods.count + 2
         let pod = Pod(
-            key: key, account: account, address: "10.244.1.\(number)", namespace: try NetworkNamespace.make(),
+            key: key, account: account, address: "10.244.1.\(number)", address6: "fd00:244::\(number)",
+            namespace: try NetworkNamespace.make(),
             folder: "\(folder.path)/\(namespace)-\(name)")
         pods[name] = pod
         mkdir(pod.folder, 0o777)
@@ -189,14 +185,23 @@ final class MeshLab: @unchecked Sendable {
             pod.namespace,
             """
             ip link set lo up; ip link set eth0 up; ip addr add \(pod.address)/16 dev eth0; ip route add default via 10.244.0.1
-            """ + "\n" + (sidecar == .none ? "" : Self.capture))
+            """)
+        if isDualStack {
+            try await script(
+                pod.namespace,
+                "ip addr add \(pod.address6)/64 dev eth0 nodad; ip -6 route add default via fd00:244::1")
+        }
+        let plan = try CapturePlan(MeshAnnotations(annotations))
+        if sidecar != .none {
+            try PodCapture.install(plan, namespace: "/proc/self/fd/\(pod.namespace)", hasIPv6: isDualStack)
+        }
         try await start(["python3", Self.script, "serve", name, "\(status)"], in: pod)
         try await eventually("the application of \(name) listens") {
             try await self.get("http://127.0.0.1:8080/", from: pod).status == status
         }
         guard sidecar != .none else { return pod }
         try await serveSecrets(pod)
-        try await start(proxy(sidecar, pod), in: pod)
+        sidecars[name] = try await start(proxy(sidecar, pod, keepsClients: plan.keepsClients), in: pod)
         try await eventually("the sidecar of \(name) is ready") {
             let text = (try? Files.readText("\(pod.folder)/admin")) ?? ""
             guard !text.isEmpty else { return false }
@@ -206,7 +211,14 @@ final class MeshLab: @unchecked Sendable {
         return pod
     }
 
-    private func proxy(_ sidecar: Sidecar, _ pod: Pod) throws -> [String] {
+    /// Takes a pod's sidecar away.
+    func killSidecar(_ pod: Pod) async throws {
+        guard let sidecar = sidecars.removeValue(forKey: pod.key.name) else { return }
+        sidecar.kill(9)
+        _ = try await sidecar.exitStatus
+    }
+
+    private func proxy(_ sidecar: Sidecar, _ pod: Pod, keepsClients: Bool) throws -> [String] {
         let bootstrap = "\(pod.folder)/bootstrap.yaml"
         try Files.writeAtomically(bootstrap, Array(self.bootstrap(pod).utf8), mode: 0o644, sync: false)
         let common = [
@@ -214,7 +226,10 @@ final class MeshLab: @unchecked Sendable {
             "immediate",
             "--drain-time-s", "5",
         ]
-        let user = ["setpriv", "--reuid", "1337", "--regid", "1337", "--clear-groups"]
+        // As injection has it.
+        let user =
+            ["setpriv", "--regid", "1337", "--clear-groups"]
+            + (keepsClients ? ["--bounding-set", "-all,+net_admin"] : ["--reuid", "1337"])
         return switch sidecar {
         case .weft, .none: user + [Self.program ?? ""] + common + ["--log-path", "\(pod.folder)/log"]
         case .envoy:
@@ -294,14 +309,28 @@ final class MeshLab: @unchecked Sendable {
 
     // MARK: Programs in pods
 
-    private func start(_ arguments: [String], in pod: Pod) async throws {
+    @discardableResult
+    private func start(_ arguments: [String], in pod: Pod) async throws -> ChildProcess {
         var configuration = ChildProcess.Configuration(arguments)
         configuration.networkNamespace = pod.namespace
         let output = open("\(pod.folder)/output", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
         guard output >= 0 else { throw Failure(description: "no output for \(pod.key)") }
         defer { close(output) }
         configuration.descriptors = [1: output]
-        processes.append(try await ChildProcess.start(configuration, on: loop))
+        let process = try await ChildProcess.start(configuration, on: loop)
+        processes.append(process)
+        return process
+    }
+
+    /// Runs a shell script on the node.
+    func onNode(_ text: String) async throws { try await script(node, text) }
+
+    /// Status and body of a request of the node's.
+    func probe(_ url: String, from source: String) async throws -> (status: Int, body: String) {
+        var configuration = ChildProcess.Configuration(
+            ["curl", "-s", "-m", "30", "--interface", source, "-w", "\n%{http_code}", url])
+        configuration.networkNamespace = node
+        return Self.answer(try await ChildProcess.run(configuration, on: loop, timeout: .seconds(60)).text)
     }
 
     /// What a program says on its standard output, whatever its end.
@@ -374,6 +403,10 @@ final class MeshLab: @unchecked Sendable {
 
     func get(_ url: String, from pod: Pod, _ more: [String]) async throws -> (status: Int, body: String) {
         let text = try await run(["curl", "-s", "-m", "30", "-w", "\n%{http_code}", url] + more, in: pod)
+        return Self.answer(text)
+    }
+
+    private static func answer(_ text: String) -> (status: Int, body: String) {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         return (Int(lines.last ?? "") ?? 0, lines.dropLast().joined(separator: "\n"))
     }
@@ -389,11 +422,13 @@ final class MeshLab: @unchecked Sendable {
     ///
     /// - Returns: Its address.
     func service(
-        _ name: String, in namespace: String = "shop", app: String, isHeadless: Bool = false
+        _ name: String, in namespace: String = "shop", app: String, isHeadless: Bool = false,
+        over family: String = "IPv4"
     ) async throws -> String {
         var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: namespace, name: name)
         service.json["spec"] = [
             "selector": ["app": .string(app)],
+            "ipFamilyPolicy": "SingleStack", "ipFamilies": [.string(family)],
             "ports": [
                 ["name": "http", "port": 80, "targetPort": 8080],
                 ["name": "tcp-greet", "port": 90, "targetPort": 9000],
@@ -403,19 +438,22 @@ final class MeshLab: @unchecked Sendable {
         return try await client.create(.services, service).json.text("spec", "clusterIP")
     }
 
-    func endpoints(_ service: String, in namespace: String = "shop", _ pods: [Pod]) async throws {
+    func endpoints(
+        _ service: String, in namespace: String = "shop", _ pods: [Pod], over family: String = "IPv4"
+    ) async throws {
         let key = ObjectKey(namespace: namespace, name: service)
         var slice = KubeObject(
             apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: namespace, name: service)
         slice.json["metadata"]?["labels"] = ["kubernetes.io/service-name": .string(service)]
-        slice.json["addressType"] = "IPv4"
+        slice.json["addressType"] = .string(family)
         slice.json["ports"] = [
             ["name": "http", "port": 8080, "protocol": "TCP"], ["name": "tcp-greet", "port": 9000, "protocol": "TCP"],
         ]
         slice.json["endpoints"] = .array(
             pods.map { pod in
                 [
-                    "addresses": [.string(pod.address)], "conditions": ["ready": true],
+                    "addresses": [.string(family == "IPv4" ? pod.address : pod.address6)],
+                    "conditions": ["ready": true],
                     "targetRef": ["kind": "Pod", "namespace": .string(namespace), "name": .string(pod.key.name)],
                 ]
             })

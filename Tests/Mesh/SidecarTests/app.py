@@ -1,9 +1,10 @@
 """An application in a pod: HTTP on 8080 that tells what it was asked, and TCP on 9000 that speaks first and then repeats.
 
 app.py serve NAME [STATUS]   answers with STATUS where it is given
-app.py load SECONDS URL...   asks in turn until its input ends, and prints how often what was answered
+app.py load URL...           asks in turn until its input ends, and prints how often what was answered
 app.py greet ADDRESS PORT    prints what a server says that speaks first, without saying anything
 app.py hello ADDRESS PORT NAME   says hello as a TLS client that wants NAME, and prints the first thing that comes back
+app.py who ADDRESS PORT      prints whom that server sees
 app.py sniff WORD            counts packets on all interfaces that have a word, until its input ends
 """
 import collections, http.server, json, os, select, socket, ssl, socketserver, sys, threading, urllib.request
@@ -39,14 +40,30 @@ def serve(name, status="200"):
         def handle(self):
             self.request.sendall(b"hello from " + name.encode() + b"\n")
             while data := self.request.recv(4096):
-                self.request.sendall(data)
+                self.request.sendall(self.client_address[0].encode() if data == b"who" else data)
 
     class GreeterServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         daemon_threads = True
         allow_reuse_address = True
 
-    greeter = GreeterServer(("0.0.0.0", 9000), Greeter)
-    threading.Thread(target=greeter.serve_forever, daemon=True).start()
+    class Server6(Server):
+        address_family = socket.AF_INET6
+
+        def server_bind(self):
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            super().server_bind()
+
+    class GreeterServer6(GreeterServer):
+        address_family = socket.AF_INET6
+
+        def server_bind(self):
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            super().server_bind()
+
+    for server in [
+        GreeterServer(("0.0.0.0", 9000), Greeter), GreeterServer6(("::", 9000), Greeter), Server6(("::", 8080), Handler),
+    ]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     Server(("0.0.0.0", 8080), Handler).serve_forever()
 
 
@@ -86,6 +103,14 @@ def hello(address, port, name):
         except ConnectionResetError:
             answer = b""
         print(answer.decode(errors="replace").splitlines()[0] if answer else "refused", end="")
+
+
+def who(address, port):
+    with socket.create_connection((address, int(port)), 30) as connection:
+        connection.settimeout(30)
+        connection.recv(4096)
+        connection.sendall(b"who")
+        print(connection.recv(4096).decode(), end="")
 
 
 def sniff(word):

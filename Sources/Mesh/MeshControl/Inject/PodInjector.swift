@@ -36,8 +36,16 @@ public struct PodInjector: Sendable {
         let own = Self.ownContainer(pod)
         if annotations[MeshName.status] != nil, own != nil { return Outcome(reason: "it has its sidecar already") }
 
-        let mesh = MeshAnnotations(annotations)
-        _ = try CapturePlan(mesh)
+        let chosen = Interception(settings.interception, annotations, namespaceLabels)
+        let mesh = MeshAnnotations(annotations.merging(chosen.annotations) { own, _ in own })
+        let plan = try CapturePlan(mesh)
+        if plan.keepsClients, let level = Interception.forbidding(namespaceLabels) {
+            throw AnnotationError(
+                description:
+                    "interceptionMode TPROXY gives the sidecar CAP_NET_ADMIN, which pod security \"\(level)\" of "
+                    + "namespace \(namespace) forbids: use REDIRECT, or set \(Interception.level)=privileged on the namespace"
+            )
+        }
         let workload = Workload(pod: pod)
         let app = labels["app.kubernetes.io/name"] ?? labels["app"] ?? workload.name
         let container = SidecarContainer(
@@ -45,12 +53,12 @@ public struct PodInjector: Sendable {
             bootstrap: SidecarBootstrap(
                 labels: labels, annotations: Self.told(annotations), workload: workload, namespace: namespace,
                 serviceAccount: pod["spec"]?["serviceAccountName"]?.string ?? "default",
-                clusterDomain: settings.clusterDomain,
+                clusterDomain: settings.clusterDomain, interception: plan.mode,
                 containers: (pod["spec"]?["containers"]?.array ?? []).compactMap { $0["name"]?.string }
                     .filter { $0 != MeshName.container }),
             cluster: "\(app).\(namespace)")
-        let injected = try Self.put(try container.json(), over: own, into: pod)
-        return Outcome(pod: injected, warnings: warnings(pod, mesh))
+        let injected = try Self.put(try container.json(), over: own, into: pod, annotations: chosen.annotations)
+        return Outcome(pod: injected, warnings: chosen.warnings + warnings(pod, mesh))
     }
 
     /// Why a pod that asks for a sidecar cannot have one.
@@ -97,7 +105,7 @@ public struct PodInjector: Sendable {
     }
 
     private static func put(
-        _ container: JSONValue, over own: JSONValue?, into pod: JSONValue
+        _ container: JSONValue, over own: JSONValue?, into pod: JSONValue, annotations added: [String: String]
     ) throws(AnnotationError) -> JSONValue {
         var (pod, container) = (pod, container)
         if var own {
@@ -121,6 +129,7 @@ public struct PodInjector: Sendable {
             "image": container["image"] ?? "",
         ]
         var annotations = pod["metadata"]?["annotations"] ?? .object(JSONObject())
+        for (name, value) in added { annotations[name] = .string(value) }
         annotations[MeshName.status] = .string(status.encodedString())
         var metadata = pod["metadata"] ?? .object(JSONObject())
         metadata["annotations"] = annotations

@@ -13,6 +13,7 @@ struct SidecarBootstrap {
     var namespace: String
     var serviceAccount: String
     var clusterDomain: String
+    var interception = CapturePlan.Mode.redirect
     /// The app's containers, for people who look at metadata.
     var containers: [String]
     /// It learns of Services when they are first called, and not of all of them beforehand.
@@ -57,7 +58,8 @@ struct SidecarBootstrap {
             "NODE_NAME": "$(NODE_NAME)", "WORKLOAD_NAME": .string(workload.name),
             "OWNER": .string(workload.owner(in: namespace)), "CLUSTER_ID": "Kubernetes",
             "MESH_ID": .string(clusterDomain),
-            "INTERCEPTION_MODE": "REDIRECT", "APP_CONTAINERS": .string(containers.joined(separator: ",")),
+            "INTERCEPTION_MODE": .string(interception.rawValue),
+            "APP_CONTAINERS": .string(containers.joined(separator: ",")),
         ]
         if !asksForListeners { metadata[ListenersOnDemand.choice] = "false" }
         metadata["LABELS"] = Self.escaped(labels)

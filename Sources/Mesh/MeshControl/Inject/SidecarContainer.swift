@@ -52,14 +52,21 @@ struct SidecarContainer {
             // The app's containers start once this has passed; asked often, so that they do not wait long.
             "startupProbe": Self.probe(period: 1, failures: 600),
             "readinessProbe": Self.probe(period: 15, failures: 4),
-            "securityContext": [
-                "allowPrivilegeEscalation": false, "capabilities": ["drop": ["ALL"]], "privileged": false,
-                "readOnlyRootFilesystem": true, "runAsNonRoot": true, "runAsUser": .int(Int64(MeshName.user)),
-                "runAsGroup": .int(Int64(MeshName.user)),
-            ],
+            "securityContext": securityContext,
             "volumeMounts": [
                 ["name": .string(MeshName.volume), "mountPath": .string(MeshName.folder), "readOnly": true]
             ],
+        ]
+    }
+
+    /// No rights; under TPROXY the one to send in others' names, which containers of ordinary users do not get (so Istio's is root as well).
+    private var securityContext: JSONValue {
+        let isTransparent = bootstrap.interception == .tproxy
+        return [
+            "allowPrivilegeEscalation": false,
+            "capabilities": isTransparent ? ["add": ["NET_ADMIN"], "drop": ["ALL"]] : ["drop": ["ALL"]],
+            "privileged": false, "readOnlyRootFilesystem": true, "runAsNonRoot": .bool(!isTransparent),
+            "runAsUser": .int(isTransparent ? 0 : Int64(MeshName.user)), "runAsGroup": .int(Int64(MeshName.user)),
         ]
     }
 

@@ -1,9 +1,13 @@
+public import MeshAPI
+
 /// What every injected sidecar is like unless its pod says otherwise.
 public struct SidecarSettings: Sendable {
     /// The container's image.
     public var image = SidecarSettings.standardImage
     /// The program in that image, called with Envoy's flags; `envoy` where the image is Envoy's own.
     public var command = "weft-proxy"
+    /// How pods that say nothing of it have their connections captured.
+    public var interception = CapturePlan.Mode.redirect
     public var clusterDomain = "cluster.local"
     /// Quantities. Requests are what a proxy of a few services was measured to need at rest (docs/mesh-injection.md); limits are Istio's.
     public var cpuRequest = "10m"

@@ -19,6 +19,8 @@ struct InboundShape: Hashable {
     var requests: PodPolicies<RequestAuthentication>
     /// Pods have addresses of both families, so proxies listen on both.
     var isDualStack: Bool
+    /// The app sees its clients' addresses (TPROXY).
+    var keepsClients = false
 }
 
 extension MeshModel {
@@ -42,7 +44,8 @@ extension MeshModel {
             namespace: pod.key.namespace, account: pod.account, workload: pod.workload,
             ports: ports.sorted { $0.key < $1.key }.map { InboundShape.Port(number: $0.key, spoken: $0.value) },
             modes: world.policies.modes(of: pod), authorizations: world.inForce(world.policies.authorizations, pod),
-            requests: world.inForce(world.policies.requests, pod), isDualStack: world.isDualStack)
+            requests: world.inForce(world.policies.requests, pod), isDualStack: world.isDualStack,
+            keepsClients: pod.capture.keepsClients)
     }
 }
 

@@ -68,6 +68,8 @@ struct InboundTranslation {
 
     /// To the pod's own address, as the client wanted it.
     private func inboundCluster(_ name: String) -> JSONValue {
+        // From the client's address, then.
+        guard !shape.keepsClients else { return Self.original(name, bindsTo: nil) }
         var bind: JSONObject = [
             "source_address": ["address": .string(Self.loopback.v4), "port_value": 0]
         ]
@@ -145,13 +147,13 @@ struct InboundTranslation {
             chains += InboundChains(self, port: port, .unknown, mode, cluster: Self.inboundPassthrough).all
         }
         chains += InboundChains(self, port: nil, .unknown, shape.modes.general, cluster: Self.inboundPassthrough).all
-        return virtualListener(
-            "virtualInbound", port: Self.inboundPort,
-            [
-                "traffic_direction": "INBOUND", "listener_filters": .array(listenerFilters()),
-                "listener_filters_timeout": Self.inspectionTime, "continue_on_listener_filters_timeout": true,
-                "filter_chains": .array(chains),
-            ])
+        var own: JSONObject = [
+            "traffic_direction": "INBOUND", "listener_filters": .array(listenerFilters()),
+            "listener_filters_timeout": Self.inspectionTime, "continue_on_listener_filters_timeout": true,
+            "filter_chains": .array(chains),
+        ]
+        if shape.keepsClients { own["transparent"] = true }
+        return virtualListener("virtualInbound", port: Self.inboundPort, own)
     }
 
     /// Where nothing but plain text is taken nothing is looked at, so a server may speak first.
@@ -165,6 +167,7 @@ struct InboundTranslation {
             }
             inspector["filter_disabled"] = rules.count == 1 ? rules[0] : ["or_match": ["rules": .array(rules)]]
         }
-        return [ProxyConfig.originalDestination, .object(inspector)]
+        return (shape.keepsClients ? [ProxyConfig.originalSource] : [])
+            + [ProxyConfig.originalDestination, .object(inspector)]
     }
 }

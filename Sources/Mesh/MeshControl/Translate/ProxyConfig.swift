@@ -1,5 +1,6 @@
 import Bytes
 import JSON
+import MeshAPI
 
 /// Pieces of Envoy's configuration that several resources have in common.
 enum ProxyConfig {
@@ -79,6 +80,14 @@ enum ProxyConfig {
     static let originalDestination: JSONValue = [
         "name": "envoy.filters.listener.original_dst",
         "typed_config": .typed("envoy.extensions.filters.listener.original_dst.v3.OriginalDst", [:]),
+    ]
+
+    /// Has the proxy call its app from the client's address.
+    static let originalSource: JSONValue = [
+        "name": "envoy.filters.listener.original_src",
+        "typed_config": .typed(
+            "envoy.extensions.filters.listener.original_src.v3.OriginalSrc",
+            ["mark": .int(Int64(MeshMark.transparent))]),
     ]
 
     static let tlsInspector: JSONValue = [

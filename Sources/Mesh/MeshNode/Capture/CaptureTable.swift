@@ -11,6 +11,15 @@ public import Netlink
 ///                                                    └ redirect to 15006
 ///
 /// NAT chains see the first packet of each connection only, so that what is established goes on as it is, and packets cost nothing.
+///
+/// Where the app is to see its clients (TPROXY), what comes in is not redirected but given to the sidecar's transparent socket as it is, and
+/// the sidecar calls the app in the client's name. The answers to that name must not leave the pod: those packets, and their connections,
+/// bear a mark that `CaptureRouting` has a route for.
+///
+///     marks ─ of the sidecar in a client's name? remember it by the connection
+///           └ first packet → arrivals → inbound → tproxy to 15006
+///     answers ─ of a connection with the mark? mark the packet, and route it anew
+///             └ first packet of the sidecar to its own pod? mark it as a self-call, which arrivals take for one from outside
 public struct CaptureTable: Sendable {
     public static let name = NFTableName(.inet, "weft_mesh")
 
@@ -39,7 +48,7 @@ public struct CaptureTable: Sendable {
         guard plan.isOn else { return batch }
         batch.add(NFTable(Self.name, comment: "connections through the sidecar"))
         for (set, _) in sets { batch.add(set) }
-        for chain in Self.chains { batch.add(chain) }
+        for chain in chains { batch.add(chain) }
         for (set, elements) in sets { for element in elements { batch.element(.add, element, in: set.id) } }
         for rule in rules { batch.append(rule) }
         return batch
@@ -49,32 +58,62 @@ public struct CaptureTable: Sendable {
 
     private static func chain(_ name: String) -> NFChainName { NFChainName(Self.name, name) }
 
-    static let chains: [NFChain] = [
-        NFChain(chain("inbound")), NFChain(chain("outbound")), NFChain(chain("arrivals")),
-        NFChain(chain("output"), base: NFChain.Base(.nat, .output, priority: NFChain.Base.destinationNAT)),
-        NFChain(chain("prerouting"), base: NFChain.Base(.nat, .prerouting, priority: NFChain.Base.destinationNAT)),
-    ]
+    var chains: [NFChain] {
+        typealias Base = NFChain.Base
+        var chains = ["inbound", "outbound", "arrivals"].map { NFChain(Self.chain($0)) }
+        func add(_ name: String, _ base: Base) { chains.append(NFChain(Self.chain(name), base: base)) }
+        add("output", Base(.nat, .output, priority: Base.destinationNAT))
+        if plan.keepsClients {
+            add("marks", Base(.filter, .prerouting, priority: Base.mangle))
+            add("answers", Base(.route, .output, priority: Base.mangle))
+        } else {
+            add("prerouting", Base(.nat, .prerouting, priority: Base.destinationNAT))
+        }
+        return chains
+    }
 
     var rules: [NFRule] {
         func rule(_ chain: String, _ parts: [NFExpression]..., comment: String? = nil) -> NFRule {
             NFRule(Self.chain(chain), parts.flatMap { $0 }, comment: comment)
         }
         let leave: [NFExpression] = [.verdict(.return)]
-        let own = Self.socketUser(MeshName.user)
+        // A sidecar with rights of its own runs as root, as Istio's does; its group tells it then.
+        let own = Self.socket(plan.keepsClients ? .socketGroup : .socketUser, MeshName.user)
         var rules = [
             rule("output", Self.firstPacket, [.verdict(.jump("outbound"))]),
-            rule("prerouting", Self.firstPacket, [.verdict(.jump("arrivals"))]),
-
+            rule(plan.keepsClients ? "marks" : "prerouting", Self.firstPacket, [.verdict(.jump("arrivals"))]),
+        ]
+        if plan.keepsClients {
+            rules.insert(
+                rule(
+                    "marks", Self.comesByLoopback, Self.marked(MeshMark.transparent),
+                    [.setConntrack(.mark, from: 0), .verdict(.return)], comment: "the sidecar in a client's name"),
+                at: 0)
+            rules.append(
+                rule(
+                    "answers", Self.tcp,
+                    [
+                        .ct(.mark, into: 0), .compare(0, .equal, MeshMark.transparent.registerBytes),
+                        .setMeta(.mark, from: 0), .verdict(.return),
+                    ], comment: "what the app answers to that name"))
+        }
+        func add(_ chain: String, _ condition: [NFExpression], _ actions: [[NFExpression]]) {
+            for action in actions { rules.append(rule(chain, condition, action)) }
+        }
+        rules += [
             rule("outbound", Self.leavesByLoopback, Self.address(.source, CIDR(host: Self.selfV4)), leave),
             rule(
                 "outbound", Self.leavesByLoopback, Self.address(.source, CIDR(host: Self.selfV6)), leave,
                 comment: "the sidecar to its app"),
         ]
         for loopback in [Self.loopbackV4, Self.loopbackV6].compactMap({ $0 }) {
+            let call = Self.leavesByLoopback + own + Self.address(.destination, loopback, isIn: false)
+            let note = "the pod calls itself by a Service"
             rules.append(
-                rule(
-                    "outbound", Self.leavesByLoopback, own, Self.address(.destination, loopback, isIn: false),
-                    [.verdict(.jump("inbound"))], comment: "the pod calls itself by a Service"))
+                plan.keepsClients
+                    ? rule(
+                        "answers", Self.firstPacket, call, Self.setMark(MeshMark.selfCall), comment: note)
+                    : rule("outbound", call, [.verdict(.jump("inbound"))], comment: note))
         }
         rules += [
             rule("outbound", Self.leavesByLoopback, leave),
@@ -84,17 +123,22 @@ public struct CaptureTable: Sendable {
         for set in [Sets.outboundPortsExcluded, Sets.outboundExcludedV4, Sets.outboundExcludedV6] where has(set) {
             rules.append(rule("outbound", Self.match(set), leave))
         }
-        let toOutbound = Self.redirect(MeshPort.outbound)
+        let toOutbound = [Self.redirect(MeshPort.outbound)]
         if plan.outboundPorts == .all || plan.outboundRanges == .all {
-            rules.append(rule("outbound", Self.tcp, toOutbound))
+            add("outbound", Self.tcp, toOutbound)
         } else {
             for set in [Sets.outboundPorts, Sets.outboundV4, Sets.outboundV6] where has(set) {
-                rules.append(rule("outbound", Self.match(set), toOutbound))
+                add("outbound", Self.match(set), toOutbound)
             }
         }
 
-        rules.append(
-            rule("arrivals", [.meta(.inputIndex, into: 0), .compare(0, .equal, Self.loopback.registerBytes)], leave))
+        if plan.keepsClients {
+            rules.append(
+                rule(
+                    "arrivals", Self.comesByLoopback, Self.marked(MeshMark.selfCall), [.verdict(.goto("inbound"))],
+                    comment: "the pod calls itself by a Service"))
+        }
+        rules.append(rule("arrivals", Self.comesByLoopback, leave))
         for source in [ProbeSource.v4, ProbeSource.v6].compactMap({ IPAddress($0) }) {
             rules.append(
                 rule("arrivals", Self.address(.source, CIDR(host: source)), leave, comment: "the node's probes"))
@@ -109,11 +153,14 @@ public struct CaptureTable: Sendable {
             rule("inbound", Self.port([MeshPort.inbound]), [.verdict(.drop)]),
         ]
         if has(.inboundExcluded) { rules.append(rule("inbound", Self.match(.inboundExcluded), leave)) }
-        let toInbound = Self.redirect(MeshPort.inbound)
+        // Without a sidecar that listens nobody comes in either way: the kernel refuses what is redirected to a closed port.
+        let toInbound =
+            plan.keepsClients
+            ? [Self.transparent(MeshPort.inbound), [.reject(.tcpReset)]] : [Self.redirect(MeshPort.inbound)]
         if plan.inboundPorts == .all {
-            rules.append(rule("inbound", Self.tcp, toInbound))
+            add("inbound", Self.tcp, toInbound)
         } else if has(.inboundPorts) {
-            rules.append(rule("inbound", Self.match(.inboundPorts), toInbound))
+            add("inbound", Self.match(.inboundPorts), toInbound)
         }
         return rules
     }
@@ -189,8 +236,22 @@ public struct CaptureTable: Sendable {
         .meta(.outputIndex, into: 0), .compare(0, .equal, loopback.registerBytes),
     ]
 
-    private static func socketUser(_ user: UInt32) -> [NFExpression] {
-        [.meta(.socketUser, into: 0), .compare(0, .equal, user.registerBytes)]
+    private static let comesByLoopback: [NFExpression] = [
+        .meta(.inputIndex, into: 0), .compare(0, .equal, loopback.registerBytes),
+    ]
+
+    private static func socket(_ owner: NFExpression.Meta, _ id: UInt32) -> [NFExpression] {
+        [.meta(owner, into: 0), .compare(0, .equal, id.registerBytes)]
+    }
+
+    /// The mark is left in the register.
+    private static func marked(_ mark: UInt32) -> [NFExpression] {
+        [.meta(.mark, into: 0), .compare(0, .equal, mark.registerBytes)]
+    }
+
+    /// Of what has none yet: what the sidecar sends in a client's name is marked by its socket.
+    private static func setMark(_ mark: UInt32) -> [NFExpression] {
+        marked(0) + [.immediate(mark.registerBytes, into: 0), .setMeta(.mark, from: 0)]
     }
 
     private static func ofFamily(_ family: IPAddress.Family) -> [NFExpression] {
@@ -232,6 +293,13 @@ public struct CaptureTable: Sendable {
             default: tcp + [.payload(.destinationPort, into: 0)]
             }
         return load + [.lookup(set.rawValue, key: 0)]
+    }
+
+    /// To the socket that listens there for anybody's connections; where there is none, the rule does not hold.
+    private static func transparent(_ port: UInt16) -> [NFExpression] {
+        [
+            .immediate(port.networkBytes, into: 0), .tproxy(.unspecified, address: nil, port: 0), .verdict(.accept),
+        ]
     }
 
     private static func redirect(_ port: UInt16) -> [NFExpression] {

@@ -87,6 +87,7 @@ extension NFExpression {
         public static let inputName = Self(rawValue: 6)
         public static let outputName = Self(rawValue: 7)
         public static let socketUser = Self(rawValue: 10)
+        public static let socketGroup = Self(rawValue: 11)
         public static let family = Self(rawValue: 15)
         public static let transport = Self(rawValue: 16)
     }

@@ -189,7 +189,7 @@ struct PodInjectorTests {
         ("traffic.sidecar.istio.io/includeOutboundPorts", "65536", "ports such as"),
         ("mesh.weft.dev/excludeOutboundIPRanges", "10.0.0.0/33", "ranges such as"),
         ("traffic.sidecar.istio.io/includeOutboundIPRanges", "*,10.0.0.0/8", "ranges such as"),
-        ("sidecar.istio.io/interceptionMode", "TPROXY", "REDIRECT or NONE"),
+        ("sidecar.istio.io/interceptionMode", "DIVERT", "REDIRECT, TPROXY or NONE"),
     ]
 
     @Test("an annotation that cannot be understood refuses the pod with the annotation's name", arguments: refused)
@@ -197,6 +197,53 @@ struct PodInjectorTests {
         let error = #expect(throws: AnnotationError.self) { try injected(pod(annotations: [name: value])) }
         let text = try #require(error).description
         #expect(text.contains(name) && text.contains(value) && text.contains(expected))
+    }
+
+    @Test("under TPROXY the sidecar may send in its clients' names, and no more", arguments: [true, false])
+    func transparent(_ isOwnWish: Bool) throws {
+        var injector = injector
+        if !isOwnWish { injector.settings.interception = .tproxy }
+        let annotations = isOwnWish ? ["sidecar.istio.io/interceptionMode": "TPROXY"] : [:]
+        let before = pod(labels: ["mesh.weft.dev/inject": "true"], annotations: annotations)
+        let after = try #require(try injector.inject(before, namespace: "shop", namespaceLabels: [:]).pod)
+        let proxy = try sidecar(after)
+        #expect(proxy["securityContext"]?["capabilities"] == ["add": ["NET_ADMIN"], "drop": ["ALL"]])
+        #expect(proxy["securityContext"]?["runAsUser"] == 0)
+        #expect(proxy["securityContext"]?["runAsGroup"] == 1337)
+        #expect(proxy["securityContext"]?["allowPrivilegeEscalation"] == false)
+        let bootstrap = (proxy["args"]?.array ?? []).compactMap(\.string).last ?? ""
+        #expect(bootstrap.contains("\"INTERCEPTION_MODE\":\"TPROXY\""))
+        // Nodes and the control plane read it from the pod.
+        let written = KubeObject(json: after).annotations
+        #expect(try CapturePlan(MeshAnnotations(written)).keepsClients)
+        // What the pod says goes before what the mesh has.
+        let redirected = pod(
+            labels: ["mesh.weft.dev/inject": "true"], annotations: ["mesh.weft.dev/interceptionMode": "REDIRECT"])
+        let plain = try sidecar(
+            try #require(try injector.inject(redirected, namespace: "shop", namespaceLabels: [:]).pod))
+        #expect(plain["securityContext"]?["capabilities"] == ["drop": ["ALL"]])
+        #expect(plain["securityContext"]?["runAsUser"] == 1337)
+    }
+
+    @Test(
+        "a namespace whose pod security forbids CAP_NET_ADMIN is not given it", arguments: ["baseline", "restricted"])
+    func forbidden(_ level: String) throws {
+        let labels = ["pod-security.kubernetes.io/enforce": level]
+        let wish = pod(
+            labels: ["mesh.weft.dev/inject": "true"], annotations: ["sidecar.istio.io/interceptionMode": "TPROXY"])
+        let error = #expect(throws: AnnotationError.self) {
+            try injector.inject(wish, namespace: "shop", namespaceLabels: labels)
+        }
+        let text = try #require(error).description
+        #expect(text.contains("TPROXY") && text.contains("CAP_NET_ADMIN") && text.contains(level))
+        // The mesh's own default yields, and says so.
+        var settings = SidecarSettings()
+        settings.interception = .tproxy
+        let outcome = try PodInjector(settings).inject(
+            pod(labels: ["mesh.weft.dev/inject": "true"]), namespace: "shop", namespaceLabels: labels)
+        let after = try #require(outcome.pod)
+        #expect(try sidecar(after)["securityContext"]?["runAsUser"] == 1337)
+        #expect(outcome.warnings.contains { $0.contains("clients' addresses are not kept") })
     }
 
     @Test("what has no effect is said: annotations that nobody reads, an app that runs as the sidecar's user")

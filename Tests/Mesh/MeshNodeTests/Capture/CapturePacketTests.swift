@@ -158,6 +158,40 @@ struct CapturePacketTests {
         }
     }
 
+    @Test(
+        "under TPROXY nothing is rewritten coming in, nobody passes a sidecar that does not take it, and again is the same"
+    )
+    func transparent() throws {
+        let transparent = try plan(["sidecar.istio.io/interceptionMode": "TPROXY"])
+        try lab.capture(transparent)
+        let commands = [
+            "nft list table inet weft_mesh", "ip rule list", "ip -6 rule list", "ip route list table 133",
+            "ip -6 route list table 133",
+        ]
+        let state = try commands.map { try lab.run(.pod, $0) }
+        for words in [
+            "tproxy to :15006", "reject with tcp reset", "ct mark set", "type route hook output priority mangle",
+            "meta skgid 1337", "redirect to :15001",
+        ] { #expect(state[0].contains(words), "\(words) in \(state[0])") }
+        for rules in state[1...2] { #expect(rules.contains("fwmark 0x539 lookup 133"), "\(rules)") }
+        for routes in state[3...4] { #expect(routes.contains("local default dev lo"), "\(routes)") }
+        try lab.capture(transparent)
+        #expect(try commands.map { try lab.run(.pod, $0) } == state)
+        // The lab's sidecar listens as an ordinary server does.
+        for family in Family.allCases {
+            let (pod, world) = (pod(family), world(family))
+            #expect(try lab.ask(.world, pod, 8080) == "refused")
+            #expect(try lab.ask(.world, pod, 15021).hasPrefix("15021 "))
+            #expect(try lab.ask(.node, pod, 8080, from: CaptureLab.probe(family)).hasPrefix("8080 "))
+            #expect(try lab.ask(.pod, pod, 8080).hasPrefix("8080 "))
+            #expect(try lab.ask(.pod, world, 80) == "15001 \(world),80 \(pod)")
+            #expect(try lab.ask(.pod, as: MeshName.user, world, 80).hasPrefix("80 "))
+            #expect(
+                try lab.ask(.pod, as: MeshName.user, pod, 8080) == "refused", "a call to itself is taken as any other")
+            #expect(try lab.ask(.world, over: "udp", pod, 8080) == "8080 udp \(world)")
+        }
+    }
+
     @Test("nft prints the table in words")
     func printed() throws {
         try lab.capture(plan(["mesh.weft.dev/excludeOutboundPorts": "3306,8000-8010"]))
