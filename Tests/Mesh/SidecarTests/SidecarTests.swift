@@ -21,7 +21,9 @@ struct SidecarTests {
             let address = try await lab.service("cart", app: "cart")
             try await lab.endpoints("cart", [cart])
             try await lab.eventually("web reaches cart") {
-                try await lab.get("http://\(address)/", from: web).body.contains("spiffe")
+                let answer = try await lab.get("http://\(address)/", from: web)
+                guard answer.body.contains("spiffe") else { throw MeshLab.Failure(description: "\(answer)") }
+                return true
             }
             let sniffer = try await lab.sniff("watchword")
             let answer = try await lab.get("http://\(address)/watchword", from: web, "-H", "host: whatever")
