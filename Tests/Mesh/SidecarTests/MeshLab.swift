@@ -562,7 +562,7 @@ extension GroupVersionResource {
     static func policies(_ kind: String) -> GroupVersionResource {
         GroupVersionResource(
             group: "security.istio.io",
-            resource: kind == "AuthorizationPolicy" ? "authorizationpolicies" : "peerauthentications")
+            resource: kind == "AuthorizationPolicy" ? "authorizationpolicies" : kind.lowercased() + "s")
     }
 
     static let httpRoutes = Self(group: "gateway.networking.k8s.io", resource: "httproutes")

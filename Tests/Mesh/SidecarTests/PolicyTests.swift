@@ -61,6 +61,67 @@ struct PolicyTests {
         }
     }
 
+    @Test(
+        "tokens are looked at, and who has none, or another's, is kept out where a policy wants one",
+        arguments: sidecars)
+    func tokens(server: MeshLab.Sidecar) async throws {
+        try await MeshLab.run { lab in
+            let web = try await lab.pod("web-1", account: "web")
+            let issuer = try await lab.pod("issuer-1", account: "issuer", sidecar: .none)
+            let cart = try await lab.pod("cart-1", account: "cart", sidecar: server)
+            let address = try await lab.service("cart", app: "cart")
+            try await lab.endpoints("cart", [cart])
+            func ask(_ token: String?) async throws -> (status: Int, body: String) {
+                let more = token.map { ["-H", "authorization: Bearer \($0)"] } ?? []
+                return try await lab.get("http://\(address)/", from: web, more)
+            }
+            func token(_ subject: String, _ claims: String = "{}", of issuer: String = "https://issuer.test")
+                async throws
+                -> String
+            {
+                try await lab.run(["python3", MeshLab.script, "token", issuer, subject, claims], in: web)
+            }
+            try await lab.eventually("web reaches cart") { try await ask(nil).status == 200 }
+            try await lab.policy(
+                "RequestAuthentication", "tokens",
+                [
+                    "selector": ["matchLabels": ["app": "cart"]],
+                    "jwtRules": [
+                        [
+                            "issuer": "https://issuer.test", "jwksUri": .string("http://\(issuer.address):8080/jwks"),
+                            "outputClaimToHeaders": [["header": "x-user", "claim": "sub"]],
+                        ]
+                    ],
+                ])
+            try await lab.eventually("a token that is none is refused") { try await ask("no.token.this").status == 401 }
+            let alice = try await token("alice", #"{"group": ["staff", "admin"]}"#)
+            let bob = try await token("bob", #"{"group": ["staff"]}"#)
+            let known = try await ask(alice)
+            let bare = try await ask(nil)
+            #expect(known.status == 200 && known.body.contains(#""user": "alice""#), "\(known)")
+            #expect(bare.status == 200, "who has none passes")
+            let foreign = try await token("alice", of: "https://other.test")
+            #expect(try await ask(foreign).status == 401)
+            try await lab.policy(
+                "AuthorizationPolicy", "admins",
+                [
+                    "selector": ["matchLabels": ["app": "cart"]],
+                    "rules": [
+                        [
+                            "from": [["source": ["requestPrincipals": ["https://issuer.test/*"]]]],
+                            "when": [["key": "request.auth.claims[group]", "values": ["admin"]]],
+                        ]
+                    ],
+                ])
+            try await lab.eventually("who has no token is not allowed") { try await ask(nil).status == 403 }
+            #expect(try await ask(alice).status == 200)
+            #expect(try await ask(bob).status == 403)
+            try await lab.eventually("it is said to be enforced") {
+                try await lab.condition("RequestAuthentication", "tokens", "weft.dev/Effective") == "True Enforced"
+            }
+        }
+    }
+
     @Test("what a sidecar refuses is said by the route that it comes from, in its own words", arguments: sidecars)
     func refusal(client: MeshLab.Sidecar) async throws {
         try await MeshLab.run { lab in

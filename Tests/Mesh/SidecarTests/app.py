@@ -5,9 +5,28 @@ app.py load URL...           asks in turn until its input ends, and prints how o
 app.py greet ADDRESS PORT    prints what a server says that speaks first, without saying anything
 app.py hello ADDRESS PORT NAME   says hello as a TLS client that wants NAME, and prints the first thing that comes back
 app.py who ADDRESS PORT      prints whom that server sees
+app.py token ISSUER SUBJECT JSON  prints a token with these claims, signed by the key that /jwks tells
 app.py sniff WORD            counts packets on all interfaces that have a word, until its input ends
 """
-import collections, http.server, json, os, select, socket, ssl, socketserver, sys, threading, urllib.request
+import base64, collections, hashlib, hmac, http.server, json, os, select, socket, ssl, time, socketserver, sys, threading, urllib.request
+
+
+def packed(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+SECRET = b"a secret of the test's own, which is long enough"
+
+
+def keys():
+    return {"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": packed(SECRET)}]}
+
+
+def token(issuer, subject, claims):
+    header = {"alg": "HS256", "typ": "JWT", "kid": "1"}
+    payload = {"iss": issuer, "sub": subject, "exp": int(time.time()) + 3600, **json.loads(claims)}
+    text = ".".join(packed(json.dumps(part).encode()) for part in (header, payload))
+    print(text + "." + packed(hmac.new(SECRET, text.encode(), hashlib.sha256).digest()), end="")
 
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
@@ -22,9 +41,9 @@ def serve(name, status="200"):
         def do_GET(self):
             length = int(self.headers.get("content-length") or 0)
             self.rfile.read(length)
-            body = json.dumps({
+            body = json.dumps(keys() if self.path == "/jwks" else {
                 "name": name, "path": self.path, "host": self.headers.get("host"), "peer": self.client_address[0],
-                "identity": self.headers.get("x-forwarded-client-cert", ""),
+                "identity": self.headers.get("x-forwarded-client-cert", ""), "user": self.headers.get("x-user", ""),
             }).encode()
             self.send_response(int(status))
             self.send_header("content-length", str(len(body)))

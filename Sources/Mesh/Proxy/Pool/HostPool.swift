@@ -77,8 +77,7 @@ final class HostPool {
     private var stats: ClusterStats { cluster.stats }
 
     func acquire(_ attempt: UpstreamAttempt) {
-        if isDivided { return pool(of: client(of: attempt.stream)).acquire(attempt) }
-        if client == nil, attempt.stream.source != nil {
+        if isDivided || client == nil && attempt.stream.source != nil {
             return pool(of: client(of: attempt.stream)).acquire(attempt)
         }
         attempt.pool = self
