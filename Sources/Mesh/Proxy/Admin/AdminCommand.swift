@@ -27,6 +27,13 @@ struct AdminCommand: Sendable {
                 ("include_eds", "Dump endpoints, too"),
             ]
         ) { request, admin in await admin.configDump(request) },
+        AdminCommand(path: "/contention", help: "dump current mutex contention stats (not supported)") { _, _ in
+            ProfilerPage.contention
+        },
+        AdminCommand(
+            path: "/cpuprofiler", help: "enable/disable the CPU profiler (not supported: use perf)", mutates: true,
+            parameters: [("enable", "enables the CPU profiler; One of (y, n)")]
+        ) { request, _ in ProfilerPage.cpu(request) },
         AdminCommand(
             path: "/drain_listeners", help: "drain listeners", mutates: true,
             parameters: [
@@ -52,6 +59,10 @@ struct AdminCommand: Sendable {
             await admin.server.setHealthChecksFail(false)
             return .ok
         },
+        AdminCommand(
+            path: "/heapprofiler", help: "enable/disable the heap profiler (not supported)", mutates: true,
+            parameters: [("enable", "enable/disable the heap profiler; One of (y, n)")]
+        ) { _, _ in ProfilerPage.heap },
         AdminCommand(path: "/help", help: "print out list of admin commands") { _, _ in AdminAnswer(helpText) },
         AdminCommand(path: "/hot_restart_version", help: "print the hot restart compatibility version") { _, _ in
             AdminAnswer("disabled")

@@ -118,7 +118,8 @@ final class HealthMonitor {
         } else if let port = check.port, let endpoint = address.endpoint {
             address = .ip(endpoint.address, Port(port))
         }
-        var target = HealthProbe.Target(address: address, protocols: check.protocols)
+        let source = cluster.settings.options.source(to: address)
+        var target = HealthProbe.Target(address: address, source: source, protocols: check.protocols)
         guard let security = cluster.settings.transport(to: host).security else { return target }
         guard let context = security.context.context else { return nil }
         target.tls = context

@@ -39,6 +39,8 @@ enum HealthProbe: Sendable {
     /// Where a probe goes, and how the connection is protected.
     struct Target {
         var address: SocketAddress
+        /// What probes leave from, as the cluster's own connections do (`upstream_bind_config`).
+        var source: SocketAddress?
         /// nil for plaintext.
         var tls: TLSContext?
         var serverName: String?
@@ -78,6 +80,7 @@ enum HealthProbe: Sendable {
         endpoint.dialect = dialect
         endpoint.serverName = target.serverName
         endpoint.protocols = target.protocols
+        endpoint.source = target.source?.address
         return HTTPClient(on: loop, endpoint: endpoint, tls: target.tls)
     }
 

@@ -35,7 +35,8 @@ final class TCPHealthProbe: Channel, @unchecked Sendable {
             // What it still has to say is of no use to anybody.
             defer { probe.reset() }
             probe.attach(
-                try StreamSocket.connect(to: target.address, on: loop, timeout: timeout, handler: probe))
+                try StreamSocket.connect(
+                    to: target.address, on: loop, from: target.source, timeout: timeout, handler: probe))
             let deadline = loop.schedule(after: timeout) { [weak probe] in
                 probe?.result.succeed(.failure(.timeout))
             }

@@ -1,3 +1,5 @@
+import Bytes
+import Reactor
 import Synchronization
 import Testing
 
@@ -51,6 +53,39 @@ struct HealthMonitorTests {
             let attempts = await bench.stat("c", "health_check.attempt")
             #expect(attempts >= 3)
         }
+    }
+
+    @Test(
+        "leave from the address that the cluster's connections leave from",
+        arguments: ["tcp_health_check: {}", "http_health_check: { path: / }", "grpc_health_check: {}"])
+    func source(check: String) async throws {
+        let group = try EventLoopGroup(count: 1, name: "probed")
+        let loop = group.all[0]
+        let peers = Mutex<[String]>([])
+        let probed = try await loop.perform {
+            try Listener(.ip(.loopbackV4, 0), on: loop) { socket in
+                peers.withLock { $0.append(socket.peer.address.map { "\($0)" } ?? "") }
+                socket.close()
+            }
+        }
+        let port = try #require(probed.address.port?.rawValue)
+        let cluster = """
+
+              - name: c
+                upstream_bind_config: { source_address: { address: 127.0.0.9, port_value: 0 } }
+                health_checks:
+                - { timeout: 5s, interval: 1s, healthy_threshold: 1, unhealthy_threshold: 1, \(check) }
+                load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [ { endpoint: { address: {
+                  socket_address: { address: 127.0.0.1, port_value: \(port) } } } } ] } ] }
+            """
+        let head = ProxyBench.http(routes: "- match: { prefix: / }\n  route: { cluster: c }", clusters: 0)
+        try await ProxyBench.run(head + cluster) { bench in
+            try await bench.until { !peers.withLock(\.isEmpty) }
+            let seen = peers.withLock { Set($0) }
+            #expect(seen == ["127.0.0.9"])
+        }
+        try await loop.perform { probed.close() }
+        await group.shutdown()
     }
 
     @Test("over TCP ask for what is to come back")

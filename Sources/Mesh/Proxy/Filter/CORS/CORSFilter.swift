@@ -42,7 +42,8 @@ package final class CORSFilter: Sendable {
         guard policy.allows(origin) else {
             stream.worker.count(invalid)
             if isEnabled, isPreflight, policy.forwardsOtherPreflights == false {
-                stream.reply(200, "", details: "cors_response")
+                // What it says means nothing without the origin's own field, and Envoy says it, too.
+                answer(stream, policy)
                 return .replied
             }
             return .proceed
@@ -74,6 +75,7 @@ package final class CORSFilter: Sendable {
             Self.set(Header.allowMethods, policy.methods, or: request.value(Header.requestMethod), response)
             Self.set(Header.allowHeaders, policy.headers, or: request.value(Header.requestHeaders), response)
             Self.set(Header.maxAge, policy.maximumAge, or: nil, response)
+            if policy.allowsCredentials == true { response.set(Header.allowCredentials, Header.yes.bytes) }
             if policy.allowsPrivateNetwork == true, asksForPrivateNetwork {
                 response.set(Header.allowPrivateNetwork, Header.yes.bytes)
             }
