@@ -28,16 +28,7 @@ final class ClusterDirectory: @unchecked Sendable {
     private(set) lazy var onDemandListeners = OnDemandListeners(self)
     private(set) lazy var references = ReferencedClusters(self)
     lazy var resolution = HostResolution.read()
-    var names = NameCounters()
     var random: SplitMix64
-
-    /// Look-ups of names for DNS clusters (`update_attempt` and so on).
-    struct NameCounters {
-        var attempts: UInt64 = 0
-        var successes: UInt64 = 0
-        var failures: UInt64 = 0
-        var empty: UInt64 = 0
-    }
 
     init(_ loop: EventLoop, _ workers: [ProxyWorker], _ problems: ConfigProblems) {
         self.loop = loop

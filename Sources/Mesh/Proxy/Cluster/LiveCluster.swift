@@ -124,6 +124,19 @@ final class LiveCluster {
         if isWarm { directory.publish([snapshot]) }
     }
 
+    /// What is counted of the source of its hosts.
+    var discoveryCounters: HostDiscoveryCounters {
+        var counters = HostDiscoveryCounters()
+        counters.lookups = names?.counters
+        switch settings.discovery {
+        case .file: counters.subscription = file?.counters
+        case .discovered(_, let name):
+            counters.subscription = session?.client.namedCounters(of: .clusterLoadAssignment)[name]
+        default: break
+        }
+        return counters
+    }
+
     /// Outlier detection's numbers under Envoy's names; empty without it.
     var outlierCounters: [(name: String, value: UInt64)] { outliers?.detector.counters.byName ?? [] }
     /// The same of active health checks.

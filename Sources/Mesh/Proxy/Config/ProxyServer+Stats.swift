@@ -34,11 +34,13 @@ extension ProxyServer {
         addBlocks(tallies, to: &report)
         for case let subscription? in context.routes.all {
             let scope = StatScope.routes(prefix: subscription.prefix, name: subscription.source.name)
-            subscription.stats.report(scope, to: &report)
+            subscription.stats.report(scope, "", [.empty, .reloads, .reloadTime], to: &report)
         }
         let clusters = clusters
         let warming = (try? await clusters.loop.perform { clusters.warmingCount }) ?? 0
         addOwn(directory, warming: warming, to: &report)
+        for file in files { file.kind.report(file.counters, to: &report) }
+        await reportSecrets(to: &report)
         await discoveryFacts().report(to: &report)
         await reportOverload(to: &report)
         subtractBaseline(from: &report)

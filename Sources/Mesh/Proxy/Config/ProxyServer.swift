@@ -29,7 +29,7 @@ package actor ProxyServer {
     package nonisolated let problems = ConfigProblems()
     /// What files and control planes say, beside what the bootstrap says itself.
     var dynamic = ResourceSet()
-    private var files: [(kind: ResourceKind, file: ConfigFile, watch: WatchReference?)] = []
+    private(set) var files: [SubscribedFile] = []
     /// Listeners that wait for their routes or secrets; one that changed serves as before until then.
     var warmingListeners: [String: ListenerSnapshot] = [:]
     /// Listeners that are being bound.
@@ -153,7 +153,7 @@ package actor ProxyServer {
     func follow(_ kind: ResourceKind, _ file: ConfigFile) async throws {
         let known = files.firstIndex { $0.kind == kind && $0.file == file }
         let number = known ?? files.count
-        if known == nil { files.append((kind, file, nil)) }
+        if known == nil { files.append(SubscribedFile(kind: kind, file: file)) }
         guard files[number].watch == nil else { return await changed(number) }
         let loop = clusters.loop
         files[number].watch = try await loop.perform {
@@ -180,19 +180,24 @@ package actor ProxyServer {
         isReading = true
         while !toRead.isEmpty {
             let number = toRead.removeFirst()
-            await read(files[number].kind, files[number].file)
+            await read(number)
         }
         isReading = false
     }
 
     /// What cannot be read, or used, leaves what was before.
-    private func read(_ kind: ResourceKind, _ file: ConfigFile) async {
+    private func read(_ number: Int) async {
+        let (kind, file) = (files[number].kind, files[number].file)
         if kind == .routeConfiguration { return await readRoutes(file) }
+        files[number].counters.attempts += 1
         let response: ResourceResponse
         do {
             response = try ResourceResponse(
                 kind, file: ConfigText(name: file.path, text: try Files.readText(file.path)))
-        } catch { return problems.report("\(error)") }
+        } catch {
+            files[number].counters.failures += 1
+            return problems.report("\(error)")
+        }
         for refusal in response.rejected { problems.report("\(refusal)") }
         // What could not even be read is not gone.
         var update: ResourceUpdate
@@ -201,7 +206,13 @@ package actor ProxyServer {
         } else {
             update = dynamic.change(kind, response.resources, removing: [])
         }
-        for refusal in await applyTolerantly(update) { problems.report(refusal.reason) }
+        let refused = await applyTolerantly(update)
+        if !refused.isEmpty { problems.report(kind.rejection(of: refused)) }
+        if refused.isEmpty, response.rejected.isEmpty {
+            files[number].counters.succeeded(response.version, reloads: true, at: .now())
+        } else {
+            files[number].counters.rejections += 1
+        }
         if kind == .cluster { await warm() }
     }
 
@@ -368,6 +379,20 @@ package actor ProxyServer {
     package func addresses(of name: String) async -> [SocketAddress] {
         guard let listener = listeners[name]?.first, let worker = workers.first else { return [] }
         return (try? await worker.loop.perform { listener.value.addresses }) ?? []
+    }
+}
+
+/// A file that resources of a kind come from.
+struct SubscribedFile: Sendable {
+    let kind: ResourceKind
+    let file: ConfigFile
+    /// nil while nobody needs it.
+    fileprivate var watch: WatchReference?
+    var counters = SubscriptionCounters()
+
+    init(kind: ResourceKind, file: ConfigFile) {
+        self.kind = kind
+        self.file = file
     }
 }
 

@@ -11,16 +11,10 @@ struct DiscoveryFacts: Sendable {
 
     /// Under Envoy's names.
     func report(to report: inout StatReport) {
-        for (kind, prefix) in [(ResourceKind.cluster, "cluster_manager.cds"), (.listener, "listener_manager.lds")] {
-            guard let counters = client.counters(of: kind) else { continue }
-            for (leaf, value) in [
-                ("update_attempt", counters.attempts), ("update_success", counters.successes),
-                ("update_failure", counters.failures), ("update_rejected", counters.rejections),
-                ("init_fetch_timeout", counters.fetchTimeouts),
-            ] { report.counter(.process, "\(prefix).\(leaf)", value) }
-            report.gauge(.process, "\(prefix).update_time", counters.updated)
-            report.texts.append(StatText("\(prefix).version_text", client.version(of: kind)))
+        for kind in [ResourceKind.cluster, .listener] {
+            if let counters = client.counters(of: kind) { kind.report(counters, to: &report) }
         }
+        for (name, counters) in client.namedCounters(of: .secret) { counters.report(.secret(name), to: &report) }
     }
 }
 
@@ -34,6 +28,7 @@ extension [DiscoveryFacts] {
             .process, "control_plane.connected_state", shown.contains { $0.isConnected } ? 1 : 0, isUsed: true)
         // What a stream is due is sent at once.
         report.gauge(.process, "control_plane.pending_requests", 0)
+        report.counter(.process, "control_plane.rate_limit_enforced", 0)
         let identifiers = shown.map(\.client.server).filter { !$0.isEmpty }
         report.texts.append(StatText("control_plane.identifier", identifiers.first ?? ""))
         for facts in self { facts.report(to: &report) }

@@ -1,3 +1,4 @@
+import Bytes
 import Reactor
 import XDS
 
@@ -29,16 +30,24 @@ final class EndpointFile {
     func unsubscribe(_ name: String, _ cluster: LiveCluster) { _ = subscriptions.remove(name, cluster) }
 
     private var resources = ResourceSet()
+    private(set) var counters = SubscriptionCounters()
 
     /// What cannot be read leaves what was before.
     private func read() {
+        counters.attempts += 1
         let response: ResourceResponse
         do {
             let text = ConfigText(name: file.path, text: try Files.readText(file.path))
             response = try ResourceResponse(.clusterLoadAssignment, file: text)
-        } catch { return problems.report("\(error)") }
+        } catch {
+            counters.failures += 1
+            return problems.report("\(error)")
+        }
         for refusal in response.rejected { problems.report("\(refusal)") }
         let update = resources.replace(.clusterLoadAssignment, with: response.resources)
-        for refusal in subscriptions.apply(update) { problems.report(refusal.reason) }
+        let refused = subscriptions.apply(update)
+        if !refused.isEmpty { problems.report(update.kind.rejection(of: refused)) }
+        guard refused.isEmpty, response.rejected.isEmpty else { return counters.rejections += 1 }
+        counters.succeeded(response.version, reloads: !update.isEmpty, at: .now())
     }
 }

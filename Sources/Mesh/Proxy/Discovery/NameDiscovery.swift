@@ -1,6 +1,15 @@
 import Bytes
 import Reactor
 
+/// Look-ups of a DNS cluster's names, under Envoy's names of its updates.
+struct LookupCounters: Sendable {
+    var attempts: UInt64 = 0
+    var successes: UInt64 = 0
+    var failures: UInt64 = 0
+    /// Hosts stayed as they were.
+    var unchanged: UInt64 = 0
+}
+
 /// Keeps the addresses of a DNS cluster's names fresh. On the directory's loop.
 final class NameDiscovery {
     private let endpoints: NamedEndpoints
@@ -10,6 +19,7 @@ final class NameDiscovery {
     private var queries: [NameQuery?]
     private var timers: [TimerHandle]
     private let assign: (EndpointAssignment) -> Void
+    private(set) var counters = LookupCounters()
 
     init(
         _ endpoints: NamedEndpoints, _ directory: ClusterDirectory, _ assign: @escaping (EndpointAssignment) -> Void
@@ -42,13 +52,12 @@ final class NameDiscovery {
 
     private func take(_ number: Int, _ outcome: NameQuery.Outcome) {
         queries[number] = nil
-        directory.names.attempts += 1
+        counters.attempts += 1
         let next: Duration
         let before = addresses[number]
         switch outcome {
         case .addresses(let found, let ttl):
-            directory.names.successes += 1
-            if found.isEmpty { directory.names.empty += 1 }
+            counters.successes += 1
             next = endpoints.options.next(ttl: ttl)
             if endpoints.options.isLogical {
                 // One address, and the same as long as the name has it: servers give them in turn.
@@ -59,11 +68,12 @@ final class NameDiscovery {
             }
         case .failed:
             // What was known stays.
-            directory.names.failures += 1
+            counters.failures += 1
             next = endpoints.options.failureRefresh ?? endpoints.options.refresh
             addresses[number] = before ?? []
         }
         timers[number] = directory.loop.schedule(after: next) { [weak self] in self?.ask(number) }
+        if case .addresses = outcome, before ?? [] == addresses[number] ?? [] { counters.unchanged += 1 }
         guard before != addresses[number] else { return }
         let all = addresses.compactMap { $0 }
         if all.count == addresses.count { assign(endpoints.expanded(all)) }

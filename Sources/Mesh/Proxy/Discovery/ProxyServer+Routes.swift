@@ -104,7 +104,7 @@ extension ProxyServer {
                 context.routes[place]?.stats.empty += 1
                 context.routes[place]?.stats.succeeded(response.version, reloads: false, at: .now())
             } else {
-                context.routes[place]?.stats.refused += 1
+                context.routes[place]?.stats.rejections += 1
             }
         }
         await openWarmListeners()
@@ -126,7 +126,7 @@ extension ProxyServer {
             comingTables[place] = ComingTable(table: table, resource: resource, clusters: clusters)
             await refer(.comingRoutes(place), to: clusters)
         } catch {
-            context.routes[place]?.stats.refused += 1
+            context.routes[place]?.stats.rejections += 1
             throw error
         }
         await publishTables()

@@ -29,6 +29,13 @@ extension ProxyServer {
         record.note(update)
     }
 
+    func reportSecrets(to report: inout StatReport) async {
+        let clusters = clusters
+        for (name, counters) in (try? await clusters.loop.perform { clusters.secrets.fileCounters }) ?? [] {
+            counters.report(.secret(name), to: &report)
+        }
+    }
+
     /// What a secret would be refused for by itself.
     static func check(secret resource: Resource) throws(ConfigError) {
         let node = try resource.node()

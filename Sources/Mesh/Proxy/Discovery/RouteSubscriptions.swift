@@ -34,7 +34,7 @@ final class RouteSubscriptions {
         /// What is in use.
         var resource: Resource?
         var updated: Timestamp?
-        var stats = RouteStats()
+        var stats = SubscriptionCounters()
     }
 
     /// By place; nil where there is none any more.

@@ -185,6 +185,14 @@ final class SecretDirectory {
         }
     }
 
+    /// What is counted of each secret that a file has.
+    var fileCounters: [(name: String, counters: SubscriptionCounters)] {
+        let wanted = followers.values.reduce(into: Set<SecretReference>()) { $0.formUnion($1.needs.secrets) }
+        return wanted.compactMap { reference in
+            reference.file.flatMap { files[$0] }.map { (reference.name, $0.counters) }
+        }
+    }
+
     // MARK: Files
 
     private func watch(_ directories: Set<String>) {

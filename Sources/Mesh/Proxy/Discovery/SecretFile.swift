@@ -1,3 +1,4 @@
+import Bytes
 import Reactor
 import XDS
 
@@ -6,6 +7,7 @@ final class SecretFile {
     private let file: ConfigFile
     private var watch: DirectoryWatch?
     private var resources = ResourceSet()
+    private(set) var counters = SubscriptionCounters()
     private let problems: ConfigProblems
     private let changed: (ResourceUpdate) -> Void
 
@@ -30,12 +32,21 @@ final class SecretFile {
 
     /// What cannot be read leaves what was before.
     func read() {
+        counters.attempts += 1
         let response: ResourceResponse
         do {
             let text = ConfigText(name: file.path, text: try Files.readText(file.path))
             response = try ResourceResponse(.secret, file: text)
-        } catch { return problems.report("\(error)") }
+        } catch {
+            counters.failures += 1
+            return problems.report("\(error)")
+        }
         for refusal in response.rejected { problems.report("\(refusal)") }
+        if response.rejected.isEmpty {
+            counters.succeeded(response.version, reloads: true, at: .now())
+        } else {
+            counters.rejections += 1
+        }
         let update = resources.replace(.secret, with: response.resources)
         if !update.isEmpty { changed(update) }
     }

@@ -1,3 +1,5 @@
+import XDS
+
 /// What is known of a cluster whether workers have used it or not: its hosts, its limits, what outlier detection did.
 struct ClusterFacts: Sendable {
     var settings: ClusterSettings
@@ -5,6 +7,7 @@ struct ClusterFacts: Sendable {
     var outliers: [(name: String, value: UInt64)]
     var healthChecks: [(name: String, value: UInt64)]
     var membershipChanges: UInt64
+    var discovery: HostDiscoveryCounters
 
     /// With what only workers know: the hosts of an ORIGINAL_DST cluster.
     func knowing(_ tally: WorkerTally.Cluster?) -> ClusterFacts {
@@ -38,6 +41,7 @@ struct ClusterFacts: Sendable {
             }
         }
         report.counter(scope, "membership_change", membershipChanges)
+        discovery.report(scope, to: &report)
         let health = hosts.hosts.map(\.health)
         report.gauge(scope, "membership_total", Int64(health.count), isUsed: true)
         report.gauge(scope, "membership_healthy", Int64(health.count { $0.availability == .healthy }), isUsed: true)
@@ -63,6 +67,28 @@ struct ClusterFacts: Sendable {
     }
 }
 
+/// What is counted of where a cluster's hosts come from: look-ups of names, or endpoints by the cluster's.
+struct HostDiscoveryCounters: Sendable {
+    var lookups: LookupCounters?
+    var subscription: SubscriptionCounters?
+
+    /// Under Envoy's names, of which every cluster has some.
+    func report(_ scope: StatScope, to report: inout StatReport) {
+        if let subscription {
+            subscription.report(scope, "", .empty, to: &report)
+            report.counter(scope, "update_no_rebuild", subscription.successes &- subscription.reloads)
+            return
+        }
+        let lookups = lookups ?? LookupCounters()
+        report.counter(scope, "update_attempt", lookups.attempts)
+        report.counter(scope, "update_success", lookups.successes)
+        report.counter(scope, "update_failure", lookups.failures)
+        // Look-ups without an answer leave the hosts, and are no such thing.
+        report.counter(scope, "update_empty", 0)
+        report.counter(scope, "update_no_rebuild", lookups.unchanged)
+    }
+}
+
 extension ClusterDirectory {
     /// Of every cluster.
     var facts: [ClusterFacts] { all.map(\.facts) }
@@ -72,6 +98,6 @@ extension LiveCluster {
     var facts: ClusterFacts {
         ClusterFacts(
             settings: settings, hosts: hosts, outliers: outlierCounters, healthChecks: healthCheckCounters,
-            membershipChanges: membershipChanges)
+            membershipChanges: membershipChanges, discovery: discoveryCounters)
     }
 }

@@ -13,6 +13,8 @@ package enum StatScope: Hashable, Sendable {
     /// A route configuration that comes by name, of a connection manager's prefix.
     case routes(prefix: String, name: String)
     case virtualCluster(host: String, name: String)
+    /// A secret that comes by name.
+    case secret(String)
     case listener(String)
     case listenerHTTP(listener: String, prefix: String)
     case listenerWorker(listener: String, worker: Int)
@@ -31,6 +33,7 @@ package enum StatScope: Hashable, Sendable {
         case .http(let prefix): "http.\(Self.clean(prefix))."
         case .routes(let prefix, let name): "http.\(Self.clean(prefix)).rds.\(Self.clean(name))."
         case .virtualCluster(let host, let name): "vhost.\(Self.clean(host)).vcluster.\(Self.clean(name))."
+        case .secret(let name): "sds.\(Self.clean(name))."
         case .listener(let name): "listener.\(Self.clean(name))."
         case .listenerHTTP(let name, let prefix): "listener.\(Self.clean(name)).http.\(Self.clean(prefix))."
         case .listenerWorker(let name, let worker): "listener.\(Self.clean(name)).worker_\(worker)."
@@ -49,6 +52,7 @@ package enum StatScope: Hashable, Sendable {
         case .http: "http."
         case .routes: "http.rds."
         case .virtualCluster: "vhost.vcluster."
+        case .secret: "sds."
         case .listener: "listener."
         case .listenerHTTP: "listener.http."
         case .listenerWorker: "listener.worker."
@@ -70,6 +74,7 @@ package enum StatScope: Hashable, Sendable {
             [("envoy_http_conn_manager_prefix", Self.clean(prefix)), ("envoy_rds_route_config", Self.clean(name))]
         case .virtualCluster(let host, let name):
             [("envoy_virtual_host", Self.clean(host)), ("envoy_virtual_cluster", Self.clean(name))]
+        case .secret(let name): [("envoy_xds_resource_name", Self.clean(name))]
         case .listener(let name): [("envoy_listener_address", Self.clean(name))]
         case .listenerHTTP(let name, let prefix):
             [("envoy_http_conn_manager_prefix", Self.clean(prefix)), ("envoy_listener_address", Self.clean(name))]

@@ -44,6 +44,7 @@ public struct DiscoveryClient: Sendable {
     public mutating func subscribe(_ kind: ResourceKind, _ name: String, fetchTime: UInt64, now: UInt64) -> Resource? {
         if subscriptions[kind, default: Subscription(kind)].add(name) {
             subscriptions[kind]?.record.counters.attempts += 1
+            subscriptions[kind]?.record.asked(name)
             if fetchTime > 0 { subscriptions[kind]?.record.await(name, until: now &+ fetchTime) }
         }
         return held[kind, name]
@@ -81,8 +82,7 @@ public struct DiscoveryClient: Sendable {
     public mutating func closed(now: UInt64, _ random: inout some RandomSource) {
         isOpen = false
         for kind in subscriptions.keys where subscriptions[kind]?.isActive == true {
-            subscriptions[kind]?.record.counters.failures += 1
-            subscriptions[kind]?.record.counters.attempts += 1
+            subscriptions[kind]?.record.streamEnded()
         }
         connectTime = now &+ backOff.next(&random)
     }
@@ -137,6 +137,9 @@ public struct DiscoveryClient: Sendable {
             let lifetime = delivery.lifetimes[resource.name].map { now &+ Self.nanoseconds($0) }
             subscription.record.accepted(
                 resource.name, changed: changed.contains(resource.name) ? time : nil, until: lifetime)
+            subscription.record.count(resource.name) {
+                $0.succeeded(delivery.version, reloads: changed.contains(resource.name), at: time)
+            }
         }
         for (name, lifetime) in delivery.lifetimes where held[kind, name] != nil {
             subscription.record.renew(name, until: now &+ Self.nanoseconds(lifetime))
@@ -147,12 +150,12 @@ public struct DiscoveryClient: Sendable {
         for refusal in refusals {
             let failure = ResourceStatus.Failure(version: delivery.version, details: refusal.reason, time: time)
             subscription.record.refused(refusal.name, failure)
+            subscription.record.count(refusal.name) { $0.rejections &+= 1 }
         }
         subscription.record.counters.attempts += 1
-        let reason = refusals.isEmpty ? nil : Self.reason(kind, refusals)
+        let reason = refusals.isEmpty ? nil : kind.rejection(of: refusals)
         if reason == nil {
-            subscription.record.counters.successes += 1
-            subscription.record.counters.updated = time.seconds * 1000 + Int64(time.nanoseconds / 1_000_000)
+            subscription.record.counters.succeeded(delivery.version, reloads: true, at: time)
         } else {
             subscription.record.counters.rejections += 1
         }
@@ -162,23 +165,6 @@ public struct DiscoveryClient: Sendable {
         } else {
             subscription.settleUnanswered(version: delivery.version, refusal: reason)
         }
-    }
-
-    /// Bytes of the text that tells a server what is wrong, at most.
-    static let reasonLimit = 16 << 10
-
-    /// As Envoy says it.
-    private static func reason(_ kind: ResourceKind, _ refusals: [ResourceRefusal]) -> String {
-        var text = "Error adding/updating \(kind.noun)(s) "
-        for (index, refusal) in refusals.enumerated() {
-            guard text.utf8.count < reasonLimit else {
-                text += ", and \(refusals.count - index) more"
-                break
-            }
-            if index > 0 { text += ", " }
-            text += refusal.name.isEmpty ? refusal.reason : "\(refusal.name): \(refusal.reason)"
-        }
-        return text
     }
 
     private static func nanoseconds(_ time: Duration) -> UInt64 {
@@ -265,7 +251,11 @@ public struct DiscoveryClient: Sendable {
 
     /// The last version of a kind that was accepted as a whole.
     public func version(of kind: ResourceKind) -> String { subscriptions[kind]?.version ?? "" }
-    public func counters(of kind: ResourceKind) -> DiscoveryCounters? { subscriptions[kind]?.record.counters }
+    public func counters(of kind: ResourceKind) -> SubscriptionCounters? { subscriptions[kind]?.record.counters }
+    /// Of each resource that is asked for by its name.
+    public func namedCounters(of kind: ResourceKind) -> [String: SubscriptionCounters] {
+        subscriptions[kind]?.record.named ?? [:]
+    }
     /// Something was said of the kind, or has been waited for long enough.
     public func isKnown(_ kind: ResourceKind) -> Bool { subscriptions[kind]?.isKnown ?? false }
 

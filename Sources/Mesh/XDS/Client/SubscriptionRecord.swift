@@ -10,12 +10,36 @@ struct SubscriptionRecord: Sendable {
     private(set) var updated: [String: Timestamp] = [:]
     /// Until when resources are good, in nanoseconds.
     private(set) var expiries: [String: UInt64] = [:]
-    var counters = DiscoveryCounters()
+    /// Of the kind.
+    var counters = SubscriptionCounters()
+    /// Of each that is wanted by its name.
+    private(set) var named: [String: SubscriptionCounters] = [:]
 
     mutating func await(_ name: String, until deadline: UInt64) { awaited[name] = deadline }
 
+    mutating func asked(_ name: String) { named[name, default: SubscriptionCounters()].attempts &+= 1 }
+
+    /// What came of a name, if it is one that is wanted.
+    mutating func count(_ name: String, _ body: (inout SubscriptionCounters) -> Void) {
+        guard named[name] != nil else { return }
+        named[name]?.attempts &+= 1
+        body(&named[name, default: SubscriptionCounters()])
+    }
+
+    /// The stream has ended.
+    mutating func streamEnded() {
+        counters.failures &+= 1
+        counters.attempts &+= 1
+        for name in named.keys { count(name) { $0.failures &+= 1 } }
+    }
+
     /// Nobody asks for it any more.
     mutating func forget(_ name: String) {
+        named[name] = nil
+        clear(name)
+    }
+
+    private mutating func clear(_ name: String) {
         (awaited[name], refused[name], updated[name], expiries[name]) = (nil, nil, nil, nil)
         absent.remove(name)
         timedOut.remove(name)
@@ -36,7 +60,7 @@ struct SubscriptionRecord: Sendable {
 
     /// The server says that there is none.
     mutating func gone(_ name: String, isWanted: Bool) {
-        forget(name)
+        clear(name)
         if isWanted { absent.insert(name) }
     }
 
@@ -54,21 +78,10 @@ struct SubscriptionRecord: Sendable {
         for name in names {
             awaited[name] = nil
             timedOut.insert(name)
+            named[name]?.fetchTimeouts &+= 1
         }
         return names
     }
 
     var deadline: UInt64 { min(awaited.values.min() ?? .max, expiries.values.min() ?? .max) }
-}
-
-/// What a client counts of a kind, under Envoy's names of a subscription.
-public struct DiscoveryCounters: Hashable, Sendable {
-    public var attempts: UInt64 = 0
-    public var successes: UInt64 = 0
-    /// Streams that ended.
-    public var failures: UInt64 = 0
-    public var rejections: UInt64 = 0
-    public var fetchTimeouts: UInt64 = 0
-    /// Milliseconds since 1970 of the last success.
-    public var updated: Int64 = 0
 }

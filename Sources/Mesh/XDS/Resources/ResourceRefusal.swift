@@ -9,3 +9,22 @@ public struct ResourceRefusal: Error, Hashable, Sendable {
         self.reason = reason
     }
 }
+
+extension ResourceKind {
+    /// Bytes of the text that says what is wrong, at most.
+    static let reasonLimit = 16 << 10
+
+    /// Why not all of what a source said is used, as Envoy says it.
+    public func rejection(of refusals: [ResourceRefusal]) -> String {
+        var text = "Error adding/updating \(noun)(s) "
+        for (index, refusal) in refusals.enumerated() {
+            guard text.utf8.count < Self.reasonLimit else {
+                text += ", and \(refusals.count - index) more"
+                break
+            }
+            if index > 0 { text += ", " }
+            text += refusal.name.isEmpty ? refusal.reason : "\(refusal.name): \(refusal.reason)"
+        }
+        return text
+    }
+}

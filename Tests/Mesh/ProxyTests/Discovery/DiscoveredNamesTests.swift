@@ -150,6 +150,11 @@ struct DiscoveredNamesTests {
                     $0["kind"]?.string == ControlPlane.secret && $0["error"]?.string?.isEmpty == false
                 }
                 #expect(refusal["error"]?.string?.contains("server: ") == true)
+                let samples = await bench.server.stats().samples
+                let value = { (leaf: String) in samples.first { $0.name == "sds.server.\(leaf)" }?.value }
+                #expect(value("update_success") == 2)
+                #expect(value("update_rejected") == 1)
+                #expect(value("update_attempt") == 4)
                 #expect(try await answers(second.0))
             }
         }
@@ -179,6 +184,11 @@ struct DiscoveredNamesTests {
                 #expect(value("listener_manager.lds.update_attempt") == 3)
                 #expect(text("listener_manager.lds.version_text") == "l1")
                 #expect(text("control_plane.identifier") == "grpcio")
+                #expect(value("control_plane.rate_limit_enforced") == 0)
+                #expect(value("cluster_manager.cds.config_reload") == 1)
+                #expect(value("cluster.app.update_attempt") == 2)
+                #expect(value("cluster.app.update_success") == 1)
+                #expect(text("cluster.app.version_text") == "e1")
                 let dump = await bench.server.configDump(withEndpoints: true)
                 let clusters = try #require(dump.elements("dynamic_active_clusters"))
                 #expect(clusters.count == 1 && clusters[0]["client_status"] == "ACKED")
