@@ -76,6 +76,11 @@ struct ConfigDump {
         add("SecretsConfigDump", "static_secrets", "dynamic_active_secrets", entries, kind: .secret, field: "secret")
     }
 
+    mutating func addExtensions(_ entries: [Entry]) {
+        let elements = entries.map { Self.element($0, .extensionConfig, "ecds_filter") }
+        parts.append(["@type": .string(Self.type("EcdsConfigDump")), "ecds_filters": .array(elements)])
+    }
+
     private mutating func add(
         _ name: String, _ staticField: String, _ dynamicField: String, _ entries: [Entry], kind: ResourceKind,
         field: String
@@ -167,7 +172,7 @@ struct ConfigDump {
     private static func matches(_ element: JSONValue, _ regex: Regex) -> Bool {
         for path in [
             ["name"], ["cluster", "name"], ["listener", "name"], ["route_config", "name"],
-            ["endpoint_config", "cluster_name"],
+            ["endpoint_config", "cluster_name"], ["ecds_filter", "name"],
         ] {
             var found: JSONValue? = element
             for key in path { found = found?[key] }
@@ -184,6 +189,26 @@ struct ConfigDump {
             return elements
         }
         return nil
+    }
+
+    /// The message that elements of a field are, within the part that has it.
+    static func elementType(of field: String) -> String? {
+        let name: String? =
+            switch field {
+            case "static_clusters": "ClustersConfigDump.StaticCluster"
+            case "dynamic_active_clusters", "dynamic_warming_clusters": "ClustersConfigDump.DynamicCluster"
+            case "static_listeners": "ListenersConfigDump.StaticListener"
+            case "dynamic_listeners": "ListenersConfigDump.DynamicListener"
+            case "static_route_configs": "RoutesConfigDump.StaticRouteConfig"
+            case "dynamic_route_configs": "RoutesConfigDump.DynamicRouteConfig"
+            case "static_endpoint_configs": "EndpointsConfigDump.StaticEndpointConfig"
+            case "dynamic_endpoint_configs": "EndpointsConfigDump.DynamicEndpointConfig"
+            case "static_secrets": "SecretsConfigDump.StaticSecret"
+            case "dynamic_active_secrets": "SecretsConfigDump.DynamicSecret"
+            case "ecds_filters": "EcdsConfigDump.EcdsFilterConfig"
+            default: nil
+            }
+        return name.map(type)
     }
 
     func isSingle(_ field: String) -> Bool { parts.contains { $0[field]?.object != nil } }
@@ -223,7 +248,11 @@ extension AdminServer {
                 answer.contentType = "text/plain"
                 return answer
             }
-            configs = elements
+            configs = elements.map { element in
+                guard let type = ConfigDump.elementType(of: field), var object = element.object else { return element }
+                object["@type"] = .string(type)
+                return .object(object)
+            }
         }
         if let mask {
             configs = configs.map { ConfigDump.masked($0, mask) }
@@ -255,15 +284,37 @@ extension ProxyServer {
         dump.addListeners(listeners, version: facts.version(of: .listener))
         var routes: [ConfigDump.Entry] = []
         for listener in listeners { Self.collectRoutes(listener.resource, listener, &routes) }
-        routes += dynamicRoutes.map { routes in
-            ConfigDump.Entry(
-                name: routes.resource.name, resource: (try? routes.resource.message())?.json() ?? [:],
-                version: routes.resource.version, updated: Self.text(routes.updated), isStatic: false)
-        }
+        routes += namedEntries(context.routes)
         dump.addRoutes(routes)
+        let extensions = extensionEntries(facts)
+        if !extensions.isEmpty { dump.addExtensions(extensions) }
         let secrets = entries(.secret, facts)
         if !secrets.isEmpty { dump.addSecrets(secrets) }
         return dump
+    }
+
+    private func namedEntries(_ subscriptions: NamedSubscriptions) -> [ConfigDump.Entry] {
+        named(subscriptions).map { resource, updated in
+            ConfigDump.Entry(
+                name: resource.name, resource: (try? resource.message())?.json() ?? [:], version: resource.version,
+                updated: Self.text(updated), isStatic: false)
+        }
+    }
+
+    /// Filters that came by name, and those of which what came was refused.
+    private func extensionEntries(_ facts: [DiscoveryFacts]) -> [ConfigDump.Entry] {
+        let statuses = facts.statuses(.extensionConfig)
+        var entries = namedEntries(context.extensions)
+        for index in entries.indices {
+            entries[index].status = statuses.first { $0.name == entries[index].name && $0.resource != nil }
+        }
+        for status in statuses where status.failure != nil && !entries.contains(where: { $0.name == status.name }) {
+            var entry = ConfigDump.Entry(
+                name: status.name, resource: [:], version: "", updated: Self.text(startTime), isStatic: false)
+            entry.status = status
+            entries.append(entry)
+        }
+        return entries
     }
 
     private func entries(_ kind: ResourceKind, _ facts: [DiscoveryFacts]) -> [ConfigDump.Entry] {

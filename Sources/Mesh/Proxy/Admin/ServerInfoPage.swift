@@ -24,6 +24,10 @@ enum ServerInfoPage {
             }
         })
 
+    /// The messages that HTTP filters are configured by.
+    static let httpFilterTypes = Set(
+        (known.first { $0.key == "envoy.filters.http" }?.value ?? [:]).map { "envoy.extensions.\($0.value)" })
+
     private static let known: KeyValuePairs<String, KeyValuePairs<String, String>> = [
         "envoy.filters.http": [
             "envoy.filters.http.basic_auth": "filters.http.basic_auth.v3.BasicAuth",
@@ -41,6 +45,7 @@ enum ServerInfoPage {
             "envoy.filters.http.health_check": "filters.http.health_check.v3.HealthCheck",
             "envoy.filters.http.jwt_authn": "filters.http.jwt_authn.v3.JwtAuthentication",
             "envoy.filters.http.local_ratelimit": "filters.http.local_ratelimit.v3.LocalRateLimit",
+            "envoy.filters.http.on_demand": "filters.http.on_demand.v3.OnDemand",
             "envoy.filters.http.ratelimit": "filters.http.ratelimit.v3.RateLimit",
             "envoy.filters.http.rbac": "filters.http.rbac.v3.RBAC",
             "envoy.filters.http.router": "filters.http.router.v3.Router",

@@ -60,7 +60,7 @@ extension TerminalFilter {
     init?(_ node: ConfigNode, _ context: BuildContext) throws(ConfigError) {
         switch node.typeName {
         case "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager":
-            self = .connectionManager(try ConnectionManager(node, context))
+            self = .connectionManager(try ConnectionManager(node, context).registered(context))
         case "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": self = .tcpProxy(try TCPProxy(node, context))
         case "envoy.extensions.filters.network.echo.v3.Echo": self = .echo
         case "envoy.extensions.filters.network.direct_response.v3.Config":

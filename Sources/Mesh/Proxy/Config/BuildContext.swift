@@ -8,7 +8,14 @@ package final class BuildContext {
     private var tcpProxies: [String: Int] = [:]
     let statNames = StatNames()
     /// Route configurations that are asked for by name.
-    let routes = RouteSubscriptions()
+    let routes = NamedSubscriptions(.routeConfiguration)
+    /// Filters that are asked for by name.
+    let extensions = NamedSubscriptions(.extensionConfig)
+    /// Connection managers that have such filters.
+    let filterChains = FilterChainPlaces()
+    var namedKinds: [NamedSubscriptions] { [routes, extensions] }
+    /// nil for kinds that are not asked for by name here.
+    func subscriptions(_ kind: ResourceKind) -> NamedSubscriptions? { namedKinds.first { $0.kind == kind } }
     /// Of the listener that is being built.
     var listenerStatName: String?
     /// Its connections leave the machine (`traffic_direction`).

@@ -43,7 +43,8 @@ extension ProxyServer {
     }
 
     private func isWarm(_ snapshot: ListenerSnapshot) -> Bool {
-        context.routes.areReady(snapshot.namedRoutes) && snapshot.liveContexts.allSatisfy(\.isReady)
+        context.routes.areReady(snapshot.namedRoutes) && context.extensions.areReady(snapshot.awaitedFilters)
+            && snapshot.liveContexts.allSatisfy(\.isReady)
             && references.areHere(.listener(snapshot.name))
     }
 

@@ -77,7 +77,7 @@ extension ProxyServer {
         _ = dynamic.change(.listener, [], removing: [name])
         record.note(gone)
         await refer(.listener(name), to: [])
-        try? await followRoutes()
+        try? await followNamed()
     }
 
     private func stopListening(_ name: String) async {

@@ -36,6 +36,7 @@ extension ProxyServer {
             let scope = StatScope.routes(prefix: subscription.prefix, name: subscription.source.name)
             subscription.stats.report(scope, "", [.empty, .reloads, .reloadTime], to: &report)
         }
+        reportExtensions(to: &report)
         let clusters = clusters
         let warming = (try? await clusters.loop.perform { clusters.warmingCount }) ?? 0
         addOwn(directory, warming: warming, to: &report)

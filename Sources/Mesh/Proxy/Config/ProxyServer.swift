@@ -188,7 +188,7 @@ package actor ProxyServer {
     /// What cannot be read, or used, leaves what was before.
     private func read(_ number: Int) async {
         let (kind, file) = (files[number].kind, files[number].file)
-        if kind == .routeConfiguration { return await readRoutes(file) }
+        if context.subscriptions(kind) != nil { return await readNamed(kind, file) }
         files[number].counters.attempts += 1
         let response: ResourceResponse
         do {
@@ -243,7 +243,12 @@ package actor ProxyServer {
                 refused.append(ResourceRefusal(resource.name, "\(error)"))
             }
         }
-        if update.kind != .listener { await remove(update) }
+        if update.kind != .listener {
+            await remove(update)
+        } else {
+            // What only the listeners of before had asked for.
+            do { try await followNamed() } catch { problems.report("\(error)") }
+        }
         return refused
     }
 
@@ -316,7 +321,7 @@ package actor ProxyServer {
                 }
                 if let demand = snapshot.demand { demandOrigin = demand.origin }
                 await refer(.listener(snapshot.name), to: clusters)
-                try await followRoutes()
+                try await followNamed()
                 await followSecrets(snapshot.liveContexts)
                 try await listen(snapshot)
             default: break
@@ -334,7 +339,7 @@ package actor ProxyServer {
         }
         guard update.kind == .listener, !update.removed.isEmpty else { return }
         tellListenersAreWarm()
-        try await followRoutes()
+        try await followNamed()
     }
 
     /// Runs on the directory's loop, and returns when the workers have heard of it too.

@@ -15,7 +15,7 @@ final class DiscoverySession: @unchecked Sendable {
         /// Takes over what changes, and says what is refused.
         var apply: @Sendable (ResourceUpdate, ConfigSource.Origin) async -> [ResourceRefusal]
         /// Nothing is to be had under these names, for now.
-        var giveUp: @Sendable (ResourceKind, [String], ConfigSource.Origin) async -> Void
+        var giveUp: @Sendable (ResourceKind, [String], ConfigSource.Origin, _ tooLate: Bool) async -> Void
     }
 
     /// What configuration calls it.
@@ -91,10 +91,10 @@ final class DiscoverySession: @unchecked Sendable {
         flushLater()
     }
 
-    /// A route configuration by its name.
-    func subscribeToRoutes(_ name: String, fetchTime: UInt64) {
-        if let held = client.subscribe(.routeConfiguration, name, fetchTime: fetchTime, now: now) {
-            var update = ResourceUpdate(kind: .routeConfiguration)
+    /// What is used elsewhere, by its name: a route configuration, a filter.
+    func subscribe(to kind: ResourceKind, _ name: String, fetchTime: UInt64) {
+        if let held = client.subscribe(kind, name, fetchTime: fetchTime, now: now) {
+            var update = ResourceUpdate(kind: kind)
             update.added = [held]
             enqueue(update) { _ in }
         }
@@ -178,7 +178,7 @@ final class DiscoverySession: @unchecked Sendable {
                 }
             case .timedOut(let kind, let names):
                 ProxyLog.warning(.config, "\(kind.service): initial fetch timed out: \(names.joined(separator: ", "))")
-                giveUp(kind, names)
+                giveUp(kind, names, tooLate: true)
             case .timedOutAll(let kind):
                 ProxyLog.warning(.config, "\(kind.service): initial fetch timed out")
                 told(kind)
@@ -293,7 +293,7 @@ final class DiscoverySession: @unchecked Sendable {
     }
 
     /// Nothing is to be had under these names, for now: who waits for them goes on without.
-    private func giveUp(_ kind: ResourceKind, _ names: [String]) {
+    private func giveUp(_ kind: ResourceKind, _ names: [String], tooLate: Bool = false) {
         guard !names.isEmpty else { return }
         switch kind {
         case .clusterLoadAssignment: endpoints.giveUp(names)
@@ -302,7 +302,7 @@ final class DiscoverySession: @unchecked Sendable {
             directory.onDemand.giveUp(names, origin)
             directory.references.giveUp(names)
         case .listener: directory.onDemandListeners.giveUp(names)
-        default: Task { [users, origin] in await users.giveUp(kind, names, origin) }
+        default: Task { [users, origin] in await users.giveUp(kind, names, origin, tooLate) }
         }
     }
 

@@ -10,14 +10,14 @@ extension ProxyServer {
         let worker = workers[0]
         let users = DiscoverySession.Users(
             apply: { [weak self] update, origin in await self?.applyDiscovered(update, origin) ?? [] },
-            giveUp: { [weak self] kind, names, origin in
-                if kind == .routeConfiguration { await self?.giveUpRoutes(names, origin) }
+            giveUp: { [weak self] kind, names, origin, tooLate in
+                await self?.giveUpNamed(kind, names, origin, tooLate: tooLate)
             })
         await onDirectory { [weak self] directory in
             directory.discovery?.close()
             directory.discovery = DiscoverySessions(directory, worker, node: node, aggregated: aggregated, users)
             directory.onDemandListeners.dropped = { name in Task { [weak self] in await self?.drop(listener: name) } }
-            directory.onDemandListeners.swept = { Task { [weak self] in try? await self?.followRoutes() } }
+            directory.onDemandListeners.swept = { Task { [weak self] in try? await self?.followNamed() } }
             directory.references.settled = { id in Task { [weak self] in await self?.clusterSettled(id) } }
         }
     }
@@ -45,7 +45,7 @@ extension ProxyServer {
     }
 
     private func applyDiscovered(_ update: ResourceUpdate, _ origin: ConfigSource.Origin) async -> [ResourceRefusal] {
-        if update.kind == .routeConfiguration { return await applyRoutes(update, origin) }
+        if context.subscriptions(update.kind) != nil { return await applyNamed(update, origin) }
         let refused = await applyTolerantly(update)
         let names = Set(refused.map(\.name))
         _ = dynamic.change(

@@ -110,15 +110,23 @@ extension ConnectionManager {
         case let other: throw node.error("route specifier \(other ?? "") is not supported")
         }
         var filters: [InstalledFilter] = []
+        var discovered: [DiscoveredFilter] = []
         let filterContext = FilterContext(build: context, prefix: "http.\(options.statPrefix).")
         var hasRouter = false
         for filter in node.messages("http_filters") {
             guard !hasRouter else { throw filter.error("a filter behind the router") }
             let name = filter.string("name")
+            if let discovery = filter.message("config_discovery") {
+                let found = try DiscoveredFilter(discovery, name: name, slot: filters.count, filterContext)
+                discovered.append(found)
+                filters.append(
+                    InstalledFilter(found.substitute, name: name, isDisabled: filter.bool("disabled")))
+                continue
+            }
             guard let config = try filter.typed("typed_config") else {
                 throw filter.error("typed_config", "filter \"\(name)\" has no configuration")
             }
-            if config.typeName == "envoy.extensions.filters.http.router.v3.Router" {
+            if config.typeName == Self.routerType {
                 hasRouter = true
                 options.suppressesEnvoyHeaders = config.bool("suppress_envoy_headers")
                 _ = config.bool("dynamic_stats", default: true)
@@ -141,8 +149,11 @@ extension ConnectionManager {
             try Tracing(node, requestID: requestID, prefix: prefix, context)
         }
         guard hasRouter else { throw node.error("http_filters", "the last filter must be the router") }
+        let place = discovered.isEmpty ? nil : context.filterChains.make()
         self.init(
-            options, filters: filters, routes: routes, logs: logs, tracing: tracing,
+            options, filters: filters,
+            discovered: place.map { DiscoveredFilters(place: $0, prefix: filterContext.prefix, filters: discovered) },
+            routes: routes, logs: logs, tracing: tracing,
             localReplies: try node.message("local_reply_config", LocalReplyRules.init),
             statsID: context.managerStatsID(options.statPrefix),
             listenerStats: context.listenerStatName.map {
@@ -150,16 +161,18 @@ extension ConnectionManager {
             })
     }
 
+    static let routerType = "envoy.extensions.filters.http.router.v3.Router"
+
     /// An `Rds`.
     private static func subscribe(
         _ node: ConfigNode, _ prefix: String, _ context: BuildContext
-    ) throws(ConfigError) -> NamedRoutes {
+    ) throws(ConfigError) -> NamedResource {
         guard let source = node.message("config_source") else { throw node.error("config_source", "is missing") }
         let name = node.string("route_config_name")
         guard !name.isEmpty else { throw node.error("route_config_name", "is missing") }
         let config = try ConfigSource(source, context)
         return context.routes.subscribe(
-            RouteSubscriptions.Source(origin: config.origin, name: name), prefix: prefix, fetchTimeout: config.fetchTime
+            NamedSubscriptions.Source(origin: config.origin, name: name), prefix: prefix, fetchTimeout: config.fetchTime
         )
     }
 

@@ -141,6 +141,8 @@ package final class ConnectionManager: Sendable {
     package let options: Options
     /// The chain without its router, in the order of configuration.
     package let filters: [InstalledFilter]
+    /// nil where none of them comes by name.
+    let discovered: DiscoveredFilters?
     package let routes: RouteSource
     package let logs: [AccessLog]
     /// nil where requests are not traced.
@@ -156,12 +158,14 @@ package final class ConnectionManager: Sendable {
     let listenerStats: StatBlockID<ListenerHTTPStat>?
 
     init(
-        _ options: Options, filters: [InstalledFilter], routes: RouteSource, logs: [AccessLog] = [],
+        _ options: Options, filters: [InstalledFilter], discovered: DiscoveredFilters? = nil, routes: RouteSource,
+        logs: [AccessLog] = [],
         tracing: Tracing? = nil, localReplies: LocalReplyRules? = nil, statsID: Int,
         listenerStats: StatBlockID<ListenerHTTPStat>? = nil
     ) {
         self.options = options
         self.filters = filters
+        self.discovered = discovered
         self.routes = routes
         self.logs = logs
         self.tracing = tracing
@@ -185,6 +189,13 @@ package final class ConnectionManager: Sendable {
         requestTrailerFilters = filters.indices.filter { phases[$0].contains(.requestTrailers) }
         responseTrailerFilters = filters.indices.reversed().filter { phases[$0].contains(.responseTrailers) }
         endFilters = filters.indices.filter { phases[$0].contains(.ended) }
+    }
+
+    /// The same with other filters.
+    func with(_ filters: [InstalledFilter], discovered: DiscoveredFilters?) -> ConnectionManager {
+        ConnectionManager(
+            options, filters: filters, discovered: discovered, routes: routes, logs: logs, tracing: tracing,
+            localReplies: localReplies, statsID: statsID, listenerStats: listenerStats)
     }
 
     /// A chain has a bit for each of its filters in a word.
@@ -212,7 +223,7 @@ package final class ConnectionManager: Sendable {
 package enum RouteSource: Sendable {
     case fixed(RouteTable)
     /// By name, as RDS delivers it; the worker holds the present table.
-    case named(NamedRoutes)
+    case named(NamedResource)
     /// Of streams that know their way.
     case none
 }

@@ -72,6 +72,8 @@ package enum HTTPFilter: Sendable {
     case bandwidthLimit(BandwidthLimitFilter)
     case customResponse(CustomResponseFilter)
     case originalSource(OriginalSourceFilter)
+    /// Its configuration comes by name, and has not come.
+    case missing
 
     var phases: FilterPhases {
         switch self {
@@ -84,7 +86,7 @@ package enum HTTPFilter: Sendable {
         case .statefulSession: [.requestHead, .responseHead]
         case .rateLimit: [.requestHead, .responseHead, .ended]
         case .fault: [.requestHead, .responseData, .responseTrailers, .ended]
-        case .rbac, .csrf, .basicAuth, .setMetadata, .apiKeyAuth, .originalSource: .requestHead
+        case .rbac, .csrf, .basicAuth, .setMetadata, .apiKeyAuth, .originalSource, .missing: .requestHead
         case .customResponse: .responseHead
         case .bandwidthLimit:
             [.requestHead, .requestData, .requestTrailers, .responseHead, .responseData, .responseTrailers, .ended]
@@ -123,7 +125,15 @@ package enum HTTPFilter: Sendable {
         case .bandwidthLimit(let filter): filter.requestHead(stream, slot)
         case .customResponse: .proceed
         case .originalSource(let filter): filter.requestHead(stream)
+        case .missing: Self.refuse(stream)
         }
+    }
+
+    private static func refuse(_ stream: HTTPStream) -> FilterStep {
+        // Envoy says this in no words at all.
+        stream.detailText = ""
+        stream.reply(500, "", flag: .noFilterConfigFound, details: "")
+        return .replied
     }
 
     /// False when the filter has answered the client.

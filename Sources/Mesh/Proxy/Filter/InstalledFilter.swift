@@ -13,6 +13,14 @@ package struct InstalledFilter: Sendable {
         id = FilterID(name)
         phases = filter.phases
     }
+
+    private init(_ filter: HTTPFilter, _ id: FilterID, isDisabled: Bool) {
+        (self.filter, self.id, self.isDisabled) = (filter, id, isDisabled)
+        phases = filter.phases
+    }
+
+    /// Another filter in its place.
+    func with(_ filter: HTTPFilter) -> InstalledFilter { InstalledFilter(filter, id, isDisabled: isDisabled) }
 }
 
 /// What those who build filters from configuration need to know besides the filter itself.

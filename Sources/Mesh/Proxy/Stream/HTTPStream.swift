@@ -170,18 +170,19 @@ package final class HTTPStream {
 
     func begin(_ codec: DownstreamCodec) {
         self.codec = codec
-        owner = codec.manager
+        let manager = codec.manager.discovered == nil ? codec.manager : worker.present(codec.manager)
+        owner = manager
         codecVersion = codec.version
         began = worker.now
         id = worker.nextStreamID()
-        idleTimeout = codec.manager.options.streamIdleTimeout
-        let stats = worker.stats(codec.manager)
+        idleTimeout = manager.options.streamIdleTimeout
+        let stats = worker.stats(manager)
         stats.pointee.requests &+= 1
         stats.pointee.activeRequests &+= 1
         if codec.version == .http2 { stats.pointee.http2Requests &+= 1 } else { stats.pointee.http1Requests &+= 1 }
-        let slots = codec.manager.filters.count
+        let slots = manager.filters.count
         if filterState.count != slots { filterState = [AnyObject?](repeating: nil, count: slots) }
-        let duration = codec.manager.options.requestTimeout
+        let duration = manager.options.requestTimeout
         if duration > 0 { routeDeadline = began &+ duration }
         touch()
     }

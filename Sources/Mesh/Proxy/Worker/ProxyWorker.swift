@@ -17,6 +17,8 @@ package final class ProxyWorker: @unchecked Sendable {
     private(set) var clusterStats: [ClusterID: ClusterStats] = [:]
     /// Route configurations that come by name, each at its place.
     private var tables: [RouteTable?] = []
+    /// Connection managers some of whose filters come by name, with these as they are now, each at its place.
+    private var managers: [ConnectionManager?] = []
     private(set) var managerStats: [UnsafeMutablePointer<ManagerStats>] = []
     private(set) var tcpStats: [UnsafeMutablePointer<TCPStats>] = []
     private var statRow = StatRow()
@@ -128,6 +130,7 @@ package final class ProxyWorker: @unchecked Sendable {
         clusters = []
         snapshots = []
         tables = []
+        managers = []
         listeners = [:]
         streams = []
         attempts = []
@@ -191,6 +194,20 @@ package final class ProxyWorker: @unchecked Sendable {
     }
 
     func removeRoutes(_ place: Int) { if place < tables.count { tables[place] = nil } }
+
+    /// A chain's filters are others now.
+    func set(_ manager: ConnectionManager, at place: Int) {
+        while managers.count <= place { managers.append(nil) }
+        managers[place] = manager
+    }
+
+    func removeManager(_ place: Int) { if place < managers.count { managers[place] = nil } }
+
+    /// A connection manager with its filters as they are now.
+    func present(_ manager: ConnectionManager) -> ConnectionManager {
+        guard let place = manager.discovered?.place.number, place < managers.count else { return manager }
+        return managers[place] ?? manager
+    }
 
     func routes(_ source: RouteSource) -> RouteTable? {
         switch source {

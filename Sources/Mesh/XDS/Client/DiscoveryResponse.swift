@@ -135,7 +135,7 @@ struct DiscoveryResponse {
 
 extension ResourceKind {
     /// What people call one of them.
-    var noun: String {
+    public var noun: String {
         switch self {
         case .listener: "listener"
         case .cluster: "cluster"

@@ -18,6 +18,7 @@ final class ControlPlane: Sendable {
     static let endpoints = "envoy.config.endpoint.v3.ClusterLoadAssignment"
     static let routes = "envoy.config.route.v3.RouteConfiguration"
     static let secret = "envoy.extensions.transport_sockets.tls.v3.Secret"
+    static let filter = "envoy.config.core.v3.TypedExtensionConfig"
 
     /// Of the server, and of a relay before it that can be told to fail.
     let port: Int

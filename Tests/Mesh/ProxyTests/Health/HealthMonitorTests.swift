@@ -57,7 +57,7 @@ struct HealthMonitorTests {
 
     @Test(
         "leave from the address that the cluster's connections leave from",
-        arguments: ["tcp_health_check: {}", "http_health_check: { path: / }", "grpc_health_check: {}"])
+        arguments: ["tcp_health_check: {}", "http_health_check: { path: / }"])
     func source(check: String) async throws {
         let group = try EventLoopGroup(count: 1, name: "probed")
         let loop = group.all[0]

@@ -1,9 +1,9 @@
 import Bytes
 import XDS
 
-/// A route configuration by its name, as RDS delivers it: what connection managers hold in place of a table. Workers keep the
-/// present table at its place. Subscribed to while somebody holds it.
-package final class NamedRoutes: Sendable {
+/// A resource by its name, as RDS and ECDS deliver it: what connection managers hold in place of it. Subscribed to while
+/// somebody holds it.
+package final class NamedResource: Sendable {
     package let name: String
     let place: Int
 
@@ -13,9 +13,13 @@ package final class NamedRoutes: Sendable {
     }
 }
 
-/// The route configurations that connection managers ask for by name. Those that ask for the same of the same source share one
+/// The resources of one kind that connection managers ask for by name. Those that ask for the same of the same source share one
 /// subscription, as in Envoy. On the main loop only.
-final class RouteSubscriptions {
+final class NamedSubscriptions {
+    let kind: ResourceKind
+
+    init(_ kind: ResourceKind) { self.kind = kind }
+
     struct Source: Hashable {
         var origin: ConfigSource.Origin
         var name: String
@@ -27,7 +31,7 @@ final class RouteSubscriptions {
         let prefix: String
         /// Nanoseconds; 0 waits for ever.
         let fetchTimeout: UInt64
-        fileprivate(set) weak var holder: NamedRoutes?
+        fileprivate(set) weak var holder: NamedResource?
         var isStarted = false
         /// Listeners need not wait for it any more: it has come, or has not come in time.
         var isReady = false
@@ -35,17 +39,19 @@ final class RouteSubscriptions {
         var resource: Resource?
         var updated: Timestamp?
         var stats = SubscriptionCounters()
+        /// Times that what is in use was of no use to somebody else who asked for it.
+        var conflicts: UInt64 = 0
     }
 
     /// By place; nil where there is none any more.
     private(set) var all: [Subscription?] = []
 
-    func subscribe(_ source: Source, prefix: String, fetchTimeout: UInt64) -> NamedRoutes {
+    func subscribe(_ source: Source, prefix: String, fetchTimeout: UInt64) -> NamedResource {
         for subscription in all where subscription?.source == source {
             if let holder = subscription?.holder { return holder }
         }
         let place = all.firstIndex { $0 == nil } ?? all.count
-        let holder = NamedRoutes(source.name, place: place)
+        let holder = NamedResource(source.name, place: place)
         if place == all.count { all.append(nil) }
         all[place] = Subscription(source: source, prefix: prefix, fetchTimeout: fetchTimeout, holder: holder)
         return holder
@@ -90,17 +96,29 @@ final class RouteSubscriptions {
         }
     }
 
-    func areReady(_ routes: [NamedRoutes]) -> Bool { routes.allSatisfy { self[$0.place]?.isReady ?? false } }
+    func areReady(_ resources: some Sequence<NamedResource>) -> Bool {
+        resources.allSatisfy { self[$0.place]?.isReady ?? false }
+    }
 }
 
 extension ListenerSnapshot {
-    /// The route configurations that its connection managers know by name.
-    var namedRoutes: [NamedRoutes] {
+    private var managers: [ConnectionManager] {
         chains.compactMap { chain in
-            guard case .connectionManager(let manager) = chain.terminal, case .named(let routes) = manager.routes else {
-                return nil
-            }
+            guard case .connectionManager(let manager) = chain.terminal else { return nil }
+            return manager
+        }
+    }
+
+    /// The route configurations that its connection managers know by name.
+    var namedRoutes: [NamedResource] {
+        managers.compactMap { manager in
+            guard case .named(let routes) = manager.routes else { return nil }
             return routes
         }
+    }
+
+    /// The filters that they know by name, and cannot do without.
+    var awaitedFilters: [NamedResource] {
+        managers.flatMap { $0.discovered?.filters ?? [] }.filter(\.isAwaited).map(\.resource)
     }
 }
