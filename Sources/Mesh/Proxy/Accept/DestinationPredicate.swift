@@ -37,3 +37,12 @@ indirect enum DestinationPredicate: Sendable {
         try node?.messages("rules", read) ?? []
     }
 }
+
+extension Range<Int> {
+    /// An `envoy.type.v3.Int32Range`: the end is not in it.
+    fileprivate init(config node: ConfigNode) throws(ConfigError) {
+        let (start, end) = (Int(node.int32("start")), Int(node.int32("end")))
+        guard start <= end else { throw node.error("the range ends before it starts") }
+        self = start..<end
+    }
+}

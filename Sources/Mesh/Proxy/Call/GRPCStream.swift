@@ -1,6 +1,5 @@
 import Bytes
 import GRPC
-import Glibc
 import HTTP
 import Reactor
 import TLS
@@ -72,23 +71,14 @@ final class GRPCStream: ConnectionTerminal, HTTP2SessionDelegate {
         _ worker: ProxyWorker, _ target: Target, _ cluster: ClusterState, _ host: Host,
         _ tell: @escaping (Event) -> Void
     ) throws -> GRPCStream {
-        let settings = cluster.settings
-        let tls = try settings.transport(to: host).security.map { security throws(TLSError) in
+        let tls = try cluster.settings.transport(to: host).security.map { security throws(TLSError) in
             try security.session(for: host)
         }
         let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
         let stream = GRPCStream(connection, target, cluster, host, tell)
         connection.terminal = stream
         connection.totals = cluster.stats.byteTotals
-        var options = worker.upstreamStreamOptions
-        options.highWaterMark = settings.options.bufferLimit
-        options.lowWaterMark = settings.options.bufferLimit / 2
-        let socket = try StreamSocket.connect(
-            to: host.address, on: worker.loop, from: settings.options.source(to: host.address),
-            timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
-            handler: connection)
-        settings.options.keepAlive?.apply(to: socket.descriptor)
-        connection.attach(socket)
+        try cluster.connect(connection, to: host.address)
         cluster.stats.connections &+= 1
         cluster.began(host.id)
         return stream
@@ -203,10 +193,7 @@ final class GRPCStream: ConnectionTerminal, HTTP2SessionDelegate {
             cluster.stats.activeConnections &-= 1
             if stream != nil { cluster.stats.activeRequests &-= 1 }
         } else {
-            cluster.stats.connectFailures &+= 1
-            let isTimeout = (error as? SystemError)?.errno == ETIMEDOUT
-            if isTimeout { cluster.stats.connectTimeouts &+= 1 }
-            cluster.record(isTimeout ? .timedOut : .connectFailed, of: host.id)
+            cluster.connectFailed(to: host.id, error)
         }
         session = nil
         stream = nil

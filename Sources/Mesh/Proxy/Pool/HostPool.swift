@@ -259,16 +259,7 @@ final class HostPool {
             connection.preamble =
                 ProxyProtocolHeader(version, source: client?.remote, destination: client?.local).encoded()
         }
-        var options = worker.upstreamStreamOptions
-        options.highWaterMark = settings.options.bufferLimit
-        options.lowWaterMark = settings.options.bufferLimit / 2
-        let socket = try StreamSocket.connect(
-            to: address, on: worker.loop, from: client?.source?.address ?? settings.options.source(to: address),
-            socketOptions: client?.source?.socketOptions ?? [],
-            timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
-            handler: connection)
-        settings.options.keepAlive?.apply(to: socket.descriptor)
-        connection.attach(socket)
+        try cluster.connect(connection, to: address, from: client?.source)
     }
 
     // MARK: Tunnels

@@ -1,5 +1,4 @@
 import Bytes
-import Glibc
 import Reactor
 import TLS
 
@@ -15,13 +14,13 @@ final class TCPUpstream: ConnectionTerminal {
     static func connect(
         _ session: TCPSession, to host: Host, of cluster: ClusterState
     ) throws -> TCPUpstream {
-        let worker = session.worker
         let settings = cluster.settings
         let transport = settings.transport(to: host)
         let tls = try transport.security.map { security throws(TLSError) in
             try security.session(for: host)
         }
-        let connection = ProxyConnection(worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
+        let connection = ProxyConnection(
+            session.worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
         let upstream = TCPUpstream(connection, session, cluster, host)
         connection.terminal = upstream
         connection.securityStats = settings.securityStats
@@ -30,17 +29,7 @@ final class TCPUpstream: ConnectionTerminal {
             let header = ProxyProtocolHeader(version, source: origin.remote, destination: origin.local)
             connection.preamble = header.encoded()
         }
-        var options = worker.upstreamStreamOptions
-        options.highWaterMark = settings.options.bufferLimit
-        options.lowWaterMark = settings.options.bufferLimit / 2
-        let source = session.connection.origin.source
-        let socket = try StreamSocket.connect(
-            to: host.address, on: worker.loop, from: source?.address ?? settings.options.source(to: host.address),
-            socketOptions: source?.socketOptions ?? [],
-            timeout: .nanoseconds(Int64(clamping: settings.options.connectTimeout)), options: options,
-            handler: connection)
-        settings.options.keepAlive?.apply(to: socket.descriptor)
-        connection.attach(socket)
+        try cluster.connect(connection, to: host.address, from: session.connection.origin.source)
         cluster.stats.connections &+= 1
         cluster.began(host.id)
         return upstream
@@ -73,10 +62,7 @@ final class TCPUpstream: ConnectionTerminal {
         guard isOpen else {
             // The client has left before: that says nothing of the host.
             guard session != nil else { return }
-            cluster.stats.connectFailures &+= 1
-            let isTimeout = (error as? SystemError)?.errno == ETIMEDOUT
-            if isTimeout { cluster.stats.connectTimeouts &+= 1 }
-            cluster.record(isTimeout ? .timedOut : .connectFailed, of: host.id)
+            cluster.connectFailed(to: host.id, error)
             session?.upstreamFailed(error.map { "\($0)" } ?? "")
             return
         }

@@ -74,18 +74,8 @@ package final class RBACFilter: Sendable {
 
 extension RBACFilter.Engines {
     init(_ node: ConfigNode) throws(ConfigError) {
-        enforced = try Self.engine(node, "rules", "matcher")
-        shadow = try Self.engine(node, "shadow_rules", "shadow_matcher")
-    }
-
-    private static func engine(_ node: ConfigNode, _ rules: String, _ matcher: String) throws(ConfigError)
-        -> RBACEngine?
-    {
-        if let matcher = try node.message(matcher, { (node) throws(ConfigError) in try RBACMatcher(node) }) {
-            node.ignore(rules)
-            return .matcher(matcher)
-        }
-        return try node.message(rules) { (node) throws(ConfigError) in .rules(try RBACRules(node)) }
+        enforced = try RBACEngine(node, rules: "rules", matcher: "matcher", of: .requests)
+        shadow = try RBACEngine(node, rules: "shadow_rules", matcher: "shadow_matcher", of: .requests)
     }
 }
 

@@ -3,10 +3,10 @@ import XDS
 
 extension RBACRules {
     /// An `envoy.config.rbac.v3.RBAC`.
-    init(_ node: ConfigNode) throws(ConfigError) {
+    init(_ node: ConfigNode, of subjects: Subjects = .requests) throws(ConfigError) {
         effect = try Effect(node, "action")
         var policies: [Policy] = []
-        for (name, policy) in node.messageMap("policies") { policies.append(try Policy(name, policy)) }
+        for (name, policy) in node.messageMap("policies") { policies.append(try Policy(name, policy, subjects)) }
         self.policies = policies.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
         if node.message("audit_logging_options")?.has("logger_configs") == true {
             throw node.unsupported("audit_logging_options")
@@ -32,13 +32,13 @@ extension RBACRules.Effect {
 }
 
 extension RBACRules.Policy {
-    init(_ name: String, _ node: ConfigNode) throws(ConfigError) {
+    init(_ name: String, _ node: ConfigNode, _ subjects: RBACRules.Subjects) throws(ConfigError) {
         self.name = name
         permissions = try node.messages("permissions") { (node) throws(ConfigError) in
-            try RBACCondition(node, "rule", sets: "rules")
+            try RBACCondition(node, "rule", sets: "rules", subjects)
         }
         principals = try node.messages("principals") { (node) throws(ConfigError) in
-            try RBACCondition(node, "identifier", sets: "ids")
+            try RBACCondition(node, "identifier", sets: "ids", subjects)
         }
         for field in ["condition", "checked_condition", "cel_config"] where node.has(field) {
             throw node.error(field, "conditions in CEL are not supported")
@@ -48,7 +48,9 @@ extension RBACRules.Policy {
 
 extension RBACCondition {
     /// A `Permission` or a `Principal`, whose fields have different names and one meaning.
-    init(_ node: ConfigNode, _ oneof: String, sets: String) throws(ConfigError) {
+    init(
+        _ node: ConfigNode, _ oneof: String, sets: String, _ subjects: RBACRules.Subjects
+    ) throws(ConfigError) {
         func required<T>(
             _ name: String, _ build: (ConfigNode) throws(ConfigError) -> T
         ) throws(ConfigError) -> T {
@@ -57,13 +59,19 @@ extension RBACCondition {
         }
         func list(_ name: String) throws(ConfigError) -> [RBACCondition] {
             try required(name) { (set) throws(ConfigError) in
-                try set.messages(sets) { (node) throws(ConfigError) in try RBACCondition(node, oneof, sets: sets) }
+                try set.messages(sets) { (node) throws(ConfigError) in
+                    try RBACCondition(node, oneof, sets: sets, subjects)
+                }
             }
         }
         func range(_ name: String) throws(ConfigError) -> AddressRanges {
             AddressRanges([try required(name, CIDR.init)])
         }
         let name = node.choice(oneof) ?? ""
+        if subjects == .connections, Self.ofHTTP.contains(name) {
+            let kind = oneof == "rule" ? "permission" : "principal"
+            throw node.error("\(kind) \(name) is not supported for connections without HTTP")
+        }
         switch name {
         case "any":
             _ = node.bool("any")
@@ -72,7 +80,8 @@ extension RBACCondition {
         case "or_rules", "or_ids": self = .any(try list(name))
         case "not_rule", "not_id":
             self = .not(
-                try required(name) { (node) throws(ConfigError) in try RBACCondition(node, oneof, sets: sets) })
+                try required(name) { (node) throws(ConfigError) in try RBACCondition(node, oneof, sets: sets, subjects)
+                })
         case "header": self = .header(try required(name, HeaderMatcher.init))
         case "url_path":
             self = .path(
@@ -103,7 +112,8 @@ extension RBACCondition {
                     matcher, ofRoute: try sourced.enumeration("metadata_source", as: MetadataSource.self) == .route)
             }
         case "filter_state": self = .filterState(try required(name, FilterStateMatcher.init))
-        case "direct_remote_ip", "source_ip": self = .directRemote(try range(name))
+        case "direct_remote_ip": self = .directRemote(try range(name))
+        case "source_ip": self = .source(try range(name))
         case "remote_ip": self = .remote(try range(name))
         case "authenticated":
             self = .authenticated(
@@ -114,9 +124,29 @@ extension RBACCondition {
         }
     }
 
+    private static let ofHTTP: Set<String> = ["header", "url_path", "metadata", "sourced_metadata", "filter_state"]
+
     private enum MetadataSource: String, ConfigEnum {
         case dynamic = "DYNAMIC"
         case route = "ROUTE"
+    }
+}
+
+extension RBACEngine {
+    /// What stands in one of two fields, the matcher before the rules; nil where neither does.
+    init?(
+        _ node: ConfigNode, rules: String, matcher: String, of subjects: RBACRules.Subjects
+    ) throws(ConfigError) {
+        if let matcher = try node.message(matcher, { (node) throws(ConfigError) in try RBACMatcher(node) }) {
+            node.ignore(rules)
+            self = .matcher(matcher)
+        } else if let rules = try node.message(
+            rules, { (node) throws(ConfigError) in try RBACRules(node, of: subjects) })
+        {
+            self = .rules(rules)
+        } else {
+            return nil
+        }
     }
 }
 

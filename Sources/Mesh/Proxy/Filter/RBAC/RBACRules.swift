@@ -3,6 +3,8 @@ import Bytes
 /// Who may do what: the engine of access control, over requests and over connections alike. A pure value.
 struct RBACRules: Sendable {
     enum Effect: Sendable { case allow, deny, log }
+    /// What they decide over: connections have nothing of HTTP.
+    enum Subjects: Sendable { case requests, connections }
 
     struct Policy: Sendable {
         let name: String
@@ -81,6 +83,8 @@ indirect enum RBACCondition: Sendable {
     case serverName(StringMatcher)
     case metadata(MetadataMatcher, ofRoute: Bool)
     case filterState(FilterStateMatcher)
+    /// The connection's client, as a PROXY header says it, whatever HTTP says.
+    case source(AddressRanges)
     /// The socket's peer.
     case directRemote(AddressRanges)
     case remote(AddressRanges)
@@ -111,6 +115,7 @@ indirect enum RBACCondition: Sendable {
                 ? matcher.matches(subject.stream?.route?.metadata[matcher.filter])
                 : matcher.matches(subject.stream?.metadata)
         case .filterState(let matcher): return matcher.matches(subject.stream?.metadata)
+        case .source(let ranges): return Self.lies(subject.origin.remote, in: ranges)
         case .directRemote(let ranges): return Self.lies(subject.origin.directRemote, in: ranges)
         case .remote(let ranges): return Self.lies(subject.remote, in: ranges)
         case .authenticated(let matcher): return Self.isAuthenticated(subject, matcher)
@@ -119,7 +124,8 @@ indirect enum RBACCondition: Sendable {
     }
 
     private static func lies(_ address: SocketAddress, in ranges: AddressRanges) -> Bool {
-        address.address.map(ranges.contains) ?? false
+        guard let address = address.address else { return false }
+        return ranges.contains(address) || ranges.contains(address.unmapped)
     }
 
     /// The names of a certificate in their order of rank: URIs, DNS names, the subject.
