@@ -11,7 +11,7 @@ struct Soak: Sendable {
 
     init(_ options: SoakOptions, _ group: EventLoopGroup) { (self.options, self.group) = (options, group) }
 
-    /// Throws when a request failed that should not have, or memory does not end where it began.
+    /// Throws when a request failed that should not have, or memory does not end where it stood when it was warm.
     func run() async throws {
         guard let program = options.programs.path(of: options.proxy) else {
             throw OptionError("\(options.proxy.rawValue) is not installed")

@@ -2,7 +2,9 @@ import Bytes
 import HTTP
 import Reactor
 
-/// What a soaking proxy holds, once a minute after the first: it is to end where it began.
+/// What a soaking proxy holds, once a minute: it is to end where it stood when it was warm.
+///
+/// Warm it is after a sixth of the time: until then its records of the last requests, its histograms and its buffers fill.
 ///
 /// That is judged by what it has allocated, which its admin page tells: pages that the allocator keeps move by what lay where
 /// when they were asked for, and say nothing of what is held. Both are told.
@@ -15,7 +17,7 @@ struct SoakMemory: Sendable {
         /// Allocated and not given back; nil of a proxy that does not tell.
         var allocated: Int?
 
-        /// What is to end where it began.
+        /// What is judged.
         var held: Int { allocated ?? resident }
         var text: String { "\(resident) KB resident" + (allocated.map { ", \($0) KB allocated" } ?? "") }
     }
@@ -80,15 +82,17 @@ struct SoakMemory: Sendable {
         samples.append(try await sample(proxy, seconds))
     }
 
+    private var warm: Sample? { samples.first { $0.second * 6 >= samples.last?.second ?? 0 } }
+
     var summary: String {
-        guard let first = samples.first, let last = samples.last else { return "nothing" }
-        return "\(first.text) after \(first.second) s; \(last.text) at the end"
+        guard let first = samples.first, let warm, let last = samples.last else { return "nothing" }
+        return "\(first.text) after \(first.second) s; \(warm.text) after \(warm.second) s; \(last.text) at the end"
     }
 
-    /// Why this is no memory that ends where it began; nil when it does, or the run was too short to tell.
+    /// Why this is no memory that ends where it stood when it was warm; nil when it does, or the run was too short to tell.
     var failure: String? {
-        guard let first = samples.first, let last = samples.last, last.second >= Self.leastSeconds,
-            last.held > first.held + Self.allowance
+        guard let warm, let last = samples.last, last.second >= Self.leastSeconds,
+            last.held > warm.held + Self.allowance
         else { return nil }
         return "its memory grew by more than \(Self.allowance) KB: \(summary)"
     }
