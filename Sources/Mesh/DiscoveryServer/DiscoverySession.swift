@@ -94,12 +94,15 @@ final class DiscoverySession {
             // Whatever of the clusters it took, it may not ask for the endpoints of all.
             if request.refusal != nil, kind == .cluster { expected.removeAll() }
         }
-        if kind == .clusterLoadAssignment, !expected.isEmpty {
-            for name in request.names { if let id = tables[kind].id(name) { expected.remove(id) } }
-        }
         switch form {
         case .stateOfTheWorld: takeWhole(request, kind, state, isFirst: isFirst, answers: answers)
         case .delta: takeChange(request, kind, state, isFirst: isFirst)
+        }
+        if kind == .clusterLoadAssignment, !expected.isEmpty {
+            for name in request.names {
+                // Also to who has them, from a stream before this one: the cluster is not what it was.
+                if let id = tables[kind].id(name), expected.remove(id) { state.pending.insert(id) }
+            }
         }
         guard state.names.count + state.unknown.count <= Self.nameLimit else {
             throw GRPCEnding(.resourceExhausted, "more than \(Self.nameLimit) names of one kind are asked for")
@@ -209,11 +212,8 @@ final class DiscoverySession {
             state.names.insert(id)
         }
         guard state.names.contains(id) || state.isWildcard && !isOnDemand(scope) else { return false }
-        if form == .stateOfTheWorld, kind.isCompleteState {
-            state.owesState = true
-        } else {
-            state.pending.insert(id)
-        }
+        if form == .stateOfTheWorld, kind.isCompleteState { state.owesState = true }
+        state.pending.insert(id)
         return true
     }
 
@@ -284,8 +284,9 @@ final class DiscoverySession {
                 guard let resource = resource(kind, id) else { continue }
                 body += resource.stateField
                 state.sent.insert(id)
-                expect(resource)
+                expectEndpoints(of: resource, hasChanged: state.pending.contains(id))
             }
+            state.pending.removeAll()
         } else {
             for id in state.pending {
                 guard body.count < Self.responseBytes else { break }
@@ -321,7 +322,7 @@ final class DiscoverySession {
             state.sent.insert(id)
             if let resource = resource(kind, id, for: state) {
                 body += resource.deltaField
-                expect(resource)
+                expectEndpoints(of: resource, hasChanged: true)
             } else {
                 removed.append(field: 6, tables[kind][id])
             }
@@ -349,12 +350,17 @@ final class DiscoverySession {
         return response
     }
 
-    private func expect(_ resource: ServedResource) {
-        guard let name = resource.endpoints, let id = tables[.clusterLoadAssignment].id(name),
-            self.resource(.clusterLoadAssignment, id) != nil,
-            !(kinds[.clusterLoadAssignment]?.wants(id) ?? false)
+    /// A cluster is used once its endpoints have come after it. Envoy asks for those of a new one; for those of one that changed it waits as
+    /// well, up to its initial fetch time-out and without a word, since it has asked for them before, and answers for no cluster meanwhile.
+    private func expectEndpoints(of cluster: ServedResource, hasChanged: Bool) {
+        guard let name = cluster.endpoints, let id = tables[.clusterLoadAssignment].id(name),
+            resource(.clusterLoadAssignment, id) != nil
         else { return }
-        expected.insert(id)
+        guard let state = kinds[.clusterLoadAssignment], state.wants(id) else {
+            expected.insert(id)
+            return
+        }
+        if hasChanged { state.pending.insert(id) }
     }
 
     /// A response is on its way. - Returns: Its nonce.

@@ -11,7 +11,7 @@ final class KindState {
     var names = NameSet()
     /// What it asks for that nobody has published.
     var unknown: Set<String> = []
-    /// What has to be sent, or told to be gone.
+    /// What has to be sent, or told to be gone; of a whole state that is owed, what in it changed.
     var pending = NameSet()
     /// Delta: names to be told as gone that have no number.
     var gone: Set<String> = []

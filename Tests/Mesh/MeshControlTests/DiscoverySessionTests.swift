@@ -371,6 +371,53 @@ struct DiscoverySessionTests {
         #expect(talk.hear() != nil)
     }
 
+    @Test(
+        "the endpoints of a cluster that changed follow it unasked, of no other",
+        arguments: [DiscoveryForm.delta, .stateOfTheWorld])
+    func changedClusters(form: DiscoveryForm) throws {
+        let talk = Conversation(form)
+        func publish(_ name: String, version: String) {
+            // Name, type (EDS), and something that may change: field 6 is the policy of balance.
+            talk.publish(.cluster, name, "\u{a}\u{1}\(name)\u{10}\u{3}\u{30}\(version)")
+        }
+        for name in ["a", "b"] {
+            publish(name, version: "\u{1}")
+            talk.publish(.clusterLoadAssignment, name, "1")
+        }
+        func answer(_ response: Response, _ names: [String] = []) throws {
+            try talk.ask(
+                Request(
+                    kind: try #require(response.kind), node: false, version: form == .delta ? "" : response.version,
+                    names: form == .delta ? [] : names, nonce: response.nonce))
+        }
+        try talk.ask(Request())
+        try answer(try #require(talk.hear()))
+        try talk.ask(Request(kind: .clusterLoadAssignment, node: false, names: ["a", "b"]))
+        try answer(try #require(talk.hear()), ["a", "b"])
+        #expect(talk.hear() == nil)
+        publish("a", version: "\u{2}")
+        let clusters = try #require(talk.hear())
+        #expect(clusters.kind == .cluster)
+        // Before the answer, which Envoy does not give until it has them.
+        let endpoints = try #require(talk.hear())
+        #expect(endpoints.kind == .clusterLoadAssignment && endpoints.resources.count == 1)
+        try answer(clusters)
+        try answer(endpoints, ["a", "b"])
+        #expect(talk.hear() == nil)
+    }
+
+    @Test("a proxy that comes back with endpoints is sent those of a cluster that changed meanwhile")
+    func changedClustersAfterAll() throws {
+        let before = Conversation(.delta)
+        before.publish(.cluster, "a", "\u{a}\u{1}a\u{10}\u{3}")
+        before.publish(.clusterLoadAssignment, "a", "1")
+        let version = try #require(before.scope.resource(.clusterLoadAssignment, 0)).version
+        try before.ask(Request(held: ["a": "older"]))
+        #expect(before.hear()?.resources.count == 1)
+        try before.ask(Request(kind: .clusterLoadAssignment, node: false, names: ["a"], held: ["a": version]))
+        #expect(before.hear()?.resources == ["a": "1"])
+    }
+
     @Test("clusters go before endpoints, endpoints before listeners, listeners before routes")
     func order() throws {
         let talk = Conversation(.delta)

@@ -52,6 +52,29 @@ struct EnvoyPeerTests {
     }
 
     @Test(
+        "a cluster that changes is used at once: its endpoints come with it",
+        arguments: [
+            DiscoveryForm.stateOfTheWorld, .delta,
+        ])
+    func changedCluster(form: DiscoveryForm) async throws {
+        try await ControlPlane.run(form) { plane in
+            try await plane.publish(clusters: ["one"], route: "one")
+            let port = try await plane.listenerPort()
+            try await plane.eventually { try await plane.get(port) == "one" }
+            for seconds in 6...9 {
+                try await plane.publish(clusters: ["one"], connectTimeout: seconds, route: "one")
+                try await plane.eventually {
+                    try await plane.admin("/config_dump?resource=dynamic_active_clusters").contains("\"\(seconds)s\"")
+                }
+            }
+            // Or it was used when Envoy had waited for them long enough.
+            let stats = try await plane.admin("/stats?filter=cluster.one.init_fetch_timeout")
+            #expect(stats.hasSuffix(": 0\n"), "\(stats)")
+            #expect(try await plane.get(port) == "one")
+        }
+    }
+
+    @Test(
         "what it refuses is known by name, and what it had goes on",
         arguments: [
             DiscoveryForm.stateOfTheWorld, .delta,
@@ -176,7 +199,9 @@ private final class ControlPlane: Sendable {
     }
 
     /// Clusters with their endpoints, and the one route that all requests take.
-    func publish(clusters: [String], route: String, removing gone: [String] = []) async throws {
+    func publish(
+        clusters: [String], connectTimeout: Int = 5, route: String, removing gone: [String] = []
+    ) async throws {
         var changes: [ServedChange] = []
         for name in clusters {
             changes.append(
@@ -185,7 +210,7 @@ private final class ControlPlane: Sendable {
                     try message(
                         .cluster,
                         [
-                            "name": .string(name), "type": "EDS", "connect_timeout": "5s",
+                            "name": .string(name), "type": "EDS", "connect_timeout": "\(connectTimeout)s",
                             "eds_cluster_config": ["eds_config": ["ads": [:], "resource_api_version": "V3"]],
                         ])))
             changes.append(

@@ -126,8 +126,20 @@ final class MeshLab: @unchecked Sendable {
         }
         try await lab.script(
             lab.node,
-            "ip link set lo up; ip link add br0 type bridge; ip link set br0 up; ip addr add 10.244.0.1/16 dev br0\n"
-                + (isDualStack ? "ip addr add fd00:244::1/64 dev br0 nodad" : ""))
+            """
+            ip link set lo up; ip link add br0 type bridge; ip link set br0 up; ip addr add 10.244.0.1/16 dev br0
+            \(isDualStack ? "ip addr add fd00:244::1/64 dev br0 nodad" : "")
+            # Nobody is at a Service's address but by a sidecar, and whoever comes there is told so at once.
+            nft -f - <<END
+            table inet services {
+              chain refusal {
+                type filter hook prerouting priority filter
+                ip daddr 10.96.0.0/16 meta l4proto tcp reject with tcp reset
+                ip6 daddr fd00:96::/112 meta l4proto tcp reject with tcp reset
+              }
+            }
+            END
+            """)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { await plane.run() }
             defer {
