@@ -46,6 +46,8 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
         worker.flushAtTurnEnd(self)
     }
 
+    override func opened() { worker.flushAtTurnEnd(self) }
+
     override var version: HTTPVersion { .http2 }
 
     // MARK: Input
@@ -168,8 +170,9 @@ final class HTTP2Downstream: DownstreamCodec, HTTP2SessionDelegate {
 
     // MARK: Output
 
+    /// The settings are to be said from the first moment on; TLS takes nothing before its handshake is done.
     override func flush() {
-        guard let session, !connection.isClosed, connection.isWritable else { return }
+        guard let session, connection.isChannelOpen, !connection.isClosed, connection.isWritable else { return }
         do throws(HTTPError) { try session.sendOutput(on: connection) } catch { connection.closeAfterWrite() }
         guard session.isFinished else { return }
         if isDraining { linger() } else if !isClientLeaving { connection.closeAfterWrite() }

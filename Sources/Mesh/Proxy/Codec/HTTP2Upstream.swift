@@ -23,7 +23,6 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
         } catch {
             connection.abort()
         }
-        worker.flushAtTurnEnd(self)
     }
 
     override var version: HTTPVersion { .http2 }
@@ -114,6 +113,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
 
     override func opened() {
         isOpen = true
+        worker.flushAtTurnEnd(self)
         keepAlive = pool.cluster.settings.options.http2KeepAlive.map {
             HTTP2KeepAlive($0, worker) { [unowned self] in
                 session?.ping()
@@ -155,8 +155,9 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
 
     // MARK: Output
 
+    /// The session has its preface to say from the first moment on; TLS takes nothing before its handshake is done.
     override func flush() {
-        guard let session, !connection.isClosed, connection.isWritable else { return }
+        guard let session, isOpen, !connection.isClosed, connection.isWritable else { return }
         do throws(HTTPError) { try session.sendOutput(on: connection) } catch { connection.abort() }
     }
 

@@ -309,6 +309,59 @@ struct ClusterOptionTests {
         }
     }
 
+    @Test("who is said to speak HTTP/2 does so beneath TLS", arguments: ["AUTO", "HTTP2"])
+    func http2BeneathTLS(codec: String) async throws {
+        let folder = try ScratchFolder()
+        let authority = try CertificateAuthority.create(commonName: "ca")
+        let identity = try authority.issue(
+            CertificateTemplate(
+                subject: DistinguishedName(commonName: "a"), names: AlternativeNames(dns: ["a.test"]), purpose: .server)
+        )
+        try Files.writeAtomically("\(folder.path)/chain.pem", identity.chain[0].pem)
+        try Files.writeAtomically("\(folder.path)/key.pem", identity.key.pem)
+        let socket = "@weft-h2-tls-\(codec)-\(getpid())"
+        let more = """
+              - name: tls
+                address: { pipe: { path: "\(socket)" } }
+                filter_chains:
+                - transport_socket:
+                    name: t
+                    typed_config:
+                      "@type": \(Self.types).transport_sockets.tls.v3.DownstreamTlsContext
+                      common_tls_context:
+                        alpn_protocols: [ h2 ]
+                        tls_certificates: [ { certificate_chain: { filename: \(folder.path)/chain.pem }, private_key: { filename: \(folder.path)/key.pem } } ]
+                  filters:
+                  - name: hcm
+                    typed_config:
+                      "@type": \(Self.types).filters.network.http_connection_manager.v3.HttpConnectionManager
+                      stat_prefix: tls
+                      codec_type: \(codec)
+                      route_config: { virtual_hosts: [ { name: v, domains: [ "*" ], routes: [ { match: { prefix: / }, direct_response: { status: 200 } } ] } ] }
+                      http_filters: [ { name: r, typed_config: { "@type": \(Self.types).filters.http.router.v3.Router } } ]
+              clusters:
+              - name: c0
+                typed_extension_protocol_options:
+                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+                    "@type": \(Self.types).upstreams.http.v3.HttpProtocolOptions
+                    explicit_http_config: { http2_protocol_options: {} }
+                transport_socket:
+                  name: t
+                  typed_config:
+                    "@type": \(Self.types).transport_sockets.tls.v3.UpstreamTlsContext
+                    common_tls_context: { alpn_protocols: [ h2 ] }
+                load_assignment: { cluster_name: c0, endpoints: [ { lb_endpoints: [ { endpoint: { address: { pipe: { path: "\(socket)" } } } } ] } ] }
+            """
+        try await ProxyBench.run(ProxyBench.http(clusters: 0).replacing("  clusters:\n", with: more + "\n")) { bench in
+            for _ in 0..<3 {
+                let answer = try await bench.exchange(get)
+                #expect(answer.status == 200)
+            }
+            let connections = await bench.stat("c0", "upstream_cx_http2_total")
+            #expect(connections == 1)
+        }
+    }
+
     @Test("a host's name is an authority without its port")
     func withoutPort() {
         for (text, name) in [
