@@ -189,6 +189,8 @@ final class DiscoverySession {
                 state.pending.insert(id)
             }
         }
+        // Proxies wait for what there is of clusters and listeners before they go on, also where there is nothing.
+        state.owesState = state.isWildcard && request.held.isEmpty && state.isSettled
         // What it came back with is what there is, and nothing will be sent that it could accept.
         if !request.held.isEmpty, state.isSettled { state.acceptedVersion = wholeVersion(kind, state) }
     }
@@ -312,7 +314,8 @@ final class DiscoverySession {
     }
 
     private func change(_ kind: ResourceKind, _ state: KindState) -> [UInt8]? {
-        guard !state.pending.isEmpty || !state.gone.isEmpty else { return nil }
+        guard !state.pending.isEmpty || !state.gone.isEmpty || state.owesState else { return nil }
+        state.owesState = false
         var body: [UInt8] = []
         if state.pending.count > Self.manyResources { body.reserveCapacity(Self.responseBytes + (16 << 10)) }
         var removed: [UInt8] = []

@@ -15,7 +15,7 @@ final class KindState {
     var pending = NameSet()
     /// Delta: names to be told as gone that have no number.
     var gone: Set<String> = []
-    /// State of the world: all of it has to be sent, because something in it changed.
+    /// State of the world: all of it has to be sent, because something in it changed. Delta: nothing of it is there, and that has to be said.
     var owesState = false
     /// Of the last response; 0 before the first.
     var nonce: UInt64 = 0

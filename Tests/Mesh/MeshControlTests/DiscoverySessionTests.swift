@@ -135,6 +135,29 @@ struct DiscoverySessionTests {
         #expect(talk.hear() == nil, "nothing changed")
     }
 
+    @Test(
+        "who asks for all of a kind is told once that there is nothing, and then what comes",
+        arguments: [DiscoveryForm.stateOfTheWorld, .delta])
+    func nothing(form: DiscoveryForm) throws {
+        let talk = Conversation(form)
+        try talk.ask(Request())
+        let empty = try #require(talk.hear())
+        #expect(empty.kind == .cluster && empty.resources.isEmpty && empty.removed.isEmpty)
+        try talk.ask(Request(node: false, version: empty.version, nonce: empty.nonce))
+        #expect(talk.hear() == nil)
+        talk.publish(.cluster, "a", "1")
+        #expect(talk.hear()?.resources.count == 1)
+        // Endpoints are asked for by name, so nobody waits for all.
+        try talk.ask(Request(kind: .clusterLoadAssignment, node: false))
+        #expect(talk.hear() == nil)
+        // Who comes back with something has been told before.
+        let again = Conversation(.delta)
+        again.publish(.cluster, "a", "1")
+        let held = ["a": ServedResource(.cluster, "a", Array("1".utf8)).version]
+        try again.ask(Request(held: held))
+        #expect(again.hear() == nil)
+    }
+
     @Test("one that is moved to another scope hears what differs, and of clusters that are gone after the rest")
     func moved() throws {
         let talk = Conversation(.delta)
@@ -439,9 +462,11 @@ struct DiscoverySessionTests {
         // Field 1 is the name, field 2 the type, of which 3 is EDS.
         let cluster = "\u{a}\u{1}a\u{10}\u{3}"
         try talk.ask(Request())
+        try talk.ask(Request(node: false, nonce: try #require(talk.hear()).nonce))
         try talk.ask(Request(kind: .routeConfiguration, node: false, names: ["r"]))
-        #expect(talk.hear()?.removed == ["r"])
-        try talk.ask(Request(kind: .routeConfiguration, node: false, nonce: "1"))
+        let missing = try #require(talk.hear())
+        #expect(missing.removed == ["r"])
+        try talk.ask(Request(kind: .routeConfiguration, node: false, nonce: missing.nonce))
         talk.publish(.routeConfiguration, "r", "1")
         talk.publish(.clusterLoadAssignment, "a", "1")
         talk.publish(.cluster, "a", cluster)
