@@ -185,6 +185,13 @@ let targets: [Target] = [
         name: "TestSupport", dependencies: ["Reactor", "Bytes", "JSON", "CLinux"].map(dependency),
         path: "Tests/Support",
         swiftSettings: swiftSettings),
+    .target(
+        name: "ClusterFixture",
+        dependencies: [
+            "APIServer", "ClusterAPI", "ClusterClient", "Store", "TLS", "JSON", "Reactor", "Bytes", "TestSupport",
+        ].map(dependency),
+        path: "Tests/ClusterFixture",
+        swiftSettings: swiftSettings),
     tests("FlagsTests", "Runtime/FlagsTests", ["Flags"]),
     tests("BytesTests", "Runtime/BytesTests", ["Bytes"]),
     tests("JSONTests", "Runtime/JSONTests", ["JSON", "Bytes"]),
@@ -248,14 +255,13 @@ let targets: [Target] = [
             "ClusterClient",
             "Store", "HTTP",
             "TLS", "JSON",
-            "Telemetry", "Reactor", "Bytes", "TestSupport",
+            "Telemetry", "Reactor", "Bytes", "TestSupport", "ClusterFixture",
         ], data: ["grpc_peer.py"]),
     tests(
         "SidecarTests", "Mesh/SidecarTests",
         [
-            "weft-proxy", "MeshControl", "MeshNode", "MeshAPI", "Discovery", "XDS", "APIServer", "ClusterAPI",
-            "ClusterClient", "Store", "HTTP", "TLS",
-            "JSON", "Telemetry", "Reactor", "Bytes", "CLinux", "TestSupport",
+            "weft-proxy", "MeshControl", "MeshNode", "MeshAPI", "Discovery", "XDS", "ClusterAPI", "ClusterClient",
+            "HTTP", "TLS", "JSON", "Telemetry", "Reactor", "Bytes", "CLinux", "TestSupport", "ClusterFixture",
         ], data: ["app.py"]),
     tests(
         "MeshNodeTests", "Mesh/MeshNodeTests",
@@ -266,6 +272,7 @@ let targets: [Target] = [
             "GRPC", "APIServer",
             "ClusterAPI",
             "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Telemetry", "Reactor", "Bytes", "TestSupport",
+            "ClusterFixture",
         ], data: ["certificate_peer.py"]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",

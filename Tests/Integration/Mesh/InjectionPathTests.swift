@@ -6,7 +6,7 @@ import Testing
 /// A namespace that a person puts into the mesh with kubectl, on a node with the real programs.
 @Suite(
     "Sidecars, from a label to a running proxy", .serialized,
-    .enabled(if: OtherMachine.isAvailable && OtherMachine.hasProxy, "root, all programs, kubectl"),
+    .enabled(if: OtherMachine.hasMesh, "root, all programs, kubectl"),
     .timeLimit(.minutes(5)))
 struct InjectionPathTests {
     /// The app asks, as the first thing it does, whether its sidecar is ready.
@@ -46,43 +46,30 @@ struct InjectionPathTests {
         "a labelled namespace: the sidecar is ready before anything else runs, what ends by itself ends, and the pod has no rights for it"
     )
     func path() throws {
-        let machine = try OtherMachine()
-        let kubectl = [
-            "kubectl", "--kubeconfig", machine.cluster + "/kubeconfig", "--cache-dir", machine.directory + "/kube",
-        ]
-        func run(_ arguments: String...) throws -> OtherMachine.Output { try machine.run(kubectl + arguments) }
-        func require(_ arguments: String...) throws -> String {
-            let output = try machine.run(kubectl + arguments)
-            try #require(output.succeeded, "\(arguments): \(output.text)")
-            return output.text
-        }
-        let up = try machine.weft("up", "--nodes", "1", "--dir", machine.cluster, "--without-dns")
-        try #require(up.succeeded, "\(up.text)")
-        let file = machine.directory + "/manifest.yaml"
-        try Files.writeAtomically(file, Self.objects)
-        _ = try require("apply", "-f", file)
-        let ready = try run("wait", "-n", "shop", "pod/web", "pod/outside", "--for=condition=Ready", "--timeout=120s")
-        let why = try ready.succeeded ? "" : require("describe", "pod", "-n", "shop", "web")
-        try #require(ready.succeeded, "\(ready.text)\n\(why)")
+        let cluster = try MeshedMachine()
+        func run(_ arguments: String...) throws -> OtherMachine.Output { try cluster.run(arguments) }
+        try cluster.apply(Self.objects)
+        try cluster.waitReady("web", "outside")
 
-        #expect(try require("logs", "-n", "shop", "web", "-c", "first").contains("LIVE"))
-        #expect(try require("logs", "-n", "shop", "web", "-c", "app").contains("LIVE"))
+        #expect(try cluster.kubectl("logs", "-n", "shop", "web", "-c", "first").contains("LIVE"))
+        #expect(try cluster.kubectl("logs", "-n", "shop", "web", "-c", "app").contains("LIVE"))
         #expect(try run("logs", "-n", "shop", "web", "-c", "weft-proxy").succeeded)
-        _ = try require(
+        _ = try cluster.kubectl(
             "wait", "-n", "shop", "pod/count", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
 
-        let pod = try JSONValue.parse(Array(require("get", "pod", "-n", "shop", "web", "-o", "json").utf8))
+        let pod = try JSONValue.parse(Array(cluster.kubectl("get", "pod", "-n", "shop", "web", "-o", "json").utf8))
         let names = (pod["spec"]?["initContainers"]?.array ?? []).compactMap { $0["name"]?.string }
         #expect(names == ["weft-proxy", "first"])
         let proxy = (pod["status"]?["initContainerStatuses"]?.array ?? []).first { $0["name"] == "weft-proxy" }
         #expect(proxy?["started"] == true && proxy?["restartCount"] == 0, "\(proxy ?? .null)")
-        let outside = try require("get", "pod", "-n", "shop", "outside", "-o", "jsonpath={.spec.initContainers}")
+        let outside = try cluster.kubectl(
+            "get", "pod", "-n", "shop", "outside", "-o", "jsonpath={.spec.initContainers}")
         #expect(outside.isEmpty)
 
         // What is in force in the pods: one has the table, the other none.
-        let sandboxes = try machine.run(
+        let sandboxes = try cluster.machine.run(
             "sh", "-c",
-            "for n in \(machine.cluster)/nodes/node-1/run/sandboxes/*/net; do nsenter --net=$n nft list tables; echo --; done"
+            "for n in \(cluster.machine.cluster)/nodes/node-1/run/sandboxes/*/net; do nsenter --net=$n nft list tables; echo --; done"
         )
         #expect(sandboxes.text.contains("table inet weft_mesh"), "\(sandboxes.text)")
 
@@ -96,8 +83,4 @@ struct InjectionPathTests {
         #expect(
             !wrong.succeeded && wrong.text.contains("traffic.sidecar.istio.io/excludeOutboundPorts"), "\(wrong.text)")
     }
-}
-
-extension OtherMachine {
-    static var hasProxy: Bool { access("\(programs)/weft-proxy", X_OK) == 0 }
 }

@@ -1,22 +1,13 @@
 import Glibc
 import Reactor
+import TestSupport
 
 /// A machine of the test's own: a fresh network and mount namespace, kept by a sleeping process. What `weft up` does to "this machine"
 /// happens there. Gone with the object, with every process in it.
 final class OtherMachine: Sendable {
     private let holder: Int32
     let directory: String
-    /// The folder of Weft's programs: WEFT_PROGRAMS, or beside the test's own products.
-    static let programs: String = {
-        if let chosen = getenv("WEFT_PROGRAMS") { return String(cString: chosen) }
-        guard let path = realpath("/proc/self/exe", nil) else { return ".build/debug" }
-        defer { free(path) }
-        // The test runner is swift's or our bundle's; the products are where the bundle was built.
-        for argument in CommandLine.arguments where argument.hasSuffix(".xctest") {
-            return argument.split(separator: "/").dropLast().map { "/" + $0 }.joined()
-        }
-        return String(cString: path).split(separator: "/").dropLast().map { "/" + $0 }.joined()
-    }()
+    static let programs = BuiltPrograms.folder
 
     struct Output: Sendable {
         var status: Int32
@@ -28,7 +19,7 @@ final class OtherMachine: Sendable {
 
     /// Whether the programs are there to be tried; a narrowed build has them not.
     static var isAvailable: Bool {
-        ["weft", "weft-control", "weft-node", "weft-dns"].allSatisfy { access("\(programs)/\($0)", X_OK) == 0 }
+        ["weft", "weft-control", "weft-node", "weft-dns"].allSatisfy { BuiltPrograms.path($0) != nil }
             && geteuid() == 0
     }
 

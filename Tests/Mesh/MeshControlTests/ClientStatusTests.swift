@@ -6,7 +6,7 @@ import Testing
 @Suite(
     "The state of clients, told to a client written elsewhere",
     .enabled(if: MeshCluster.library != nil, "grpcio cannot be installed"),
-    .enabled(if: MeshCluster.ownAddress != nil, "this machine has no address of its own"))
+    .enabled(if: OwnAddress.v4 != nil, "this machine has no address of its own"))
 struct ClientStatusTests {
     @Test("each resource that a client asks for is synced, refused with its reason, or was never sent")
     func states() async throws {

@@ -5,7 +5,7 @@ import Testing
 /// gRPC's own xDS client (grpcio, `xds:///`) beneath a control plane that follows a real API server.
 @Suite(
     "gRPC clients that find Services by xDS", .enabled(if: MeshCluster.library != nil, "grpcio cannot be installed"),
-    .enabled(if: MeshCluster.ownAddress != nil, "this machine has no address of its own"))
+    .enabled(if: OwnAddress.v4 != nil, "this machine has no address of its own"))
 struct GRPCPeerTests {
     @Test("a Service is found, an HTTPRoute splits it, and a header chooses")
     func routes() async throws {

@@ -1,13 +1,11 @@
-import APIServer
 import Bytes
 import ClusterAPI
 import ClusterClient
+import ClusterFixture
 import Glibc
 import HTTP
 import JSON
 import Reactor
-import Store
-import TLS
 import Telemetry
 import TestSupport
 import Testing
@@ -15,33 +13,11 @@ import Testing
 @testable import Discovery
 @testable import MeshControl
 
-extension GroupVersionResource {
-    static let httpRoutes = Self(group: "gateway.networking.k8s.io", resource: "httproutes")
-}
-
 /// An API server, the mesh's control plane on it, and two gRPC servers.
 final class MeshCluster: Sendable {
     static let library = PythonPackage.folder(
         "grpcio", "1.85.0", named: "xds-server", probe: "grpc/__init__.py",
         with: ["xds-protos==1.85.0", "protobuf==7.36.2", "typing_extensions==4.16.0"])
-
-    /// This machine's own address, because an EndpointSlice may not name the loopback's; nil where there is no other.
-    static let ownAddress: String? = {
-        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(9).bigEndian
-        // TEST-NET-1 (RFC 5737): reached by the default route, and nothing is sent to it.
-        address.sin_addr.s_addr = UInt32(0xC000_0201).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isKnown = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0
-            }
-        }
-        return isKnown ? "\(IPAddress(v4: UInt32(bigEndian: address.sin_addr.s_addr)))" : nil
-    }()
 
     let client: KubeClient
     let ports: [Int]
@@ -55,36 +31,16 @@ final class MeshCluster: Sendable {
     }
 
     static func run(_ body: @escaping @Sendable (MeshCluster) async throws -> Void) async throws {
-        let folder = try ScratchFolder()
-        let group = try EventLoopGroup(count: 1, name: "mesh-test")
-        let store = try SQLiteStore(path: folder.path + "/state.db")
-        defer { store.close() }
-        let api = APIServer(
-            store: store,
-            config: APIServerConfig(
-                serviceCIDRs: [try #require(CIDR("10.96.0.0/16"))], advertiseAddress: IPAddress(v4: 172, 30, 0, 1),
-                serviceAccountIssuer: "https://kubernetes.default.svc", serviceAccountKey: try PrivateKey.generate()))
-        let loop = group.all[0]
-        let outcome: Result<Void, any Error>
-        do {
-            try await loop.perform { try await serve(api, folder, group, body) }
-            outcome = .success(())
-        } catch { outcome = .failure(error) }
-        api.beginStopping()
-        await group.shutdown()
-        try outcome.get()
+        try await TestAPI.run { try await serve($0, body) }
     }
 
     private static func serve(
-        _ api: APIServer, _ folder: ScratchFolder, _ group: EventLoopGroup,
-        _ body: @escaping @Sendable (MeshCluster) async throws -> Void
+        _ api: TestAPI, _ body: @escaping @Sendable (MeshCluster) async throws -> Void
     ) async throws {
-        let loop = group.all[0]
-        try await api.prepare()
-        let client = KubeClient(api.transport())
+        let (client, folder, loop) = (api.client, api.folder, api.loop)
         let plane = MeshControlPlane(client, domain: "cluster.local", loop: loop, log: Log.shared)
         let server = HTTPServer(
-            group: group, address: .ip(.loopbackV4, 0, scope: 0), limits: DiscoveryServer.limits
+            group: api.group, address: .ip(.loopbackV4, 0, scope: 0), limits: DiscoveryServer.limits
         ) { _ in plane.server }
         let port = try #require(try await server.start().port)
         let bootstrap: JSONValue = [
@@ -116,13 +72,8 @@ final class MeshCluster: Sendable {
         }
         try #require(ports.count == 2)
         let cluster = MeshCluster(client: client, ports: ports, port: Int(port.rawValue), loop: loop, folder: folder)
-        _ = try await client.create(
-            GroupVersionResource(resource: "namespaces"), KubeObject(apiVersion: "v1", kind: "Namespace", name: "shop"))
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await plane.run() }
-            defer { tasks.cancelAll() }
-            try await body(cluster)
-        }
+        try await client.makeNamespace("shop")
+        try await TestAPI.beside(plane.run) { try await body(cluster) }
         for descriptor in [input, held, writing] { close(descriptor) }
     }
 
@@ -164,21 +115,13 @@ final class MeshCluster: Sendable {
     }
 
     func endpoints(_ name: String, _ ports: [Int]) async throws {
-        var object = slice(name, ports)
-        let key = ObjectKey(namespace: "shop", name: name)
-        object.resourceVersion = try await client.get(.endpointSlices, key).resourceVersion
-        _ = try await client.update(.endpointSlices, object)
+        try await client.put(.endpointSlices, slice(name, ports))
     }
 
     /// Its port is that of the first; the servers differ by nothing else.
     private func slice(_ name: String, _ ports: [Int]) -> KubeObject {
-        var slice = KubeObject(
-            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "shop", name: name)
-        slice.json["metadata"]?["labels"] = ["kubernetes.io/service-name": .string(name)]
-        slice.json["addressType"] = "IPv4"
-        slice.json["ports"] = [["name": "grpc", "port": .int(Int64(ports[0])), "protocol": "TCP"]]
-        slice.json["endpoints"] = [["addresses": [.string(Self.ownAddress ?? "")], "conditions": ["ready": true]]]
-        return slice
+        .slice(
+            of: name, ports: ["grpc": Int64(ports[0])], [KubeObject.endpoint(OwnAddress.v4 ?? "")])
     }
 
     /// Testers go to the last backend, all others are split.
@@ -202,13 +145,7 @@ final class MeshCluster: Sendable {
     }
 
     /// Waits until it holds.
-    func eventually(_ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while try await !condition() {
-            guard ContinuousClock.now < deadline else {
-                Issue.record("it never became so")
-                return
-            }
-        }
+    func eventually(_ condition: () async throws -> Bool, at place: SourceLocation = #_sourceLocation) async throws {
+        try await TestSupport.eventually("what the test says", on: loop, condition, at: place)
     }
 }

@@ -1,14 +1,11 @@
-import Bytes
 import ClusterAPI
 import ClusterClient
 import Glibc
 import JSON
 import Reactor
-import TLS
 import Telemetry
 import TestSupport
 import Testing
-import YAML
 
 @testable import MeshNode
 
@@ -48,8 +45,8 @@ struct ControlProcessTests {
         let following = Task { await node.run() }
         let proxy = try await MeshProxy(.weft, pod, volume: volume, in: control.folder.path, on: loop)
         defer { proxy.kill() }
-        try await eventually(loop, "it answers") { try await proxy.call() == cart }
-        try await eventually(loop, "it is connected") { try await proxy.stat("control_plane.connected_state") == 1 }
+        try await eventually("it answers", on: loop) { try await proxy.call() == cart }
+        try await eventually("it is connected", on: loop) { try await proxy.stat("control_plane.connected_state") == 1 }
         let roots = try Files.readText(control.folder.path + "/data/pki/mesh/current/root-cert.pem")
         let serial = await node.status().first?.serial
 
@@ -57,11 +54,11 @@ struct ControlProcessTests {
         control.kill()
         for _ in 0..<20 { #expect(try await proxy.call() == cart) }
         try await control.start()
-        try await eventually(loop, "there is a new certificate") {
+        try await eventually("there is a new certificate", on: loop) {
             let now = await node.status().first?.serial
             return now != nil && now != serial
         }
-        try await eventually(loop, "it has asked again") {
+        try await eventually("it has asked again", on: loop) {
             let now = try await proxy.stat("cluster.xds-grpc.upstream_rq_total")
             let state = try await proxy.stat("control_plane.connected_state")
             return now > asked && state == 1
@@ -85,94 +82,5 @@ struct ControlProcessTests {
         ]
         let made = try await client.create(.pods, object)
         return MeshNode.MeshPod(namespace: "shop", name: "cart-1", uid: made.uid, serviceAccount: "cart")
-    }
-
-    static func eventually(
-        _ loop: EventLoop, _ what: String, _ condition: () async throws -> Bool,
-        at place: SourceLocation = #_sourceLocation
-    ) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while try await !condition() {
-            guard ContinuousClock.now < deadline else {
-                Issue.record("it never became so: \(what)", sourceLocation: place)
-                throw MeshBench.NeverSo(what: what)
-            }
-            try await loop.sleep(for: .milliseconds(20))
-        }
-    }
-}
-
-/// A `weft-control` of the test's own.
-final class ControlProcess: @unchecked Sendable {
-    // Proof for `@unchecked`: of one task.
-    let folder: ScratchFolder
-    let meshPort: UInt16
-    private let port: UInt16
-    private let loop: EventLoop
-    private var process: ChildProcess?
-    private let wrapper: [String]
-    private let hasControllers: Bool
-
-    /// - Parameters:
-    ///   - wrapper: What the program is started by, given a folder to write to; nothing as a rule.
-    ///   - hasControllers: Nodes' certificates are renewed.
-    init(on loop: EventLoop, hasControllers: Bool = false, wrapper: (_ folder: String) throws -> [String] = { _ in [] })
-        async throws
-    {
-        self.loop = loop
-        folder = try ScratchFolder()
-        self.wrapper = try wrapper(folder.path)
-        self.hasControllers = hasControllers
-        port = try PortReservation.free()
-        meshPort = try PortReservation.free()
-        try await start()
-    }
-
-    private var program: String {
-        (MeshProxy.Maker.weft.program ?? "").replacing("/weft-proxy", with: "/weft-control")
-    }
-
-    func start() async throws {
-        process = try await ChildProcess.start(
-            .init(
-                wrapper + [
-                    program, "run", "--data-dir", folder.path + "/data", "--listen", "127.0.0.1:\(port)",
-                    "--advertise-address", "127.0.0.1", "--mesh-address", "127.0.0.1:\(meshPort)",
-                    "--mesh-cert-lifetime",
-                    "10s", "--controllers", "\(hasControllers)", "--scheduler", "false",
-                ]), on: loop)
-    }
-
-    func kill() {
-        process?.kill(9)
-        process = nil
-    }
-
-    func client() async throws -> KubeClient {
-        let path = folder.path + "/data/admin.kubeconfig"
-        let deadline = ContinuousClock.now + .seconds(60)
-        while ContinuousClock.now < deadline {
-            if Files.exists(path) {
-                let client = KubeClient(try HTTPTransport(try config(path), on: loop, userAgent: "weft-test"))
-                if (try? await client.discovery("/version")) != nil { return client }
-            }
-            try await loop.sleep(for: .milliseconds(20))
-        }
-        throw MeshBench.NeverSo(what: "the control plane serves")
-    }
-
-    func nodeConfig(_ name: String, duration: String = "8760h") async throws -> KubeConfig {
-        let path = folder.path + "/\(name).kubeconfig"
-        let output = try await ChildProcess.run(
-            .init([
-                program, "issue-node-kubeconfig", "--name", name, "--data-dir", folder.path + "/data", "--server",
-                "https://127.0.0.1:\(port)", "--out", path, "--duration", duration,
-            ]), on: loop)
-        try #require(output.status.isSuccess, "\(output.errorText)")
-        return try config(path)
-    }
-
-    private func config(_ path: String) throws -> KubeConfig {
-        try KubeConfig(document: try YAML.parse(try Files.readText(path)), directory: folder.path)
     }
 }

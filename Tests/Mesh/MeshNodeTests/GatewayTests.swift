@@ -12,7 +12,7 @@ import Testing
 
 /// Gateways from the API to the last byte: the real Envoy and ours, with what a node's sockets give them.
 @Suite(
-    "Gateways and their routes", .enabled(if: GatewayBench.ownAddress != nil, "this machine has no address of its own"))
+    "Gateways and their routes", .enabled(if: OwnAddress.v4 != nil, "this machine has no address of its own"))
 struct GatewayTests {
     private static func to(_ name: String, _ weight: Int64 = 1, filters: [JSONValue] = []) -> JSONValue {
         var reference: JSONValue = ["name": .string(name), "port": 80, "weight": .int(weight)]

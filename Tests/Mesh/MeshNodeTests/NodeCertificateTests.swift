@@ -4,6 +4,7 @@ import ClusterClient
 import Reactor
 import TLS
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import MeshNode
@@ -51,14 +52,14 @@ struct NodeCertificateTests {
         let following = Task { await node.run() }
         try await node.start(pod, folder: control.folder.path + "/volume")
 
-        try await ControlProcessTests.eventually(loop, "the first certificate is over, and there is another") {
+        try await eventually("the first certificate is over, and there is another", on: loop) {
             first.leaf.notAfter < .now() && rotation.identity.leaf.serial != first.leaf.serial
         }
         let serial = await node.status().first?.serial
         // Each by a connection that began with the new one: those of the old one are refused by now.
         for _ in 0..<2 {
             let before = await node.status().first?.serial
-            try await ControlProcessTests.eventually(loop, "the pod has its next certificate") {
+            try await eventually("the pod has its next certificate", on: loop) {
                 let now = await node.status().first
                 return now?.serial != before && now?.failure == nil
             }

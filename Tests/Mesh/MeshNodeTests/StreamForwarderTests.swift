@@ -155,7 +155,7 @@ private final class Lab: @unchecked Sendable {
                 names: AlternativeNames(addresses: [.loopbackV4]), purpose: .server))
         context = try TLSContext(
             serving: [serving], clientCertificates: .required, trust: TrustPool([mesh.certificate]), protocols: ["h2"])
-        port = try PortReservation.free()
+        port = try OwnAddress.freePort()
         socket = folder.path + "/xds.sock"
         forwarder = StreamForwarder(
             MeshNodeConfiguration(
@@ -195,13 +195,6 @@ private final class Lab: @unchecked Sendable {
     func eventually(
         _ what: String, _ condition: () throws -> Bool, at place: SourceLocation = #_sourceLocation
     ) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while try !condition() {
-            guard ContinuousClock.now < deadline else {
-                Issue.record("it never became so: \(what)", sourceLocation: place)
-                throw MeshBench.NeverSo(what: what)
-            }
-            try await loop.sleep(for: .milliseconds(100))
-        }
+        try await TestSupport.eventually(what, on: loop, condition, at: place)
     }
 }

@@ -57,24 +57,24 @@ struct WrongClockTests {
         let following = Task { await node.run() }
         let proxy = try await MeshProxy(.weft, pod, volume: folder + "/volume", in: folder, on: loop)
         defer { proxy.kill() }
-        try await ControlProcessTests.eventually(loop, "it answers") { try await proxy.call() == cart }
+        try await eventually("it answers", on: loop) { try await proxy.call() == cart }
 
         try control.set(offset)
-        try await ControlProcessTests.eventually(loop, "the disagreement is known") {
+        try await eventually("the disagreement is known", on: loop) {
             await node.status().first?.failure?.contains(words) ?? false
         }
         #expect(await node.status().first?.serial != nil)
         // Certificates live for ten seconds here: the one in hand ends, and whoever looks at the pod is told.
-        try await ControlProcessTests.eventually(loop, "its end is told") {
+        try await eventually("its end is told", on: loop) {
             heard.contains { if case .expired(let why) = $0 { why.contains(words) } else { false } }
         }
         try control.set("+0")
-        try await ControlProcessTests.eventually(loop, "it is well again") {
+        try await eventually("it is well again", on: loop) {
             let isTold = heard.contains { $0 == .served }
             let isWell = await node.status().first.map { $0.failure == nil } ?? false
             return isTold && isWell
         }
-        try await ControlProcessTests.eventually(loop, "it answers again") { try await proxy.call() == cart }
+        try await eventually("it answers again", on: loop) { try await proxy.call() == cart }
         await node.stop(pod.uid)
         following.cancel()
         await following.value

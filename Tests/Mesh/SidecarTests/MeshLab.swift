@@ -1,15 +1,14 @@
-import APIServer
 import Bytes
 import CLinux
 import ClusterAPI
 import ClusterClient
+import ClusterFixture
 import Glibc
 import HTTP
 import JSON
 import MeshAPI
 import MeshNode
 import Reactor
-import Store
 import Synchronization
 import TLS
 import Telemetry
@@ -42,16 +41,7 @@ final class MeshLab: @unchecked Sendable {
     static let isAvailable = getuid() == 0 && access("/usr/sbin/nft", X_OK) == 0 && program != nil
     static let domain = "cluster.local"
 
-    /// The proxy is built into the folder that the tests are run from.
-    static let program: String? = {
-        guard let own = realpath("/proc/self/exe", nil) else { return nil }
-        defer { free(own) }
-        var folders = [String(cString: own).split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" }]
-        for argument in CommandLine.arguments where argument.hasSuffix(".xctest") {
-            folders.append(argument.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" })
-        }
-        return folders.map { "\($0)/weft-proxy" }.first { access($0, X_OK) == 0 }
-    }()
+    static let program = BuiltPrograms.path("weft-proxy")
 
     let client: KubeClient
     let plane: MeshControlPlane
@@ -84,35 +74,18 @@ final class MeshLab: @unchecked Sendable {
     static func run(
         isDualStack: Bool = false, _ body: @escaping @Sendable (MeshLab) async throws -> Void
     ) async throws {
-        let folder = try ScratchFolder()
-        // Proxies are another user.
-        chmod(folder.path, 0o755)
-        let group = try EventLoopGroup(count: 1, name: "mesh-lab")
-        let store = try SQLiteStore(path: folder.path + "/state.db")
-        defer { store.close() }
-        let api = APIServer(
-            store: store,
-            config: APIServerConfig(
-                serviceCIDRs: ["10.96.0.0/16", "fd00:96::/112"].prefix(isDualStack ? 2 : 1).compactMap { CIDR($0) },
-                advertiseAddress: IPAddress(v4: 172, 30, 0, 1),
-                serviceAccountIssuer: "https://kubernetes.default.svc", serviceAccountKey: try PrivateKey.generate()))
-        let outcome: Result<Void, any Error>
-        do {
-            try await group.all[0].perform { try await serve(api, folder, group, isDualStack, body) }
-            outcome = .success(())
-        } catch { outcome = .failure(error) }
-        api.beginStopping()
-        await group.shutdown()
-        try outcome.get()
+        try await TestAPI.run(serviceCIDRs: isDualStack ? ["10.96.0.0/16", "fd00:96::/112"] : ["10.96.0.0/16"]) {
+            try await serve($0, isDualStack, body)
+        }
     }
 
     private static func serve(
-        _ api: APIServer, _ folder: ScratchFolder, _ group: EventLoopGroup, _ isDualStack: Bool,
-        _ body: @escaping @Sendable (MeshLab) async throws -> Void
+        _ api: TestAPI, _ isDualStack: Bool, _ body: @escaping @Sendable (MeshLab) async throws -> Void
     ) async throws {
-        try await api.prepare()
-        let client = KubeClient(api.transport())
-        let plane = MeshControlPlane(client, domain: domain, loop: group.all[0], log: Log.shared)
+        let (client, group, folder) = (api.client, api.group, api.folder)
+        // Proxies are another user.
+        chmod(folder.path, 0o755)
+        let plane = MeshControlPlane(client, domain: domain, loop: api.loop, log: Log.shared)
         let server = HTTPServer(
             group: group, address: .unix(path: folder.path + "/xds.sock"), unixMode: 0o666,
             limits: DiscoveryServer.limits
@@ -120,9 +93,7 @@ final class MeshLab: @unchecked Sendable {
         _ = try await server.start()
         let lab = try MeshLab(client, plane, group, folder, isDualStack: isDualStack)
         for namespace in ["shop", "other"] {
-            _ = try await client.create(
-                GroupVersionResource(resource: "namespaces"),
-                KubeObject(apiVersion: "v1", kind: "Namespace", name: namespace))
+            try await client.makeNamespace(namespace)
         }
         try await lab.script(
             lab.node,
@@ -140,14 +111,8 @@ final class MeshLab: @unchecked Sendable {
             }
             END
             """)
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await plane.run() }
-            defer {
-                tasks.cancelAll()
-                lab.end()
-            }
-            try await body(lab)
-        }
+        defer { lab.end() }
+        try await TestAPI.beside(plane.run) { try await body(lab) }
     }
 
     private func end() {
@@ -167,9 +132,7 @@ final class MeshLab: @unchecked Sendable {
     ) async throws -> Pod {
         let key = ObjectKey(namespace: namespace, name: name)
         if accounts.insert(ObjectKey(namespace: namespace, name: account)).inserted {
-            _ = try await client.create(
-                GroupVersionResource(resource: "serviceaccounts"),
-                KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: namespace, name: account))
+            try await client.makeAccount(account, in: namespace)
         }
         var object = KubeObject(apiVersion: "v1", kind: "Pod", namespace: namespace, name: name)
         object.json["metadata"]?["labels"] = ["app": .string(account)]
@@ -250,36 +213,15 @@ final class MeshLab: @unchecked Sendable {
     }
 
     private func bootstrap(_ pod: Pod) -> String {
-        func cluster(_ name: String, _ path: String) -> String {
-            """
-              - name: \(name)
-                type: STATIC
-                connect_timeout: 10s
-                typed_extension_protocol_options:
-                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-                    "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-                    explicit_http_config: {http2_protocol_options: {}}
-                load_assignment:
-                  cluster_name: \(name)
-                  endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: \(path)}}}}]}]
-
-            """
-        }
-        return """
-            node: {id: sidecar~\(pod.key.name).\(pod.key.namespace), cluster: \(pod.account).\(pod.key.namespace)}
-            admin: {address: {socket_address: {address: 127.0.0.1, port_value: 15000}}}
-            dynamic_resources:
-              ads_config:
-                api_type: DELTA_GRPC
-                transport_api_version: V3
-                set_node_on_first_message_only: true
-                grpc_services: [{envoy_grpc: {cluster_name: xds-grpc}}]
-              cds_config: {ads: {}, initial_fetch_timeout: 0s, resource_api_version: V3}
-              lds_config: {ads: {}, initial_fetch_timeout: 0s, resource_api_version: V3}
-            static_resources:
-              clusters:
-            \(cluster("xds-grpc", "\(folder.path)/xds.sock"))\(cluster("sds-grpc", "\(pod.folder)/sds.sock"))
-            """
+        """
+        node: {id: sidecar~\(pod.key.name).\(pod.key.namespace), cluster: \(pod.account).\(pod.key.namespace)}
+        admin: {address: {socket_address: {address: 127.0.0.1, port_value: 15000}}}
+        \(ProxyBootstrap.discovery)
+        static_resources:
+          clusters:
+        \(ProxyBootstrap.pipe("xds-grpc", "\(folder.path)/xds.sock"))
+        \(ProxyBootstrap.pipe("sds-grpc", "\(pod.folder)/sds.sock"))
+        """
     }
 
     /// The socket of the pod's node, of which the pod's identity comes.
@@ -474,34 +416,16 @@ final class MeshLab: @unchecked Sendable {
     func endpoints(
         _ service: String, in namespace: String = "shop", _ pods: [Pod], over family: String = "IPv4"
     ) async throws {
-        let key = ObjectKey(namespace: namespace, name: service)
-        var slice = KubeObject(
-            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: namespace, name: service)
-        slice.json["metadata"]?["labels"] = ["kubernetes.io/service-name": .string(service)]
-        slice.json["addressType"] = .string(family)
-        slice.json["ports"] = [
-            ["name": "http", "port": 8080, "protocol": "TCP"], ["name": "tcp-greet", "port": 9000, "protocol": "TCP"],
-        ]
-        slice.json["endpoints"] = .array(
-            pods.map { pod in
-                [
-                    "addresses": [.string(family == "IPv4" ? pod.address : pod.address6)],
-                    "conditions": ["ready": true],
-                    "targetRef": ["kind": "Pod", "namespace": .string(namespace), "name": .string(pod.key.name)],
-                ]
-            })
-        try await put(.endpointSlices, slice, key)
-    }
-
-    /// Creates an object, or replaces the one of its name.
-    func put(_ resource: GroupVersionResource, _ object: KubeObject, _ key: ObjectKey) async throws {
-        var object = object
-        if let old = try? await client.get(resource, key) {
-            object.resourceVersion = old.resourceVersion
-            _ = try await client.update(resource, object)
-        } else {
-            _ = try await client.create(resource, object)
+        let endpoints = pods.map { pod in
+            var endpoint = KubeObject.endpoint(family == "IPv4" ? pod.address : pod.address6)
+            endpoint["targetRef"] = [
+                "kind": "Pod", "namespace": .string(namespace), "name": .string(pod.key.name),
+            ]
+            return endpoint
         }
+        try await client.put(
+            .endpointSlices,
+            .slice(of: service, in: namespace, family: family, ports: ["http": 8080, "tcp-greet": 9000], endpoints))
     }
 
     func policy(
@@ -510,7 +434,7 @@ final class MeshLab: @unchecked Sendable {
         var object = KubeObject(apiVersion: "security.istio.io/v1", kind: kind, namespace: namespace, name: name)
         if dry { object.json["metadata"]?["annotations"] = [AuthorizationPolicy.dryRunAnnotation: "true"] }
         object.json["spec"] = spec
-        try await put(.policies(kind), object, ObjectKey(namespace: namespace, name: name))
+        try await client.put(.policies(kind), object)
     }
 
     /// Status and reason of a condition of a policy; empty where there is none.
@@ -533,9 +457,8 @@ final class MeshLab: @unchecked Sendable {
         var spec = spec
         spec["parentRefs"] = [["group": "", "kind": "Service", "name": .string(service), "port": .int(port)]]
         route.json["spec"] = spec
-        try await put(
-            GroupVersionResource(group: "gateway.networking.k8s.io", resource: kind.lowercased() + "s"), route,
-            route.key)
+        try await client.put(
+            GroupVersionResource(group: "gateway.networking.k8s.io", resource: kind.lowercased() + "s"), route)
     }
 
     /// Of a route's first parent.
@@ -566,37 +489,24 @@ final class MeshLab: @unchecked Sendable {
                 ],
             ],
         ]
-        try await put(.httpRoutes, route, route.key)
+        try await client.put(.httpRoutes, route)
     }
 
     /// Waits until it holds; what throws does not hold yet.
-    func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        var last = ""
-        while true {
-            do { if try await condition() { return } } catch { last = "\(error)" }
-            guard ContinuousClock.now < deadline else {
-                print("the control plane knows Services \(plane.model.services.keys.map(\.name).sorted())")
-                for status in plane.server.status() {
-                    print("\(status.node.id): behind \(status.behind), refuses \(status.refusals)")
-                }
-                for pod in pods.values {
-                    let log = (try? Files.readText("\(pod.folder)/log")) ?? ""
-                    if !log.isEmpty { print("--- \(pod.key)\n" + log.suffix(3000)) }
-                }
-                throw Failure(description: "it never came that \(what) \(last)")
-            }
-            try await loop.sleep(for: .milliseconds(20))
+    func eventually(
+        _ what: String, _ condition: () async throws -> Bool, at place: SourceLocation = #_sourceLocation
+    ) async throws {
+        try await TestSupport.eventually(what, on: loop, condition, otherwise: { state() }, at: place)
+    }
+
+    /// What the control plane knows, and the proxies' last words.
+    private func state() -> String {
+        var lines = ["the control plane knows Services \(plane.model.services.keys.map(\.name).sorted())"]
+        lines += plane.server.status().map { "\($0.node.id): behind \($0.behind), refuses \($0.refusals)" }
+        for pod in pods.values {
+            let log = (try? Files.readText("\(pod.folder)/log")) ?? ""
+            if !log.isEmpty { lines.append("--- \(pod.key)\n" + log.suffix(3000)) }
         }
+        return lines.joined(separator: "\n")
     }
-}
-
-extension GroupVersionResource {
-    static func policies(_ kind: String) -> GroupVersionResource {
-        GroupVersionResource(
-            group: "security.istio.io",
-            resource: kind == "AuthorizationPolicy" ? "authorizationpolicies" : kind.lowercased() + "s")
-    }
-
-    static let httpRoutes = Self(group: "gateway.networking.k8s.io", resource: "httproutes")
 }

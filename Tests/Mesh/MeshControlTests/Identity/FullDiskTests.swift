@@ -119,7 +119,7 @@ struct FullDiskTests {
         _ = try LiveMeshAuthority.rotateRoot(
             in: directory, trustDomain: "cluster.local", passphrase: passphrase, settling: .seconds(1), overlap: .zero)
         try disk.fill(leaving: 4)
-        try await eventually(loop, "it is said") { lines.count { $0.contains("could not be moved on") } == 1 }
+        try await eventually("it is said", on: loop) { lines.count { $0.contains("could not be moved on") } == 1 }
         #expect(lines.all.contains { $0.contains("No space left on device") })
         let key = try PrivateKey.generate().publicKey
         let issuer = try await loop.perform {
@@ -128,7 +128,7 @@ struct FullDiskTests {
         }
         #expect(issuer == old)
         try disk.free()
-        try await eventually(loop, "the new root signs") {
+        try await eventually("the new root signs", on: loop) {
             try await loop.perform { live.current.root != old && live.current.roots.count == 1 }
         }
         #expect(lines.count { $0.contains("could not be moved on") } == 1)
@@ -136,20 +136,6 @@ struct FullDiskTests {
         #expect(try await loop.perform { live.current.root == stored.authority.root })
         try await loop.perform { live.close() }
         await group.shutdown()
-    }
-
-    private func eventually(
-        _ loop: EventLoop, _ what: String, _ condition: () async throws -> Bool,
-        at place: SourceLocation = #_sourceLocation
-    ) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while try await !condition() {
-            guard ContinuousClock.now < deadline else {
-                Issue.record("it never became so: \(what)", sourceLocation: place)
-                return
-            }
-            try await loop.sleep(for: .milliseconds(20))
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 import Bytes
 import ClusterAPI
 import ClusterClient
+import ClusterFixture
 import Glibc
 import HTTP
 import JSON
@@ -25,24 +26,6 @@ final class GatewayBench: Sendable {
 
     static let group = "gateway.networking.k8s.io"
 
-    /// This machine's own address, because an EndpointSlice may not name the loopback's; nil where there is no other.
-    static let ownAddress: String? = {
-        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(9).bigEndian
-        // TEST-NET-1 (RFC 5737): reached by the default route, and nothing is sent to it.
-        address.sin_addr.s_addr = UInt32(0xC000_0201).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isKnown = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0
-            }
-        }
-        return isKnown ? "\(IPAddress(v4: UInt32(bigEndian: address.sin_addr.s_addr)))" : nil
-    }()
-
     private init(
         _ mesh: MeshBench, _ maker: MeshProxy.Maker, _ pod: MeshNode.MeshPod, ports: (UInt16, UInt16, UInt16)
     ) async throws {
@@ -51,19 +34,26 @@ final class GatewayBench: Sendable {
         folder = "\(mesh.folder.path)/gateway"
         try Files.makeDirectories(folder)
         try Files.writeAtomically(folder + "/bootstrap.yaml", Self.bootstrap(pod, mesh.volume(pod)))
-        process = try await ChildProcess.start(
-            .init([
-                try #require(maker.program), "-c", folder + "/bootstrap.yaml", "--concurrency", "1", "--log-level",
-                "warning", "--log-path", folder + "/log", "--use-dynamic-base-id",
-            ]), on: mesh.loop)
+        var program = ChildProcess.Configuration([
+            try #require(maker.program), "-c", folder + "/bootstrap.yaml", "--concurrency", "1", "--log-level",
+            "warning", "--log-path", folder + "/log", "--use-dynamic-base-id",
+        ])
+        let output = open(folder + "/output", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard output >= 0 else { throw SystemError.last("open", folder + "/output") }
+        defer { close(output) }
+        program.descriptors = [1: output]
+        process = try await ChildProcess.start(program, on: mesh.loop)
     }
+
+    /// What the proxy wrote on its standard output.
+    func output() throws -> String { try Files.readText(folder + "/output") }
 
     static func run(
         _ maker: MeshProxy.Maker, more listeners: [JSONValue] = [],
         _ body: @escaping @Sendable (GatewayBench) async throws -> Void
     ) async throws {
         try await MeshBench.run { mesh in
-            let ports = (try PortReservation.free(), try PortReservation.free(), try PortReservation.free())
+            let ports = (try OwnAddress.freePort(), try OwnAddress.freePort(), try OwnAddress.freePort())
             try await make(mesh, "gateways", "Gateway", "edge", gateway(ports, listeners))
             let account = ObjectKey(namespace: "shop", name: "edge-weft")
             try await mesh.eventually("the Gateway has its account") {
@@ -113,35 +103,14 @@ final class GatewayBench: Sendable {
     }
 
     private static func bootstrap(_ pod: MeshNode.MeshPod, _ volume: String) -> String {
-        func pipe(_ name: String, _ socket: String) -> String {
-            """
-              - name: \(name)
-                type: STATIC
-                connect_timeout: 5s
-                typed_extension_protocol_options:
-                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-                    "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-                    explicit_http_config: {http2_protocol_options: {}}
-                load_assignment:
-                  cluster_name: \(name)
-                  endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: "\(volume)/\(socket)"}}}}]}]
-            """
-        }
-        return """
-            node: {id: "router~\(pod.name).\(pod.namespace)", cluster: \(pod.serviceAccount).\(pod.namespace)}
-            dynamic_resources:
-              ads_config:
-                api_type: DELTA_GRPC
-                transport_api_version: V3
-                set_node_on_first_message_only: true
-                grpc_services: [{envoy_grpc: {cluster_name: xds-grpc}}]
-              cds_config: {ads: {}, resource_api_version: V3}
-              lds_config: {ads: {}, resource_api_version: V3}
-            static_resources:
-              clusters:
-            \(pipe("sds-grpc", MeshWorkloads.secretSocket))
-            \(pipe("xds-grpc", MeshWorkloads.configurationSocket))
-            """
+        """
+        node: {id: "router~\(pod.name).\(pod.namespace)", cluster: \(pod.serviceAccount).\(pod.namespace)}
+        \(ProxyBootstrap.discovery)
+        static_resources:
+          clusters:
+        \(ProxyBootstrap.pipe("sds-grpc", "\(volume)/\(MeshWorkloads.secretSocket)"))
+        \(ProxyBootstrap.pipe("xds-grpc", "\(volume)/\(MeshWorkloads.configurationSocket)"))
+        """
     }
 
     // MARK: Objects
@@ -180,15 +149,9 @@ final class GatewayBench: Sendable {
         var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "shop", name: name)
         service.json["spec"] = ["ports": [["name": "http", "port": 80, "targetPort": .int(port)]]]
         try await mesh.client.create(.services, service)
-        var slice = KubeObject(
-            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "shop", name: name)
-        slice.json["metadata"]?["labels"] = ["kubernetes.io/service-name": .string(name)]
-        slice.json["addressType"] = "IPv4"
-        slice.json["ports"] = [["name": "http", "port": .int(port), "protocol": "TCP"]]
-        slice.json["endpoints"] = [
-            ["addresses": [.string(Self.ownAddress ?? "")], "conditions": ["ready": true]]
-        ]
-        try await mesh.client.create(.endpointSlices, slice)
+        try await mesh.client.create(
+            .endpointSlices,
+            KubeObject.slice(of: name, ports: ["http": port], [KubeObject.endpoint(OwnAddress.v4 ?? "")]))
     }
 
     func secret(_ name: String, for host: String) async throws {
@@ -202,6 +165,30 @@ final class GatewayBench: Sendable {
             "tls.key": .string(Base64.encode(Array(identity.key.pem.utf8))),
         ]
         try await mesh.client.create(.secrets, secret)
+    }
+
+    /// A policy of `security.istio.io`.
+    func policy(
+        _ kind: String, _ name: String, in namespace: String = "shop", isForEdge: Bool = false, _ spec: JSONValue
+    ) async throws {
+        var object = KubeObject(apiVersion: "security.istio.io/v1", kind: kind, namespace: namespace, name: name)
+        object.spec = spec
+        if isForEdge {
+            object.spec["targetRefs"] = [["group": .string(Self.group), "kind": "Gateway", "name": "edge"]]
+        }
+        try await mesh.client.put(.policies(kind), object)
+    }
+
+    func remove(_ kind: String, _ name: String, in namespace: String = "shop") async throws {
+        try await mesh.client.delete(.policies(kind), ObjectKey(namespace: namespace, name: name))
+    }
+
+    /// Reason and message of a condition of a policy.
+    func condition(_ kind: String, _ name: String, _ type: String) async throws -> String {
+        let object = try await mesh.client.get(.policies(kind), ObjectKey(namespace: "shop", name: name))
+        let condition = object.status.list("conditions").first { $0.text("type") == type }
+        return
+            "\(condition?.text("status") ?? "") \(condition?.text("reason") ?? "") \(condition?.text("message") ?? "")"
     }
 
     // MARK: Requests

@@ -1,14 +1,13 @@
-import APIServer
 import Bytes
 import ClusterAPI
 import ClusterClient
+import ClusterFixture
 import Glibc
 import HTTP
 import JSON
 import MeshControl
 import MeshIdentity
 import Reactor
-import Store
 import TLS
 import Telemetry
 import TestSupport
@@ -56,38 +55,20 @@ final class MeshBench: Sendable {
         lifetime: Duration = .seconds(3600), isServed: Bool = true,
         _ body: @escaping @Sendable (MeshBench) async throws -> Void
     ) async throws {
-        let folder = try ScratchFolder()
-        let group = try EventLoopGroup(count: 1, name: "mesh-bench")
-        let store = try SQLiteStore(path: folder.path + "/state.db")
-        defer { store.close() }
-        let api = APIServer(
-            store: store,
-            config: APIServerConfig(
-                serviceCIDRs: [try #require(CIDR("10.96.0.0/16"))], advertiseAddress: IPAddress(v4: 172, 30, 0, 1),
-                serviceAccountIssuer: "https://kubernetes.default.svc", serviceAccountKey: try PrivateKey.generate()))
-        let loop = group.all[0]
-        let outcome: Result<Void, any Error>
-        do {
-            try await loop.perform {
-                try await api.prepare()
-                let bench = try MeshBench(folder, group, KubeClient(api.transport()), lifetime)
-                try await bench.prepare()
-                if isServed { try await bench.startControl() }
-                try await withThrowingTaskGroup(of: Void.self) { tasks in
-                    tasks.addTask { await bench.plane.run() }
-                    defer { tasks.cancelAll() }
-                    do { try await body(bench) } catch {
-                        await bench.close()
-                        throw error
-                    }
-                    await bench.close()
-                }
+        try await TestAPI.run { api in
+            let bench = try MeshBench(api.folder, api.group, api.client, lifetime)
+            for name in ["shop", "bank"] {
+                try await api.client.makeNamespace(name, accounts: ["default", "cart", "web"])
             }
-            outcome = .success(())
-        } catch { outcome = .failure(error) }
-        api.beginStopping()
-        await group.shutdown()
-        try outcome.get()
+            if isServed { try await bench.startControl() }
+            try await TestAPI.beside(bench.plane.run) {
+                do { try await body(bench) } catch {
+                    await bench.close()
+                    throw error
+                }
+                await bench.close()
+            }
+        }
     }
 
     /// On the loop.
@@ -107,19 +88,6 @@ final class MeshBench: Sendable {
         plane = MeshControlPlane(client, domain: "cluster.local", loop: loop, log: Log.shared)
         service = MeshPortService(
             plane, authority, cluster: [cluster.certificate], lifetime: lifetime, metrics: metrics, log: Log.shared)
-    }
-
-    private func prepare() async throws {
-        for name in ["shop", "bank"] {
-            _ = try await client.create(
-                GroupVersionResource(resource: "namespaces"),
-                KubeObject(apiVersion: "v1", kind: "Namespace", name: name))
-            for account in ["default", "cart", "web"] {
-                _ = try await client.create(
-                    .serviceAccounts,
-                    KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: name, name: account))
-            }
-        }
     }
 
     private func close() async {
@@ -175,7 +143,7 @@ final class MeshBench: Sendable {
         var control = await state.port
         if control == 0 {
             // Where it will be.
-            control = try PortReservation.free()
+            control = try OwnAddress.freePort()
             await state.set(nil, control)
         }
         return try MeshWorkloads(
@@ -207,36 +175,6 @@ final class MeshBench: Sendable {
     func eventually(
         _ what: String, _ condition: () async throws -> Bool, at place: SourceLocation = #_sourceLocation
     ) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while true {
-            let holds = try await condition()
-            if holds { return }
-            guard ContinuousClock.now < deadline else {
-                Issue.record("it never became so: \(what)", sourceLocation: place)
-                throw NeverSo(what: what)
-            }
-            try await loop.sleep(for: .milliseconds(20))
-        }
-    }
-
-    struct NeverSo: Error { var what: String }
-}
-
-enum PortReservation {
-    /// A port that nobody listens on now.
-    static func free() throws -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isKnown = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0
-            }
-        }
-        guard isKnown else { throw SystemError(errno: errno, call: "bind") }
-        return UInt16(bigEndian: address.sin_port)
+        try await TestSupport.eventually(what, on: loop, condition, at: place)
     }
 }

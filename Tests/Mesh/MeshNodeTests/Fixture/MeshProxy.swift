@@ -1,4 +1,5 @@
 import Bytes
+import ClusterFixture
 import Glibc
 import HTTP
 import JSON
@@ -21,22 +22,11 @@ final class MeshProxy: Sendable {
         var program: String? {
             switch self {
             case .envoy: EnvoyBinary.path
-            case .weft: Self.own
+            case .weft: BuiltPrograms.path(rawValue)
             }
         }
 
         static var there: [Maker] { allCases.filter { $0.program != nil } }
-
-        /// Programs are built into the folder that the tests are run from.
-        private static let own: String? = {
-            guard let here = realpath("/proc/self/exe", nil) else { return nil }
-            defer { free(here) }
-            var folders = [String(cString: here).split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" }]
-            for argument in CommandLine.arguments where argument.hasSuffix(".xctest") {
-                folders.append(argument.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" })
-            }
-            return folders.map { "\($0)/weft-proxy" }.first { access($0, X_OK) == 0 }
-        }()
     }
 
     /// Of the protocol by which it asks, as a config source calls it.
@@ -59,8 +49,8 @@ final class MeshProxy: Sendable {
     ) async throws {
         self.folder = "\(folder)/\(maker.rawValue)-\(pod.name)"
         self.loop = loop
-        inbound = try PortReservation.free()
-        outbound = try PortReservation.free()
+        inbound = try OwnAddress.freePort()
+        outbound = try OwnAddress.freePort()
         try Files.makeDirectories(self.folder)
         try Files.writeAtomically(
             self.folder + "/bootstrap.yaml",
@@ -113,20 +103,6 @@ final class MeshProxy: Sendable {
             transport_api_version: V3, set_node_on_first_message_only: true, grpc_services: [\(grpc("sds-grpc"))]}}
             """
         let types = "type.googleapis.com/envoy.extensions"
-        func pipe(_ name: String, _ socket: String) -> String {
-            """
-              - name: \(name)
-                type: STATIC
-                connect_timeout: 5s
-                typed_extension_protocol_options:
-                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-                    "@type": \(types).upstreams.http.v3.HttpProtocolOptions
-                    explicit_http_config: {http2_protocol_options: {}}
-                load_assignment:
-                  cluster_name: \(name)
-                  endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: "\(volume)/\(socket)"}}}}]}]
-            """
-        }
         return """
             node: {id: "sidecar~\(pod.name).\(pod.namespace)", cluster: \(pod.serviceAccount).\(pod.namespace)}
             admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
@@ -182,8 +158,8 @@ final class MeshProxy: Sendable {
                         virtual_hosts:
                         - {name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: self}}]}
               clusters:
-            \(pipe("sds-grpc", MeshWorkloads.secretSocket))
-            \(pipe("xds-grpc", MeshWorkloads.configurationSocket))
+            \(ProxyBootstrap.pipe("sds-grpc", "\(volume)/\(MeshWorkloads.secretSocket)"))
+            \(ProxyBootstrap.pipe("xds-grpc", "\(volume)/\(MeshWorkloads.configurationSocket)"))
               - name: self
                 type: STATIC
                 connect_timeout: 5s
