@@ -226,6 +226,43 @@ struct MeshProxyTests {
     }
 
     @Test(
+        "a connection that stands outlives its certificate and its root; none begins with either",
+        arguments: MeshProxy.Maker.there)
+    func standing(maker: MeshProxy.Maker) async throws {
+        try await Self.run(maker, lifetime: .seconds(5)) { bench, node, pod, proxy in
+            try await bench.eventually("it answers") { try await proxy.call() == Self.cart }
+            let connections = try await proxy.stat("cluster.self.upstream_cx_total")
+            await bench.stopControl()
+            let known = try await Self.status(node)
+            let end = try #require(known.notAfter)
+            try await bench.eventually("the certificate is over") { Timestamp.now() > end }
+            let fresh = try await MeshProxy(
+                maker, pod, volume: bench.volume(pod), in: bench.folder.path + "/fresh", on: bench.loop)
+            defer { fresh.kill() }
+            try await bench.eventually("a connection that begins now is refused") {
+                try await fresh.call().hasPrefix("503")
+            }
+            #expect(try await proxy.call() == Self.cart)
+            #expect(try await proxy.stat("cluster.self.upstream_cx_total") == connections)
+            // The authority is back, and another root takes the old one's place at once.
+            try await bench.startControl()
+            try await bench.eventually("it is well again") { try await fresh.call() == Self.cart }
+            _ = try LiveMeshAuthority.rotateRoot(
+                in: bench.directory, trustDomain: "cluster.local", passphrase: bench.passphrase, settling: .zero,
+                overlap: .zero)
+            try await bench.eventually("the newest is shown") {
+                let serial = try await Self.status(node).serial
+                let authority = bench.authority
+                let roots = try await bench.loop.perform { authority.current.roots.count }
+                guard roots == 1 else { return false }
+                return try await serial == shown(bench, proxy)
+            }
+            #expect(try await proxy.call() == Self.cart)
+            #expect(try await proxy.stat("cluster.self.upstream_cx_total") == connections)
+        }
+    }
+
+    @Test(
         "a certificate of a root that is trusted no longer, and one that is out of date, are refused in words",
         arguments: MeshProxy.Maker.there)
     func refusals(maker: MeshProxy.Maker) async throws {

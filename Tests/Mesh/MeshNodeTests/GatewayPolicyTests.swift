@@ -1,0 +1,189 @@
+import Bytes
+import Glibc
+import JSON
+import Reactor
+import TLS
+import TestSupport
+import Testing
+
+/// Who is let in at a Gateway, by requests at the real Envoy and at ours.
+@Suite(
+    "Policies at Gateways", .enabled(if: OwnAddress.v4 != nil, "this machine has no address of its own"),
+    .timeLimit(.minutes(5)))
+struct GatewayPolicyTests {
+    private static func backend(_ bench: GatewayBench) async throws {
+        try await bench.backend("v1")
+        try await bench.route(
+            "HTTPRoute", "web", section: "http",
+            ["backendRefs": [["name": "v1", "port": 80]]],
+            [
+                "matches": [["path": ["type": "PathPrefix", "value": "/api/moved"]]],
+                "filters": [
+                    ["type": "RequestRedirect", "requestRedirect": ["hostname": "other.test", "statusCode": 301]]
+                ],
+            ])
+        try await bench.route(
+            "TCPRoute", "tcp", section: "tcp", ["backendRefs": [["name": "v1", "port": 80]]])
+        try await bench.mesh.eventually("the gateway answers") {
+            try await bench.curl(["http://127.0.0.1:\(bench.http)/api"]) == "200 v1 /api"
+        }
+        try await bench.mesh.eventually("streams are led on") {
+            try await bench.curl(["http://127.0.0.1:\(bench.tcp)/t"]) == "200 v1 /t"
+        }
+    }
+
+    @Test(
+        "denied, allowed and audited: by the Gateway's name, its namespace and the mesh",
+        arguments: MeshProxy.Maker.there)
+    func authorization(maker: MeshProxy.Maker) async throws {
+        try await GatewayBench.run(maker) { bench in
+            try await Self.backend(bench)
+            func ask(_ path: String, _ more: String...) async throws -> String {
+                try await bench.curl(["http://127.0.0.1:\(bench.http)\(path)"] + more)
+            }
+            func eventually(_ answer: String, _ path: String, _ more: String...) async throws {
+                var seen = ""
+                try await bench.mesh.eventually("\(path) \(more): \(answer)") {
+                    seen = try await bench.curl(["http://127.0.0.1:\(bench.http)\(path)"] + more)
+                    return seen == answer
+                }
+            }
+            try await bench.policy(
+                "AuthorizationPolicy", "no-admin", isForEdge: true,
+                ["action": "DENY", "rules": [["to": [["operation": ["paths": ["/api/admin*"]]]]]]])
+            try await eventually("403", "/api/admin/x")
+            #expect(try await ask("/api/x") == "200 v1 /api/x")
+            try await bench.policy(
+                "AuthorizationPolicy", "no-delete",
+                ["action": "DENY", "rules": [["to": [["operation": ["methods": ["DELETE"]]]]]]])
+            try await eventually("403", "/api/x", "-X", "DELETE")
+            try await bench.policy(
+                "AuthorizationPolicy", "no-bots", in: "kube-system",
+                [
+                    "action": "DENY",
+                    "rules": [["when": [["key": "request.headers[user-agent]", "values": ["bot*"]]]]],
+                ])
+            try await eventually("403", "/api/x", "-A", "bot/1")
+            #expect(try await ask("/api/x") == "200 v1 /api/x")
+            // Another Gateway's is none of its business, and says so.
+            try await bench.policy(
+                "AuthorizationPolicy", "other",
+                [
+                    "targetRefs": [["group": .string(GatewayBench.group), "kind": "Gateway", "name": "none"]],
+                    "action": "DENY", "rules": [[:]],
+                ])
+            try await bench.mesh.eventually("it is told that there is no such Gateway") {
+                try await bench.condition("AuthorizationPolicy", "other", "Accepted").hasPrefix("False TargetNotFound")
+            }
+            #expect(try await ask("/api/x") == "200 v1 /api/x")
+            // What one allows, nothing else is.
+            try await bench.policy(
+                "AuthorizationPolicy", "only-api", isForEdge: true,
+                ["action": "ALLOW", "rules": [["to": [["operation": ["paths": ["/api", "/api/*"]]]]]]])
+            try await eventually("403", "/x")
+            #expect(try await ask("/api/x") == "200 v1 /api/x")
+            #expect(try await ask("/api/admin") == "403", "who denies is asked before who allows")
+            #expect(try await ask("/api/moved") == "301 http://other.test:\(bench.http)/api/moved")
+            // A stream has no path: who denies by paths denies all of it, as long as it says nothing of ports.
+            #expect(try await bench.curl(["http://127.0.0.1:\(bench.tcp)/t"]) == "000")
+            try await bench.mesh.eventually("it says that it is enforced") {
+                try await bench.condition("AuthorizationPolicy", "only-api", "weft.dev/Effective").hasPrefix(
+                    "True Enforced")
+            }
+            // What is audited is told, whatever is decided.
+            try await bench.policy(
+                "AuthorizationPolicy", "watch", isForEdge: true,
+                ["action": "AUDIT", "rules": [["to": [["operation": ["paths": ["/api/watched*"]]]]]]])
+            try await bench.mesh.eventually("it is told of") {
+                _ = try await ask("/api/watched")
+                return try bench.output().contains("audit ns[shop]-policy[watch]-rule[0]")
+            }
+            #expect(try !bench.output().contains("/api/x"))
+            for name in ["only-api", "no-admin", "no-delete", "watch"] {
+                try await bench.remove("AuthorizationPolicy", name)
+            }
+            try await bench.remove("AuthorizationPolicy", "no-bots", in: "kube-system")
+            try await eventually("200 v1 /x", "/x")
+            try await eventually("200 v1 /api/admin", "/api/admin")
+            try await bench.mesh.eventually("streams are let in again") {
+                try await bench.curl(["http://127.0.0.1:\(bench.tcp)/t"]) == "200 v1 /t"
+            }
+        }
+    }
+
+    private static let secret = Array("a secret of the test's own, which is long enough".utf8)
+
+    private static func packed(_ bytes: [UInt8]) -> String {
+        Base64.encode(bytes).replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+    }
+
+    private static func token(_ subject: String, of issuer: String = "https://issuer.test", until: Int64) -> String {
+        let head: JSONValue = ["alg": "HS256", "typ": "JWT", "kid": "1"]
+        let claims: JSONValue = ["iss": .string(issuer), "sub": .string(subject), "exp": .int(until)]
+        let text = [head, claims].map { packed(Array($0.encodedString().utf8)) }.joined(separator: ".")
+        return text + "." + packed(Digest.hmacSHA256(key: secret, Array(text.utf8)))
+    }
+
+    @Test(
+        "tokens are looked at, and asked for, for one Gateway, its namespace and the mesh",
+        arguments: MeshProxy.Maker.there)
+    func tokens(maker: MeshProxy.Maker) async throws {
+        let keys: JSONValue = [
+            "keys": [["kty": "oct", "alg": "HS256", "kid": "1", "k": .string(Self.packed(Self.secret))]]
+        ]
+        let now = Int64(time(nil))
+        let alice = Self.token("alice", until: now + 3600)
+        let tokens = [
+            "forged": alice.dropLast(4) + "AAAA", "old": Self.token("alice", until: now - 3600)[...],
+            "foreign": Self.token("alice", of: "https://other.test", until: now + 3600)[...],
+        ]
+        try await GatewayBench.run(maker) { bench in
+            try await Self.backend(bench)
+            func ask(_ token: (some StringProtocol)?) async throws -> String {
+                try await bench.curl(
+                    ["http://127.0.0.1:\(bench.http)/"] + (token.map { ["-H", "authorization: Bearer \($0)"] } ?? []))
+            }
+            let nobody: String? = nil
+            for (namespace, isForEdge) in [("shop", true), ("shop", false), ("kube-system", false)] {
+                let place = "\(namespace), \(isForEdge ? "by name" : "all of it")"
+                try await bench.policy(
+                    "RequestAuthentication", "tokens", in: namespace, isForEdge: isForEdge,
+                    [
+                        "jwtRules": [
+                            [
+                                "issuer": "https://issuer.test", "jwks": .string(keys.encodedString()),
+                                "outputClaimToHeaders": [["header": "x-user", "claim": "sub"]],
+                            ]
+                        ]
+                    ])
+                try await bench.mesh.eventually("\(place): one that is none is refused") {
+                    try await ask("no.token.this") == "401"
+                }
+                for (name, token) in tokens { #expect(try await ask(token) == "401", "\(place): \(name)") }
+                #expect(try await ask(alice) == "200 v1 /", "\(place)")
+                #expect(try await ask(nobody) == "200 v1 /", "\(place): who has none passes")
+                let seen = try await bench.raw([
+                    "http://127.0.0.1:\(bench.http)/", "-H", "authorization: Bearer \(alice)", "-H", "x-user: bob",
+                ])
+                #expect(seen.contains(#""x-user":"alice""#) && !seen.contains("bob"), "\(place): \(seen)")
+                try await bench.policy(
+                    "AuthorizationPolicy", "known", in: namespace, isForEdge: isForEdge,
+                    [
+                        "action": "ALLOW",
+                        "rules": [["from": [["source": ["requestPrincipals": ["https://issuer.test/alice"]]]]]],
+                    ])
+                try await bench.mesh.eventually("\(place): who has none is not allowed") {
+                    try await ask(nobody) == "403"
+                }
+                #expect(try await ask(alice) == "200 v1 /", "\(place)")
+                #expect(try await ask(Self.token("bob", until: now + 3600)) == "403", "\(place)")
+                #expect(try await ask("no.token.this") == "401", "\(place)")
+                try await bench.remove("AuthorizationPolicy", "known", in: namespace)
+                try await bench.remove("RequestAuthentication", "tokens", in: namespace)
+                try await bench.mesh.eventually("\(place): nobody is asked") {
+                    try await ask("no.token.this") == "200 v1 /"
+                }
+            }
+        }
+    }
+}
