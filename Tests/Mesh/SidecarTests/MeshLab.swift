@@ -49,6 +49,8 @@ final class MeshLab: @unchecked Sendable {
     private let group: EventLoopGroup
     private let folder: ScratchFolder
     private let authority: CertificateAuthority
+    /// Where proxies hear the control plane.
+    private let server: HTTPServer
     /// Where pods meet: a bridge.
     private let node: CInt
     private var processes: [ChildProcess] = []
@@ -59,9 +61,10 @@ final class MeshLab: @unchecked Sendable {
     private let isDualStack: Bool
 
     private init(
-        _ client: KubeClient, _ plane: MeshControlPlane, _ group: EventLoopGroup, _ folder: ScratchFolder,
-        isDualStack: Bool
+        _ client: KubeClient, _ plane: MeshControlPlane, _ server: HTTPServer, _ group: EventLoopGroup,
+        _ folder: ScratchFolder, isDualStack: Bool
     ) throws {
+        self.server = server
         self.isDualStack = isDualStack
         (self.client, self.plane, self.group, self.folder) = (client, plane, group, folder)
         loop = group.all[0]
@@ -91,7 +94,7 @@ final class MeshLab: @unchecked Sendable {
             limits: DiscoveryServer.limits
         ) { _ in plane.server }
         _ = try await server.start()
-        let lab = try MeshLab(client, plane, group, folder, isDualStack: isDualStack)
+        let lab = try MeshLab(client, plane, server, group, folder, isDualStack: isDualStack)
         for namespace in ["shop", "other"] {
             try await client.makeNamespace(namespace)
         }
@@ -184,6 +187,12 @@ final class MeshLab: @unchecked Sendable {
             return answer.contains("virtualInbound") && answer.contains("virtualOutbound")
         }
         return pod
+    }
+
+    /// No proxy reaches the control plane from now on.
+    func stopControlPlane() async {
+        await server.drain(deadline: .zero)
+        unlink(folder.path + "/xds.sock")
     }
 
     /// Takes a pod's sidecar away.

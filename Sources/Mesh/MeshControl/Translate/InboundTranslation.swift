@@ -22,6 +22,7 @@ struct InboundTranslation {
             changes.append(ServedChange(kind, name, try Message.bytes(of: kind, json)))
         }
         try add(.cluster, Self.passthrough, Self.original(Self.passthrough, bindsTo: nil))
+        try add(.cluster, Self.opportunistic, unanswered())
         try add(.cluster, Self.inboundPassthrough, inboundCluster(Self.inboundPassthrough))
         try add(
             .cluster, Self.blackHole, ["name": .string(Self.blackHole), "type": "STATIC", "connect_timeout": "10s"])
@@ -61,6 +62,8 @@ struct InboundTranslation {
     // MARK: Clusters
 
     static let passthrough = "PassthroughCluster"
+    /// For destinations that may be the mesh's, when the control plane cannot say.
+    static let opportunistic = "OpportunisticPassthroughCluster"
     static let inboundPassthrough = "InboundPassthroughCluster"
     static let blackHole = "BlackHoleCluster"
 
@@ -79,6 +82,16 @@ struct InboundTranslation {
             ]
         }
         return Self.original(name, bindsTo: .object(bind))
+    }
+
+    /// To where the client wanted to go: by mutual TLS if a member of the mesh answers, as it did before the proxy first asked.
+    private func unanswered() -> JSONValue {
+        var json = Self.original(Self.opportunistic, bindsTo: nil).object ?? JSONObject()
+        json["transport_socket"] = MutualTLS.socket(toMembersOf: trustDomain)
+        json["metadata"] = [
+            "filter_metadata": .object([PlaintextFallbackName.metadata: ["handshake_timeout": 1, "memory": 60]])
+        ]
+        return .object(json)
     }
 
     private static func original(_ name: String, bindsTo source: JSONValue?) -> JSONValue {
@@ -131,6 +144,13 @@ struct InboundTranslation {
                     refusal("virtualOutbound-blackhole", Self.outboundPort),
                     [
                         "name": "virtualOutbound-catchall-tcp", "filters": [ProxyConfig.tcpProxy(to: Self.passthrough)],
+                        "metadata": [
+                            "filter_metadata": .object([
+                                ListenersOnDemand.metadata: [
+                                    ListenersOnDemand.unansweredCluster: .string(Self.opportunistic)
+                                ]
+                            ])
+                        ],
                     ],
                 ],
             ])

@@ -30,16 +30,27 @@ enum MutualTLS {
 
     /// To endpoints that all take it.
     static func socket(_ accounts: [String], serverName: String, protocols: [String]) -> JSONValue {
+        client([
+            "common_tls_context": common(
+                accounts.map { ["exact": .string($0)] }, protocols: [meshProtocol] + protocols),
+            "sni": .string(serverName),
+        ])
+    }
+
+    /// To whoever is of the mesh, where nobody knows who is there.
+    static func socket(toMembersOf trustDomain: String) -> JSONValue {
+        client(["common_tls_context": common(members(trustDomain), protocols: [meshProtocol])])
+    }
+
+    private static func client(_ context: JSONObject) -> JSONValue {
         [
             "name": "envoy.transport_sockets.tls",
-            "typed_config": .typed(
-                "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                [
-                    "common_tls_context": common(
-                        accounts.map { ["exact": .string($0)] }, protocols: [meshProtocol] + protocols),
-                    "sni": .string(serverName),
-                ]),
+            "typed_config": .typed("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", context),
         ]
+    }
+
+    private static func members(_ trustDomain: String) -> [JSONValue] {
+        [["prefix": .string("spiffe://\(trustDomain)/")]]
     }
 
     /// For a chain that takes members of the mesh, and nobody else.
@@ -49,8 +60,7 @@ enum MutualTLS {
             "typed_config": .typed(
                 "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
                 [
-                    "common_tls_context": common(
-                        [["prefix": .string("spiffe://\(trustDomain)/")]], protocols: protocols),
+                    "common_tls_context": common(members(trustDomain), protocols: protocols),
                     "require_client_certificate": true,
                 ]),
         ]

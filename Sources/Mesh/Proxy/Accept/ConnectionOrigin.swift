@@ -12,6 +12,8 @@ package struct ConnectionOrigin: Sendable {
     package var local: SocketAddress
     /// The address was restored from before redirection.
     package var isRestored = false
+    /// A control plane would know who listens at `local`, and could not be asked, or has not answered.
+    var isUnanswered = false
     /// Where connections to hosts that this one causes are to come from; nil: from the proxy.
     var source: OriginalSource?
     /// From the ClientHello, in lower case; "" for none.

@@ -140,19 +140,25 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
     }
 
     /// The listener of its destination is there now, or will not be soon.
-    func goOn() {
+    func goOn(isAnswered: Bool) {
         guard let socket = awaiting, !socket.isClosed else { return }
         awaiting = nil
+        origin.isUnanswered = !isAnswered
         socket.resumeReading()
         finish(socket)
     }
 
     private func finish(_ socket: StreamSocket) {
         socket.loop.cancel(timer)
-        if !hasAwaited, listener.mustWait(self, snapshot, origin) {
-            hasAwaited = true
-            awaiting = socket
-            return socket.pauseReading()
+        if !hasAwaited {
+            switch listener.ask(self, snapshot, origin) {
+            case .answered: break
+            case .unanswered: origin.isUnanswered = true
+            case .waits:
+                hasAwaited = true
+                awaiting = socket
+                return socket.pauseReading()
+            }
         }
         endInspection()
         if let hello {

@@ -31,3 +31,15 @@ struct ListenerDemand: Hashable, Sendable {
         return "\(address)_\(port.rawValue)"
     }
 }
+
+/// What becomes of the question who listens at a destination.
+enum ListenerAnswer: Sendable {
+    /// It serves now.
+    case here
+    /// There is none, for now.
+    case absent
+    /// Nobody can be asked, or has answered in time; the answer may come yet.
+    case silent
+    /// The question is not kept: whoever comes next asks again.
+    case forgotten
+}

@@ -13,6 +13,10 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     package let id: UInt64
     var terminal: ConnectionTerminal?
     private(set) var isClosed = false
+    /// TLS was offered, and has not come to be.
+    private(set) var hasOfferedTLS = false
+    /// Milliseconds that the handshake may take where TLS is an offer (`PlaintextFallback`); 0 where it is a must.
+    var offerTime: UInt32 = 0
     /// Bytes that went each way, as access logs tell them.
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0 {
@@ -74,9 +78,13 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
     var preamble: [UInt8]?
 
     package override func channelConnected(_ socket: StreamSocket) {
-        guard let preamble else { return }
-        socket.write(preamble)
-        self.preamble = nil
+        if let preamble {
+            socket.write(preamble)
+            self.preamble = nil
+        }
+        guard offerTime > 0 else { return }
+        hasOfferedTLS = true
+        limitHandshake(UInt64(offerTime) * 1_000_000)
     }
 
     /// The bucket that `owner` limits this connection by, made when it is asked for first.
@@ -110,6 +118,7 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
 
     package override func channelOpened() {
         endHandshakeLimit()
+        hasOfferedTLS = false
         if let securityStats, let tlsSession { worker.count(securityStats, tlsSession) }
         if let filters, !filters.mayOpen() { return }
         terminal?.opened()

@@ -143,12 +143,14 @@ package final class ProxyListener {
             socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer, ProtocolNames())
     }
 
-    /// Whether a connection waits until its control plane has said who listens where it wants to go.
-    func mustWait(_ connection: InspectedConnection, _ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin) -> Bool {
+    /// What is known of who listens where a connection wants to go; with `.waits` it hears of it later.
+    func ask(
+        _ connection: InspectedConnection, _ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin
+    ) -> UnknownDestinations.Word {
         guard let demand = snapshot.demand, snapshot.usesOriginalDestination, origin.isRestored,
             worker.listener(at: origin.local) == nil
-        else { return false }
-        return worker.mustWait(connection, for: origin.local, demand)
+        else { return .answered }
+        return worker.ask(connection, for: origin.local, demand)
     }
 
     func count(_ counter: CounterID) { worker.count(counter) }
@@ -188,6 +190,9 @@ package final class ProxyListener {
             connection.attach(socket)
             connection.chainFingerprint = chain.fingerprint
             connection.chainName = chain.name
+            if origin.isUnanswered, let cluster = chain.unansweredCluster, worker.cluster(cluster) != nil {
+                connection.routedCluster = cluster
+            }
             connection.listenerLogs = snapshot.logs
             add(connection)
             if !chain.filters.isEmpty {

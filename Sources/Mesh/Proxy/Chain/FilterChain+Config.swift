@@ -32,11 +32,19 @@ extension FilterChain {
             context.stats(SecurityStat.self, .listener($0))
         }
         let name = node.string("name")
+        let metadata = node.message("metadata").map(RouteEntry.metadata)
+        let unanswered = metadata?[ListenersOnDemand.metadata]?[ListenersOnDemand.unansweredCluster]?.string
+        if unanswered != nil {
+            guard case .tcpProxy = terminal else {
+                throw node.error("metadata", "\(ListenersOnDemand.unansweredCluster) is for chains with a TCP proxy")
+            }
+        }
         self.init(
             name: name.isEmpty ? "chain-\(index)" : name, match: match, security: security, filters: filters,
             terminal: terminal, fingerprint: node.message.fingerprint(),
             securityStats: stats,
-            handshakeTimeout: node.nanoseconds("transport_socket_connect_timeout", default: 0))
+            handshakeTimeout: node.nanoseconds("transport_socket_connect_timeout", default: 0),
+            unansweredCluster: unanswered.map { ClusterID($0) })
     }
 }
 

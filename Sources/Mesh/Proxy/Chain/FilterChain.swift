@@ -14,11 +14,14 @@ package final class FilterChain: Sendable {
     let securityStats: StatBlockID<SecurityStat>?
     /// Nanoseconds that a TLS handshake may take; 0 for any.
     let handshakeTimeout: UInt64
+    /// Where a TCP proxy goes when a control plane could not say who listens at the destination; nil for where it goes always.
+    let unansweredCluster: ClusterID?
 
     init(
         name: String, match: FilterChainMatch = FilterChainMatch(), security: DownstreamSecurity? = nil,
         filters: [NetworkFilter] = [], terminal: TerminalFilter, fingerprint: Int = 0,
-        securityStats: StatBlockID<SecurityStat>? = nil, handshakeTimeout: UInt64 = 0
+        securityStats: StatBlockID<SecurityStat>? = nil, handshakeTimeout: UInt64 = 0,
+        unansweredCluster: ClusterID? = nil
     ) {
         self.name = name
         self.match = match
@@ -28,6 +31,7 @@ package final class FilterChain: Sendable {
         self.fingerprint = fingerprint
         self.securityStats = securityStats
         self.handshakeTimeout = handshakeTimeout
+        self.unansweredCluster = unansweredCluster
     }
 }
 

@@ -88,6 +88,11 @@ extension ClusterSettings {
         }
         // Hints, and what changes nothing for the kinds of clusters that are supported.
         options.metadata = node.message("metadata").map(RouteEntry.metadata) ?? [:]
+        options.plaintextFallback = PlaintextFallback(metadata: options.metadata)
+        guard options.plaintextFallback == nil || options.securityStats != nil else {
+            throw node.error(
+                "metadata", "\(PlaintextFallbackName.metadata) is for clusters with a TLS transport socket")
+        }
         node.ignore("wait_for_warm_on_init", "cleanup_interval")
         self.init(
             name: node.string("name"), options: context.clusterOptions.share(options),

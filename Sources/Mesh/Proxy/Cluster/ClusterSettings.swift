@@ -38,6 +38,8 @@ package final class ClusterSettings: Sendable {
         var tracking = ClusterTracking()
         /// Stands for the name in statistics; empty for none.
         package var statName = ""
+        /// Its hosts may refuse TLS.
+        var plaintextFallback: PlaintextFallback?
         /// Where its TLS is counted; nil for plain clusters.
         var securityStats: StatBlockID<SecurityStat>?
         /// By filter, for what spans tell of it.

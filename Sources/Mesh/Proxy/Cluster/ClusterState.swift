@@ -19,6 +19,8 @@ package final class ClusterState {
     private(set) lazy var watchNumber: UInt32 = worker.watch.stats?.number(of: settings) ?? 0
     /// Of an ORIGINAL_DST cluster.
     private let destinations: DestinationHosts?
+    /// Of a cluster whose hosts may refuse TLS.
+    var plaintextHosts = PlaintextHosts()
     /// Of an aggregate cluster.
     private let members: AggregateMembers?
 

@@ -64,7 +64,7 @@ final class HTTP1Upstream: UpstreamCodec {
         let before = phase
         phase = .closed
         guard before != .connecting else {
-            return pool.failed(error)
+            return pool.failed(error, of: connection)
         }
         pool.closed(self, hadRequest: attempt != nil)
         guard let attempt else { return }

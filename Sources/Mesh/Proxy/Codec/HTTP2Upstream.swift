@@ -137,7 +137,7 @@ final class HTTP2Upstream: UpstreamCodec, HTTP2SessionDelegate {
         isClosed = true
         let streams = session?.streams ?? []
         session = nil
-        guard isOpen else { return pool.failed(error) }
+        guard isOpen else { return pool.failed(error, of: connection) }
         pool.closed(self, hadRequest: active > 0)
         for stream in streams {
             guard let attempt = attempt(stream) else { continue }

@@ -10,5 +10,5 @@ final class NegotiatedUpstream: UpstreamCodec {
         codec.opened()
     }
 
-    override func closed(_ error: (any Error)?) { pool.failed(error) }
+    override func closed(_ error: (any Error)?) { pool.failed(error, of: connection) }
 }

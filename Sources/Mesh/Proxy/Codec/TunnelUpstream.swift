@@ -29,7 +29,7 @@ final class TunnelUpstream: UpstreamCodec {
     override func closed(_ error: (any Error)?) {
         let attempt = attempt
         self.attempt = nil
-        pool.tunnelClosed(wasOpen: isOpen, attempt, error)
+        pool.tunnelClosed(wasOpen: isOpen, attempt, error, of: connection)
     }
 
     // MARK: The attempt

@@ -249,6 +249,7 @@ final class DiscoverySession: @unchecked Sendable {
         let method = path.split(separator: "/").last ?? ""
         ProxyLog.warning(.config, "\(method) gRPC config stream to \(server.cluster) closed: \(why)")
         client.closed(now: now, &directory.random)
+        directory.onDemandListeners.streamEnded(origin)
         arm()
     }
 

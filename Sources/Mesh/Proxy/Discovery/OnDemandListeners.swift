@@ -52,22 +52,22 @@ final class OnDemandListeners {
 
     /// Tells the worker (`settleDestination`) when the listener serves there, or will not soon.
     func find(_ destination: SocketAddress, _ demand: ListenerDemand, for worker: ProxyWorker) {
-        guard let name = ListenerDemand.name(destination) else { return settle(destination, [worker], forgets: true) }
+        guard let name = ListenerDemand.name(destination) else { return settle(destination, [worker], .forgotten) }
         let now = directory.loop.now.nanoseconds
         if entries[name] != nil {
             entries[name]?.lastUse = now
             switch entries[name]?.standing {
-            case .here: settle(destination, [worker], forgets: true)
+            case .here: settle(destination, [worker], .here)
             // Its timer is over, so the control plane is silent; it may speak yet.
-            case .asked where entries[name]?.timer == TimerHandle.none: settle(destination, [worker], forgets: false)
+            case .asked where entries[name]?.timer == TimerHandle.none: settle(destination, [worker], .silent)
             case .asked: entries[name]?.workers.append(worker)
-            default: settle(destination, [worker], forgets: false)
+            default: settle(destination, [worker], .absent)
             }
             return
         }
         guard makeRoom(), let session = session(demand) else {
             counters.overflows &+= 1
-            return settle(destination, [worker], forgets: true)
+            return settle(destination, [worker], .forgotten)
         }
         counters.asked &+= 1
         entries[name] = Entry(destination: destination, demand: demand, workers: [worker], lastUse: now)
@@ -92,20 +92,32 @@ final class OnDemandListeners {
     private func silent(_ name: String) {
         guard let entry = entries[name] else { return }
         entries[name]?.workers = []
-        settle(entry.destination, entry.workers, forgets: false)
+        settle(entry.destination, entry.workers, .silent)
+    }
+
+    /// The stream by which it would come has ended: nobody waits for the next one.
+    func streamEnded(_ origin: ConfigSource.Origin) {
+        for (name, entry) in entries where entry.standing == .asked && entry.timer != .none {
+            guard entry.demand.origin == origin else { continue }
+            directory.loop.cancel(entry.timer)
+            entries[name]?.timer = .none
+            counters.unreachable &+= 1
+            silent(name)
+        }
     }
 
     /// A listener serves on all workers.
     func came(_ name: String) {
         guard let entry = stand(name, .here) else { return }
-        settle(entry.destination, entry.workers, forgets: true)
+        // Also those who have waited in vain.
+        settle(entry.destination, directory.workers, .here)
     }
 
     /// There are none of these names, for now, or none that can be used.
     func giveUp(_ names: [String]) {
         for name in names where entries[name]?.standing == .asked {
             guard let entry = stand(name, .absent) else { continue }
-            settle(entry.destination, entry.workers, forgets: false)
+            settle(entry.destination, directory.workers, .absent)
         }
     }
 
@@ -129,9 +141,9 @@ final class OnDemandListeners {
         if standing == .absent { counters.absent += change }
     }
 
-    private func settle(_ destination: SocketAddress, _ workers: [ProxyWorker], forgets: Bool) {
+    private func settle(_ destination: SocketAddress, _ workers: [ProxyWorker], _ answer: ListenerAnswer) {
         for worker in workers {
-            worker.loop.submit { worker.settleDestination(destination, forgets: forgets) }
+            worker.loop.submit { worker.settleDestination(destination, answer) }
         }
     }
 
@@ -152,9 +164,7 @@ final class OnDemandListeners {
         directory.loop.cancel(entry.timer)
         session(entry.demand)?.unsubscribe(.listener, name)
         if entry.standing == .here { dropped?(name) }
-        for worker in directory.workers {
-            worker.loop.submit { worker.settleDestination(entry.destination, forgets: true) }
-        }
+        settle(entry.destination, directory.workers, .forgotten)
     }
 
     private func scheduleSweep(_ demand: ListenerDemand) {

@@ -4,7 +4,7 @@ import XDS
 /// directory's loop.
 final class ReferencedClusters {
     /// Nanoseconds after which one of which nothing was heard is taken as absent.
-    static let fetchTime: UInt64 = 5_000_000_000
+    var fetchTime: UInt64 = 5_000_000_000
 
     private unowned let directory: ClusterDirectory
     private var awaited: Set<ClusterID> = []
@@ -29,7 +29,7 @@ final class ReferencedClusters {
                 unfollowed.insert(id)
                 continue
             }
-            session.subscribeToCluster(id.name, fetchTime: Self.fetchTime)
+            session.subscribeToCluster(id.name, fetchTime: fetchTime)
             if !isKnown { awaited.insert(id) }
         }
         return (here, unfollowed)

@@ -248,12 +248,8 @@ final class HostPool {
         counts.connections &+= 1
         let settings = cluster.settings
         if !settings.hasTraffic.load(ordering: .relaxed) { settings.hasTraffic.store(true, ordering: .relaxed) }
-        let tls = try transport.security.map { security throws(TLSError) in
-            try security.session(for: host, requested: client?.serverName, settings.options.requestedNames)
-        }
-        let connection = ProxyConnection(worker, ConnectionOrigin(remote: address, local: .unix(path: "")), tls)
+        let connection = try cluster.connection(to: host, transport, requested: client?.serverName)
         connection.totals = stats.byteTotals
-        connection.securityStats = settings.securityStats
         connection.terminal = terminal(connection)
         if let version = transport.proxyProtocol {
             connection.preamble =
@@ -286,6 +282,7 @@ final class HostPool {
     }
 
     func opened(_ tunnel: TunnelUpstream, _ attempt: UpstreamAttempt) {
+        if tunnel.connection.offerTime > 0 { stats.count("tls_offer.taken") }
         stats.activeConnections &+= 1
         counts.activeConnections &+= 1
         record(.connected)
@@ -295,9 +292,16 @@ final class HostPool {
     }
 
     /// - Parameter attempt: nil when it has been given up before.
-    func tunnelClosed(wasOpen: Bool, _ attempt: UpstreamAttempt?, _ error: (any Error)?) {
+    func tunnelClosed(
+        wasOpen: Bool, _ attempt: UpstreamAttempt?, _ error: (any Error)?, of connection: ProxyConnection? = nil
+    ) {
         breakers.release(.connections, priority)
         stats.closedConnections &+= 1
+        if let connection, connection.hasOfferedTLS {
+            cluster.offerRefused(by: host)
+            if let attempt { connectTunnel(attempt) }
+            return
+        }
         if wasOpen {
             stats.activeConnections &-= 1
             counts.activeConnections &-= 1
@@ -325,6 +329,7 @@ final class HostPool {
         open.append(codec)
         stats.activeConnections &+= 1
         counts.activeConnections &+= 1
+        if codec.connection.offerTime > 0 { stats.count("tls_offer.taken") }
         stats.connectTime.record((worker.now &- codec.connection.began) / 1_000_000)
         if codec.isMultiplexed { stats.http2Connections &+= 1 } else { stats.http1Connections &+= 1 }
         record(.connected)
@@ -344,13 +349,18 @@ final class HostPool {
     }
 
     /// A connection never came to be.
-    func failed(_ error: (any Error)?) {
+    func failed(_ error: (any Error)?, of connection: ProxyConnection? = nil) {
         let isTimeout = (error as? SystemError)?.errno == ETIMEDOUT
         connecting -= 1
         breakers.release(.connections, priority)
+        stats.closedConnections &+= 1
+        if let connection, connection.hasOfferedTLS {
+            cluster.offerRefused(by: host)
+            connectIfNeeded()
+            return leaveIfEmpty()
+        }
         stats.connectFailures &+= 1
         counts.connectFailures &+= 1
-        stats.closedConnections &+= 1
         if isTimeout { stats.connectTimeouts &+= 1 }
         record(isTimeout ? .timedOut : .connectFailed)
         // Those that wait would meet the same.

@@ -163,11 +163,15 @@ final class TCPSession: ConnectionTerminal {
             cluster.stats.noneHealthy &+= 1
             return refuse(.noHealthyUpstream)
         }
+        attempts += 1
+        open(to: host, of: owner)
+    }
+
+    private func open(to host: Host, of owner: ClusterState) {
         guard owner.breakers.take(.connections) else {
             owner.stats.connectionOverflows &+= 1
             return refuse(.upstreamOverflow)
         }
-        attempts += 1
         facts.remote = host.address
         facts.hostname = host.hostname
         do {
@@ -199,6 +203,7 @@ final class TCPSession: ConnectionTerminal {
         facts.peer = facts.remote
         facts.local = upstream.connection.socket?.local
         facts.connectionID = upstream.connection.id
+        facts.tls = upstream.connection.tlsSession
         worker.watch.stats?.opened(
             self, host: upstream.host.metadata?.workload ?? "", isEncrypted: upstream.connection.tlsSession != nil)
         touch()
@@ -209,6 +214,13 @@ final class TCPSession: ConnectionTerminal {
         }
         if hasEnded { upstream.connection.shutdownWrite() }
         if upstream.connection.isWritable { connection.resumeReading() }
+    }
+
+    /// The host is called once more, in plain text. Nothing has been said to it.
+    func upstreamTookNoTLS(_ upstream: TCPUpstream) {
+        self.upstream = nil
+        guard phase == .connecting else { return }
+        open(to: upstream.host, of: upstream.cluster)
     }
 
     /// No connection came to be.

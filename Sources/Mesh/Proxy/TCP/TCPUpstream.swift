@@ -6,7 +6,7 @@ import TLS
 final class TCPUpstream: ConnectionTerminal {
     /// nil once the client's side is gone.
     var session: TCPSession?
-    private let cluster: ClusterState
+    let cluster: ClusterState
     let host: Host
     private var isOpen = false
 
@@ -16,14 +16,9 @@ final class TCPUpstream: ConnectionTerminal {
     ) throws -> TCPUpstream {
         let settings = cluster.settings
         let transport = settings.transport(to: host)
-        let tls = try transport.security.map { security throws(TLSError) in
-            try security.session(for: host)
-        }
-        let connection = ProxyConnection(
-            session.worker, ConnectionOrigin(remote: host.address, local: .unix(path: "")), tls)
+        let connection = try cluster.connection(to: host, transport)
         let upstream = TCPUpstream(connection, session, cluster, host)
         connection.terminal = upstream
-        connection.securityStats = settings.securityStats
         if let version = transport.proxyProtocol {
             let origin = session.connection.origin
             let header = ProxyProtocolHeader(version, source: origin.remote, destination: origin.local)
@@ -44,6 +39,7 @@ final class TCPUpstream: ConnectionTerminal {
 
     override func opened() {
         isOpen = true
+        if connection.offerTime > 0 { cluster.stats.count("tls_offer.taken") }
         cluster.stats.activeConnections &+= 1
         cluster.record(.connected, of: host.id)
         session?.upstreamOpened(self)
@@ -61,9 +57,13 @@ final class TCPUpstream: ConnectionTerminal {
         cluster.stats.closedConnections &+= 1
         guard isOpen else {
             // The client has left before: that says nothing of the host.
-            guard session != nil else { return }
+            guard let session else { return }
+            guard !connection.hasOfferedTLS else {
+                cluster.offerRefused(by: host)
+                return session.upstreamTookNoTLS(self)
+            }
             cluster.connectFailed(to: host.id, error)
-            session?.upstreamFailed(error.map { "\($0)" } ?? "")
+            session.upstreamFailed(error.map { "\($0)" } ?? "")
             return
         }
         cluster.stats.activeConnections &-= 1

@@ -8,8 +8,9 @@ struct UnknownDestinations {
     static let waitingLimit = 1024
 
     private struct Entry {
-        /// Nil when the control plane knows nothing, for now.
+        /// Nil when nobody need wait: the control plane knows nothing, for now, or is silent.
         var waiting: [InspectedConnection]?
+        var isAnswered = false
         /// Of the worker's clock.
         var lastUse: UInt64
     }
@@ -17,11 +18,14 @@ struct UnknownDestinations {
     private var entries: [SocketAddress: Entry] = [:]
     private var waitingCount = 0
 
-    enum Verdict { case goOn, wait, ask }
+    /// What is known of a destination.
+    enum Word { case answered, unanswered, waits }
+
+    enum Verdict { case goOn(Word), wait, ask }
 
     /// What a connection does; with `ask` it waits as well.
     mutating func arrived(_ connection: InspectedConnection, at destination: SocketAddress, now: UInt64) -> Verdict {
-        guard waitingCount < Self.waitingLimit || entries[destination] != nil else { return .goOn }
+        guard waitingCount < Self.waitingLimit || entries[destination] != nil else { return .goOn(.unanswered) }
         guard var entry = entries.removeValue(forKey: destination) else {
             entries[destination] = Entry(waiting: [connection], lastUse: now)
             waitingCount += 1
@@ -29,7 +33,9 @@ struct UnknownDestinations {
         }
         defer { entries[destination] = entry }
         entry.lastUse = now
-        guard entry.waiting != nil, waitingCount < Self.waitingLimit else { return .goOn }
+        guard entry.waiting != nil, waitingCount < Self.waitingLimit else {
+            return .goOn(entry.isAnswered ? .answered : .unanswered)
+        }
         entry.waiting?.append(connection)
         waitingCount += 1
         return .wait
@@ -37,15 +43,12 @@ struct UnknownDestinations {
 
     /// Those who waited go on.
     ///
-    /// - Parameter isKnown: What becomes of the next: there is a listener now, or nobody can say; else there is none, for now.
-    mutating func settle(_ destination: SocketAddress, forgets: Bool) -> [InspectedConnection] {
-        guard let waiting = entries[destination]?.waiting else {
-            if forgets { entries[destination] = nil }
-            return []
-        }
+    mutating func settle(_ destination: SocketAddress, _ answer: ListenerAnswer) -> [InspectedConnection] {
+        let waiting = entries[destination]?.waiting ?? []
         waitingCount -= waiting.count
         entries[destination]?.waiting = nil
-        if forgets { entries[destination] = nil }
+        entries[destination]?.isAnswered = answer == .absent
+        if answer == .here || answer == .forgotten { entries[destination] = nil }
         return waiting
     }
 
@@ -53,21 +56,24 @@ struct UnknownDestinations {
 }
 
 extension ProxyWorker {
-    /// Whether the connection has to wait for word of the listener of its destination; `goOn` is called then.
-    func mustWait(_ connection: InspectedConnection, for destination: SocketAddress, _ demand: ListenerDemand) -> Bool {
-        guard let directory else { return false }
+    /// What is known of the listener of a connection's destination; with `.waits`, `goOn` is called when there is word.
+    func ask(
+        _ connection: InspectedConnection, for destination: SocketAddress, _ demand: ListenerDemand
+    ) -> UnknownDestinations.Word {
+        guard let directory else { return .unanswered }
         switch unknown.arrived(connection, at: destination, now: now) {
-        case .goOn: return false
-        case .wait: return true
+        case .goOn(let word): return word
+        case .wait: return .waits
         case .ask:
             directory.loop.submit { directory.onDemandListeners.find(destination, demand, for: self) }
-            return true
+            return .waits
         }
     }
 
     /// Word has come.
-    func settleDestination(_ destination: SocketAddress, forgets: Bool) {
-        for connection in unknown.settle(destination, forgets: forgets) { connection.goOn() }
+    func settleDestination(_ destination: SocketAddress, _ answer: ListenerAnswer) {
+        let isAnswered = answer == .here || answer == .absent
+        for connection in unknown.settle(destination, answer) { connection.goOn(isAnswered: isAnswered) }
         flush()
     }
 

@@ -224,6 +224,75 @@ struct ListenersOnDemandTests {
         }
     }
 
+    /// As `front`, but what nobody takes goes to the cluster `known`, or to `maybe` where nobody could say.
+    private static func doubtful(_ settings: JSONObject) -> JSONValue {
+        var listener = front(settings).object ?? [:]
+        listener["filter_chains"] = [
+            [
+                "metadata": ["filter_metadata": ["weft.lds.on_demand": ["unanswered_cluster": "maybe"]]],
+                "filters": [
+                    [
+                        "name": "t",
+                        "typed_config": [
+                            "@type": .string("\(filters).network.tcp_proxy.v3.TcpProxy"), "stat_prefix": "t",
+                            "cluster": "known",
+                        ],
+                    ]
+                ],
+            ]
+        ]
+        return .object(listener)
+    }
+
+    @Test(
+        "where nobody could say who listens another cluster is used: no stream, one that ends, no answer in time; not where nothing is",
+        arguments: [1, 2])
+    func unanswered(workers: Int) async throws {
+        try await ControlPlane.run { plane in
+            let known = try await plane.upstream(ScriptedUpstream.says("known"))
+            let maybe = try await plane.upstream(ScriptedUpstream.says("maybe"))
+            func publish(_ version: String, timeout: Double) async throws {
+                try await plane.set(
+                    ControlPlane.cluster, version,
+                    [ControlPlane.fixed("known", known), ControlPlane.fixed("maybe", maybe)])
+                try await plane.set(
+                    ControlPlane.listener, version, [Self.doubtful(["timeout": .double(timeout)])])
+            }
+            try await publish("1", timeout: 600)
+            try await ProxyBench.run(ControlPlane.bootstrap("DELTA_GRPC", port: plane.relayPort), workers: workers) {
+                bench in
+                func goes(_ port: Int, to cluster: String) async throws {
+                    for _ in 0..<2 * workers { #expect(try await call(bench, "10.96.0.1", port) == cluster) }
+                }
+                try await goes(80, to: "known")
+                // It waits, and the stream ends.
+                try await plane.tell("auto", ["on": false])
+                async let waiting = call(bench, "10.96.0.1", 81)
+                _ = try await plane.next { $0["names"]?.array?.contains("10.96.0.1_81") == true }
+                try await plane.tell("relay", ["mode": "cut", "after": 0])
+                try await plane.set(ControlPlane.secret, "1", [])
+                try await plane.tell("end", ["code": 14])
+                #expect(try await waiting == "maybe")
+                try await bench.until { await !(bench.server.discoveryFacts()[0].isConnected) }
+                try await goes(82, to: "maybe")
+                // What was known to be nowhere stays so.
+                try await goes(80, to: "known")
+                try await plane.tell("auto", ["on": true])
+                try await publish("2", timeout: 0.2)
+                try await plane.tell("relay", ["mode": "pass"])
+                for port in [81, 82] {
+                    try await bench.until { try await call(bench, "10.96.0.1", port) == "known" }
+                    try await goes(port, to: "known")
+                }
+                try await bench.until { await bench.server.discoveryFacts().version(of: .listener) == "2" }
+                try await plane.tell("auto", ["on": false])
+                try await goes(83, to: "maybe")
+                #expect(await counts(bench, "timed_out: 1"))
+                #expect(await counts(bench, "unreachable: 2"))
+            }
+        }
+    }
+
     @Test(
         "what nobody has called for long is given up with its clusters and routes, and comes again with the next call")
     func idle() async throws {
@@ -257,6 +326,9 @@ struct ListenersOnDemandTests {
             let other = try await plane.upstream(ScriptedUpstream.says("new"))
             try await Self.publish(plane, "1", port)
             try await ProxyBench.run(ControlPlane.bootstrap("DELTA_GRPC", port: plane.port)) { bench in
+                // However long the calls take that are made meanwhile.
+                let clusters = bench.server.clusters
+                try await clusters.loop.perform { clusters.references.fetchTime = 600_000_000_000 }
                 #expect(try await call(bench, "10.96.0.1", 80) == "old")
                 try await plane.tell("auto", ["on": false])
                 func send(_ kind: String, _ nonce: String, _ resource: JSONValue? = nil, removed: [JSONValue] = [])
