@@ -3217,6 +3217,7 @@ port	integer/int32		P
 weight	integer/int32		P
 =gateway.v1.BackendTLSPolicy
 @kind	gateway.networking.k8s.io/v1/BackendTLSPolicy
+@kind	gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy
 apiVersion	string
 kind	string
 metadata	apis.meta.v1.ObjectMeta
@@ -3224,6 +3225,7 @@ spec	gateway.v1.BackendTLSPolicySpec		R
 status	gateway.v1.PolicyStatus
 =gateway.v1.BackendTLSPolicyList
 @kind	gateway.networking.k8s.io/v1/BackendTLSPolicyList
+@kind	gateway.networking.k8s.io/v1alpha3/BackendTLSPolicyList
 apiVersion	string
 items	[gateway.v1.BackendTLSPolicy]		R N
 kind	string
@@ -3595,6 +3597,7 @@ uri	string		P
 name	string		R P
 =gateway.v1.TCPRoute
 @kind	gateway.networking.k8s.io/v1/TCPRoute
+@kind	gateway.networking.k8s.io/v1alpha2/TCPRoute
 apiVersion	string
 kind	string
 metadata	apis.meta.v1.ObjectMeta
@@ -3602,6 +3605,7 @@ spec	gateway.v1.L4RouteSpec		R
 status	gateway.v1.RouteStatus
 =gateway.v1.TCPRouteList
 @kind	gateway.networking.k8s.io/v1/TCPRouteList
+@kind	gateway.networking.k8s.io/v1alpha2/TCPRouteList
 apiVersion	string
 items	[gateway.v1.TCPRoute]		R N
 kind	string
@@ -3613,6 +3617,8 @@ port	integer/int32		R P
 tls	gateway.v1.TLSConfig		R
 =gateway.v1.TLSRoute
 @kind	gateway.networking.k8s.io/v1/TLSRoute
+@kind	gateway.networking.k8s.io/v1alpha2/TLSRoute
+@kind	gateway.networking.k8s.io/v1alpha3/TLSRoute
 apiVersion	string
 kind	string
 metadata	apis.meta.v1.ObjectMeta
@@ -3620,6 +3626,8 @@ spec	gateway.v1.TLSRouteSpec		R
 status	gateway.v1.RouteStatus
 =gateway.v1.TLSRouteList
 @kind	gateway.networking.k8s.io/v1/TLSRouteList
+@kind	gateway.networking.k8s.io/v1alpha2/TLSRouteList
+@kind	gateway.networking.k8s.io/v1alpha3/TLSRouteList
 apiVersion	string
 items	[gateway.v1.TLSRoute]		R N
 kind	string
@@ -3631,6 +3639,7 @@ rules	[gateway.v1.L4RouteRule]		R list=atomic
 useDefaultGateways	string		P
 =gateway.v1.UDPRoute
 @kind	gateway.networking.k8s.io/v1/UDPRoute
+@kind	gateway.networking.k8s.io/v1alpha2/UDPRoute
 apiVersion	string
 kind	string
 metadata	apis.meta.v1.ObjectMeta
@@ -3638,6 +3647,7 @@ spec	gateway.v1.L4RouteSpec		R
 status	gateway.v1.RouteStatus
 =gateway.v1.UDPRouteList
 @kind	gateway.networking.k8s.io/v1/UDPRouteList
+@kind	gateway.networking.k8s.io/v1alpha2/UDPRouteList
 apiVersion	string
 items	[gateway.v1.UDPRoute]		R N
 kind	string
@@ -3839,6 +3849,7 @@ storage.k8s.io	v1	storageclasses	StorageClass	cluster	create,delete,deletecollec
 storage.k8s.io	v1	volumeattachments	VolumeAttachment	cluster	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)
 storage.k8s.io	v1	volumeattributesclasses	VolumeAttributesClass	cluster	create,delete,deletecollection,get,list,patch,update,watch		vac
 gateway.networking.k8s.io	v1	backendtlspolicies	BackendTLSPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	btlspolicy	gateway-api
+gateway.networking.k8s.io	v1alpha3	backendtlspolicies	BackendTLSPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	btlspolicy	gateway-api	v1
 gateway.networking.k8s.io	v1	grpcroutes	GRPCRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
 gateway.networking.k8s.io	v1	gateways	Gateway	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	gtw	gateway-api
 gateway.networking.k8s.io	v1beta1	gateways	Gateway	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	gtw	gateway-api	v1
@@ -3850,8 +3861,12 @@ gateway.networking.k8s.io	v1	listenersets	ListenerSet	namespaced	create,delete,d
 gateway.networking.k8s.io	v1	referencegrants	ReferenceGrant	namespaced	create,delete,deletecollection,get,list,patch,update,watch		refgrant	gateway-api
 gateway.networking.k8s.io	v1beta1	referencegrants	ReferenceGrant	namespaced	create,delete,deletecollection,get,list,patch,update,watch		refgrant	gateway-api	v1
 gateway.networking.k8s.io	v1	tcproutes	TCPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+gateway.networking.k8s.io	v1alpha2	tcproutes	TCPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api	v1
 gateway.networking.k8s.io	v1	tlsroutes	TLSRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+gateway.networking.k8s.io	v1alpha2	tlsroutes	TLSRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api	v1
+gateway.networking.k8s.io	v1alpha3	tlsroutes	TLSRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api	v1
 gateway.networking.k8s.io	v1	udproutes	UDPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api
+gateway.networking.k8s.io	v1alpha2	udproutes	UDPRoute	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)		gateway-api	v1
 security.istio.io	v1	authorizationpolicies	AuthorizationPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	ap	istio-io,security-istio-io
 security.istio.io	v1beta1	authorizationpolicies	AuthorizationPolicy	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	ap	istio-io,security-istio-io	v1
 security.istio.io	v1	peerauthentications	PeerAuthentication	namespaced	create,delete,deletecollection,get,list,patch,update,watch	status(get,patch,update)	pa	istio-io,security-istio-io

@@ -84,7 +84,13 @@ enum Strategies {
             "batch/CronJob", "networking.k8s.io/Ingress", "networking.k8s.io/ServiceCIDR", "policy/PodDisruptionBudget",
             "apiextensions.k8s.io/CustomResourceDefinition", "flowcontrol.apiserver.k8s.io/FlowSchema",
             "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration",
-            "admissionregistration.k8s.io/ValidatingAdmissionPolicy",
+            "admissionregistration.k8s.io/ValidatingAdmissionPolicy", "gateway.networking.k8s.io/GatewayClass",
+            "gateway.networking.k8s.io/Gateway", "gateway.networking.k8s.io/ListenerSet",
+            "gateway.networking.k8s.io/HTTPRoute", "gateway.networking.k8s.io/GRPCRoute",
+            "gateway.networking.k8s.io/TLSRoute", "gateway.networking.k8s.io/TCPRoute",
+            "gateway.networking.k8s.io/UDPRoute", "gateway.networking.k8s.io/BackendTLSPolicy",
+            "security.istio.io/PeerAuthentication", "security.istio.io/AuthorizationPolicy",
+            "security.istio.io/RequestAuthentication",
         ]) {
             $0.hasStatus = true
             $0.hasGeneration = true
@@ -95,6 +101,7 @@ enum Strategies {
         ]) { $0.hasStatus = true }
         set([
             "networking.k8s.io/NetworkPolicy", "networking.k8s.io/IngressClass", "discovery.k8s.io/EndpointSlice",
+            "gateway.networking.k8s.io/ReferenceGrant",
             "scheduling.k8s.io/PriorityClass", "admissionregistration.k8s.io/MutatingWebhookConfiguration",
             "admissionregistration.k8s.io/ValidatingWebhookConfiguration",
             "admissionregistration.k8s.io/ValidatingAdmissionPolicyBinding",

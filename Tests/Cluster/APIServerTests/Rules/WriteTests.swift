@@ -72,6 +72,37 @@ struct WriteTests {
         }
     }
 
+    @Test(
+        "kinds that come as CustomResourceDefinitions elsewhere have a generation and a status of their own here too",
+        arguments: [
+            ("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", ["hostnames": ["a.example"]]),
+            ("gateway.networking.k8s.io/v1", "TLSRoute", "tlsroutes", ["hostnames": ["a.example"]]),
+            ("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes", ["hostnames": ["a.example"]]),
+            ("security.istio.io/v1", "AuthorizationPolicy", "authorizationpolicies", ["action": "AUDIT"]),
+        ] as [(String, String, String, JSONValue)])
+    func generations(group: String, kind: String, resource: String, change: JSONValue) async throws {
+        try await TestServer.with { server in
+            let client = try server.client()
+            let path = "/apis/\(group)/namespaces/default/\(resource)"
+            var spec: JSONObject = ["hostnames": ["b.example"]]
+            if kind == "TLSRoute" { spec["rules"] = [["backendRefs": [["name": "b", "port": 443]]]] }
+            if kind == "AuthorizationPolicy" { spec = ["rules": [["to": [["operation": ["methods": ["GET"]]]]]]] }
+            let body: JSONValue = [
+                "apiVersion": .string(group), "kind": .string(kind), "metadata": ["name": "one"],
+                "spec": .object(spec), "status": ["conditions": []],
+            ]
+            let made = try await client.send("POST", path, body)
+            #expect(made.json["metadata"]?["generation"] == 1, "\(made.json)")
+            #expect(made.json["status"] == nil)
+            let changed = try await client.send(
+                "PATCH", path + "/one", ["spec": change], type: merge)
+            #expect(changed.json["metadata"]?["generation"] == 2, "\(changed.json)")
+            let labelled = try await client.send(
+                "PATCH", path + "/one", ["metadata": ["labels": ["a": "b"]], "status": ["parents": []]], type: merge)
+            #expect(labelled.json["metadata"]?["generation"] == 2 && labelled.json["status"] == nil)
+        }
+    }
+
     @Test("a PUT over another version is a conflict, one over another uid too")
     func conflicts() async throws {
         try await TestServer.with { server in
