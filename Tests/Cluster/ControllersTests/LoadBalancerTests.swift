@@ -57,6 +57,26 @@ struct LoadBalancerTests {
         #expect(plan["young"]?.problem == "port 80/TCP of the nodes is that of Service shop/old, which is older")
     }
 
+    @Test("Services that want different addresses share a port")
+    func addresses() {
+        func wanting(_ name: String, _ addresses: String, created: String) -> KubeObject {
+            var service = service(name, created: created)
+            service.annotations = ["weft.dev/load-balancer-addresses": addresses]
+            return service
+        }
+        let plan = plan(
+            wanting("first", "172.30.0.1", created: "2026-01-01T00:00:00Z"),
+            wanting("second", "172.30.0.2", created: "2026-01-02T00:00:00Z"),
+            wanting("both", "172.30.0.1, 172.30.0.2", created: "2026-01-03T00:00:00Z"),
+            service("any", created: "2026-01-04T00:00:00Z"))
+        #expect(plan["first"] == .init(addresses: ["172.30.0.1"], problem: nil))
+        #expect(plan["second"] == .init(addresses: ["172.30.0.2"], problem: nil))
+        #expect(plan["both"]?.addresses == [])
+        #expect(plan["both"]?.problem == "port 80/TCP of 172.30.0.1 is that of Service shop/first, which is older")
+        #expect(plan["any"]?.addresses == [])
+        #expect(plan["any"]?.problem == "port 80/TCP of the nodes is that of Service shop/first, which is older")
+    }
+
     @Test("traffic that stays on its node comes to nodes with pods; wanted addresses are those alone")
     func local() {
         var wanting = service("wanting", 81)

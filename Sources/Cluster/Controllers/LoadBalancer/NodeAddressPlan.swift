@@ -3,7 +3,7 @@ import JSON
 
 /// Which addresses of nodes each Service of class `weft.dev/node` has: pure.
 ///
-/// All nodes answer for all of these Services, so a port and protocol is one Service's: the oldest one's.
+/// All nodes answer for all of these Services, so a port and protocol of an address is one Service's: the oldest one's.
 struct NodeAddressPlan {
     /// `spec.loadBalancerClass` of what is planned here.
     static let loadBalancerClass = "weft.dev/node"
@@ -18,6 +18,13 @@ struct NodeAddressPlan {
         var problem: String?
     }
 
+    /// What only one Service can have.
+    private struct Place: Hashable {
+        let address: String
+        let port: Int64
+        let transport: String
+    }
+
     private(set) var shares: [ObjectKey: Share] = [:]
 
     /// - Parameter hosts: Of a Service that keeps traffic on the node where it arrives: the nodes that have ready pods of it.
@@ -30,17 +37,8 @@ struct NodeAddressPlan {
             node.label(Self.excluded) == nil && node.condition("Ready")?["status"]?.string != "False"
                 && node.condition("Ready")?["status"]?.string != "Unknown"
         }
-        var taken: [String: ObjectKey] = [:]
+        var taken: [Place: ObjectKey] = [:]
         for service in ours {
-            let ports = service.spec.list("ports").map {
-                "\($0.number("port"))/\($0.text("protocol").isEmpty ? "TCP" : $0.text("protocol"))"
-            }
-            if let conflict = ports.first(where: { taken[$0] != nil }), let other = taken[conflict] {
-                shares[service.key] = Share(
-                    addresses: [], problem: "port \(conflict) of the nodes is that of Service \(other), which is older")
-                continue
-            }
-            for port in ports { taken[port] = service.key }
             let isLocal = service.spec.text("externalTrafficPolicy") == "Local"
             let local = isLocal ? hosts(service.key) : []
             let families = Set(service.spec.list("ipFamilies").compactMap(\.string))
@@ -55,6 +53,29 @@ struct NodeAddressPlan {
                 if !missing.isEmpty { problem = "\(missing.joined(separator: ", ")) is no address of a node" }
                 addresses = addresses.filter { wanted.contains($0) }
             }
+            // A Service that wants no address in particular has a port at all nodes or at none: where it is found must not depend on
+            // which node is asked.
+            let places = addresses.flatMap { address in
+                service.spec.list("ports").map {
+                    Place(
+                        address: address, port: $0.number("port"),
+                        transport: $0.text("protocol").isEmpty ? "TCP" : $0.text("protocol"))
+                }
+            }
+            let conflicts = places.filter { taken[$0] != nil }
+            if let conflict = conflicts.first, let other = taken[conflict] {
+                let others =
+                    wanted.isEmpty
+                    ? []
+                    : addresses.filter { address in
+                        !conflicts.contains { $0.address == address }
+                    }
+                let place = wanted.isEmpty ? "the nodes" : conflict.address
+                problem =
+                    "port \(conflict.port)/\(conflict.transport) of \(place) is that of Service \(other), which is older"
+                addresses = others
+            }
+            for place in places where addresses.contains(place.address) { taken[place] = service.key }
             shares[service.key] = Share(addresses: Array(Set(addresses)).sorted(), problem: problem)
         }
     }
