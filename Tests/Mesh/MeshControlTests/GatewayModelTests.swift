@@ -429,7 +429,7 @@ struct GatewayModelTests {
             ])
         try world.publish()
         let (one, two) = (ObjectKey(namespace: "web", name: "one"), ObjectKey(namespace: "web", name: "two"))
-        #expect(world.conditions(.listenerSet(one)).first == "Accepted=False:NotAllowed")
+        #expect(world.conditions(.listenerSet(one)) == ["Accepted=False:NotAllowed", "Programmed=False:NotAllowed"])
         #expect(world.hosts() == ["a.example.com": []])
         try world.gateway(
             http("web", "a.example.com"), more: ["allowedListeners": ["namespaces": ["from": "All"]]])
@@ -437,7 +437,12 @@ struct GatewayModelTests {
         #expect(world.hosts() == ["a.example.com": [], "b.example.com": ["web/r/0"]])
         #expect(world.conditions(.listenerSet(one)).first == "Accepted=True:ListenersNotValid")
         #expect(world.conditions(.listenerSet(one), listener: "web")[2] == "Conflicted=True:HostnameConflict")
-        #expect(world.conditions(.listenerSet(two)).first == "Accepted=False:ListenersNotValid")
+        #expect(
+            world.conditions(.listenerSet(two)) == [
+                "Accepted=False:ListenersNotValid", "Programmed=False:ListenersNotValid",
+            ])
+        let patch = world.model.status(.gateway(Self.edge), ProxyRefusals(), now: Timestamp(seconds: 0))?.patch
+        #expect(patch?["status"]?["attachedListenerSets"] == 1, "the one that is accepted")
         #expect(world.conditions(.gateway(Self.edge)).first == "Accepted=True:Accepted")
         #expect(
             world.conditions(Self.route("r", .http, "web")) == [
@@ -465,6 +470,10 @@ struct GatewayModelTests {
         try world.set("BackendTLSPolicy", "p", policy)
         try world.publish()
         #expect(world.hosts() == ["*": ["shop/r/0 500"]])
+        // A cluster that leads nowhere, and that proxies take: the one that everybody has would be without TLS.
+        let empty = try #require(world.said[.cluster]?.values.first)
+        #expect(empty["transport_socket"] == nil && empty["eds_cluster_config"] == nil)
+        #expect(empty.list("load_assignment", "endpoints").isEmpty)
         let target = StatusTarget.policy(ObjectKey(namespace: "shop", name: "p"))
         #expect(
             world.conditions(target) == [
@@ -477,11 +486,110 @@ struct GatewayModelTests {
         let context = world.said[.cluster]?.values.first?[path: "transport_socket", "typed_config"]
         #expect(context?.text("sni") == "cart.internal")
         #expect(world.conditions(target) == ["Accepted=True:Accepted", "ResolvedRefs=True:ResolvedRefs"])
+        // An authority that is not there takes nothing from one that is.
+        var both = policy
+        both["validation"]?["caCertificateRefs"] = [
+            ["group": "", "kind": "ConfigMap", "name": "ca"], ["group": "", "kind": "Secret", "name": "ca"],
+        ]
+        try world.set("BackendTLSPolicy", "p", generation: 2, both)
+        try world.publish()
+        #expect(world.hosts() == ["*": ["shop/r/0"]])
+        #expect(world.conditions(target) == ["Accepted=True:Accepted", "ResolvedRefs=False:InvalidKind"])
+        try world.set("BackendTLSPolicy", "p", generation: 3, policy)
+        // Whoever begins or ends to lead there is told of in its status, and so is a Gateway that goes.
+        try world.set("HTTPRoute", "r", nil)
+        try world.publish()
+        #expect(world.statuses.contains(target) && world.conditions(target).isEmpty)
+        try world.route("r", toCart())
+        try world.publish()
+        #expect(world.statuses.contains(target) && world.conditions(target).count == 2)
+        try world.set("Gateway", "edge", nil)
+        try world.publish()
+        #expect(world.statuses.contains(target) && world.conditions(target).isEmpty)
+        try world.gateway(http("web"))
+        try world.publish()
+        #expect(world.statuses.contains(target) && world.conditions(target).count == 2)
         // Of two for one Service the older is in force.
         try world.set("BackendTLSPolicy", "q", created: "2026-03-01T00:00:00Z", policy)
         try world.publish()
         let other = StatusTarget.policy(ObjectKey(namespace: "shop", name: "q"))
         #expect(world.conditions(other).first == "Accepted=False:Conflicted")
+    }
+
+    @Test("gRPC over TLS says that it is HTTP/2, whatever the port's name says")
+    func backendOfGRPC() throws {
+        var world = try GatewayWorld()
+        try world.service("cart", port: 443)
+        try world.gateway(http("web"))
+        try world.route("r", kind: "GRPCRoute", ["backendRefs": [backend("cart", port: 443)]])
+        try world.set(
+            "BackendTLSPolicy", "p",
+            [
+                "targetRefs": [["group": "", "kind": "Service", "name": "cart"]],
+                "validation": ["hostname": "cart.internal", "wellKnownCACertificates": "System"],
+            ])
+        try world.publish()
+        let cluster = try #require(world.said[.cluster]?.values.first)
+        #expect(
+            cluster[path: "transport_socket", "typed_config", "common_tls_context", "alpn_protocols"] == ["h2"])
+        #expect(cluster["typed_extension_protocol_options"] != nil)
+    }
+
+    @Test("clients of a listener whose authorities lead nowhere are not let in, and it says why; other ports go on")
+    func clients() throws {
+        var world = try GatewayWorld()
+        try world.certificate("tls")
+        let pem = try CertificateAuthority.create(commonName: "test").certificate.pem
+        try world.set("ConfigMap", "ca", [:], more: ["data": ["ca.crt": .string(pem)]])
+        func authorities(_ kind: String, _ name: String, mode: String = "AllowValidOnly") -> JSONValue {
+            [
+                "validation": [
+                    "mode": .string(mode),
+                    "caCertificateRefs": [["group": "", "kind": .string(kind), "name": .string(name)]],
+                ]
+            ]
+        }
+        func on(_ name: String, _ port: Int64) -> JSONValue {
+            var listener = https(name)
+            listener["port"] = .int(port)
+            return listener
+        }
+        func gateway(mode: String) throws {
+            try world.gateway(
+                on("right", 443), on("missing", 7443), on("kind", 8443), http("plain"),
+                more: [
+                    "tls": [
+                        "frontend": [
+                            "default": authorities("ConfigMap", "ca", mode: mode),
+                            "perPort": [
+                                ["port": 7443, "tls": authorities("ConfigMap", "none")],
+                                ["port": 8443, "tls": authorities("Service", "cart")],
+                            ],
+                        ]
+                    ]
+                ])
+            try world.publish()
+        }
+        try gateway(mode: "AllowInsecureFallback")
+        let target = StatusTarget.gateway(Self.edge)
+        func told(_ listener: String) -> [String] {
+            world.conditions(target, listener: listener).filter { $0.contains("False") }
+        }
+        for listener in ["right", "plain"] { #expect(told(listener) == ["Conflicted=False:NoConflicts"]) }
+        #expect(
+            told("missing") == [
+                "Accepted=False:NoValidCACertificate", "ResolvedRefs=False:InvalidCACertificateRef",
+                "Conflicted=False:NoConflicts", "Programmed=False:Invalid",
+            ])
+        #expect(
+            told("kind").prefix(2) == [
+                "Accepted=False:NoValidCACertificate", "ResolvedRefs=False:InvalidCACertificateKind",
+            ])
+        #expect(Set(world.said[.listener]?.keys ?? [:].keys) == ["0.0.0.0_80", "0.0.0.0_443"])
+        let insecure = "InsecureFrontendValidationMode=True:ConfigurationChanged"
+        #expect(world.conditions(target).contains(insecure))
+        try gateway(mode: "AllowValidOnly")
+        #expect(!world.conditions(target).contains(insecure))
     }
 
     @Test("two routes with the same match: the younger is told whose requests they are")

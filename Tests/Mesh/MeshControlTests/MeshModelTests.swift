@@ -107,6 +107,24 @@ struct MeshModelTests {
         #expect(gone.count == 1 && gone.allSatisfy { $0.message == nil })
     }
 
+    @Test("a consumer's route leads on to its Service without a grant, and to no other of that namespace")
+    func onward() throws {
+        var world = MeshServices()
+        for name in ["cart", "till"] { world.service(name) }
+        func clusters(_ rule: JSONValue) throws -> [String] {
+            try world.route("consumer", in: "web", to: "cart", of: "shop", rule)
+            let own = try #require(world.model.changes()[.namespace("web")].first?.message)
+            let type = try #require(Message(ResourceKind.routeConfiguration.rawValue)?.type)
+            let table = try Message(binary: own, type: type).json()
+            return (table.list("virtual_hosts").first?.list("routes") ?? []).map { $0.text("route", "cluster") }
+        }
+        #expect(
+            try clusters(["backendRefs": [backend("cart", in: "shop")]]) == [
+                "outbound|80||cart.shop.svc.cluster.local"
+            ])
+        #expect(try clusters(["backendRefs": [backend("till", in: "shop")]]) == [""], "500 for want of a grant")
+    }
+
     @Test("a GRPCRoute's methods are paths, and where it leads HTTP/2 is spoken")
     func grpc() throws {
         var world = MeshServices()

@@ -31,11 +31,11 @@ struct Condition: Hashable {
 }
 
 extension [Condition] {
-    /// Ours in place of the old ones of the same types; the others, which somebody else may have written, stay.
-    func json(generation: Int64, after old: [JSONValue], now: Timestamp, keepingOthers: Bool = false) -> JSONValue {
-        let own = map { $0.json(generation: generation, after: old, now: now) }
-        guard keepingOthers else { return .array(own) }
-        let types = Set(map(\.type))
-        return .array(own + old.filter { !types.contains($0.text("type")) })
+    /// - Parameter own: The types that are ours to write: those of them that are not here are gone. The others, which somebody else has
+    ///   written, stay. Nil is that all are ours.
+    func json(generation: Int64, after old: [JSONValue], now: Timestamp, own: Set<String>? = nil) -> JSONValue {
+        let fresh = map { $0.json(generation: generation, after: old, now: now) }
+        guard let own else { return .array(fresh) }
+        return .array(fresh + old.filter { !own.contains($0.text("type")) })
     }
 }

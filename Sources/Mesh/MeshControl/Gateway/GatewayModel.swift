@@ -123,6 +123,13 @@ struct GatewayModel {
         }
     }
 
+    /// Which Gateways a policy is for, is told by its status.
+    private mutating func touch(policiesOf services: Set<ObjectKey>, _ world: MeshWorld) {
+        for service in services {
+            for policy in world.policed[service] ?? [] { statuses.insert(.policy(policy)) }
+        }
+    }
+
     // MARK: What follows
 
     mutating func changes(
@@ -158,6 +165,7 @@ struct GatewayModel {
             touched.insert(gateway)
         }
         for gateway in touched where states[gateway] != nil {
+            touch(policiesOf: states[gateway]?.dirtyServices ?? [], world)
             let shadowed = states[gateway]?.shadowed ?? [:]
             let said = states[gateway]?.changes(world, cluster: cluster, problems: &changes.problems) ?? []
             note(said, of: gateway, isWhole: dirtyGateways.contains(gateway), &changes)
@@ -186,6 +194,7 @@ struct GatewayModel {
 
     private mutating func rebuild(_ key: ObjectKey, _ world: MeshWorld, _ changes: inout Changes) {
         let old = states.removeValue(forKey: key)
+        touch(policiesOf: old?.services ?? [], world)
         // Routes that were bound here may have to be told that they are no longer.
         for route in old?.bindings.keys.map({ $0 }) ?? [] { statuses.insert(.route(route)) }
         guard let gateway = world.gateways[key], world.isOurs(gateway) else {

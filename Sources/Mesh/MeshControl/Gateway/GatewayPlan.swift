@@ -17,6 +17,8 @@ struct GatewayPlan {
         var accepted = Condition("Accepted", true, "Accepted", "the listener is valid")
         var resolved = Condition("ResolvedRefs", true, "ResolvedRefs", "all references lead somewhere")
         var conflicted = Condition("Conflicted", false, "NoConflicts", "no other listener is in its way")
+        /// How clients must prove who they are; nil where they need not.
+        var clients: ClientValidation?
 
         var isTLS: Bool { spec.scheme == "HTTPS" || spec.scheme == "TLS" }
         var isEnded: Bool { spec.scheme == "HTTPS" || spec.scheme == "TLS" && !spec.isPassthrough }
@@ -52,7 +54,10 @@ struct GatewayPlan {
         listeners = specs.map { spec in
             var listener = Listener(spec: spec)
             listener.readProtocol()
-            if listener.accepted.holds { listener.readCertificates(world) }
+            if listener.accepted.holds {
+                listener.readCertificates(world)
+                listener.readClients(gateway, world)
+            }
             return listener
         }
         findConflicts()
@@ -103,6 +108,7 @@ struct GatewayPlan {
 
     /// How a client of a port must prove who it is: `spec.tls.frontend`.
     struct ClientValidation {
+        /// PEM of at least one.
         var authorities: String
         var isOptional: Bool
     }
@@ -174,6 +180,28 @@ extension GatewayPlan.Listener {
         if spec.certificates.isEmpty {
             resolved = Condition("ResolvedRefs", false, "InvalidCertificateRef", "no certificate is named")
         }
+    }
+
+    /// References that lead nowhere are left out; without any other nobody could prove anything, so nobody is let in.
+    fileprivate mutating func readClients(_ gateway: MeshGateway, _ world: MeshWorld) {
+        guard isEnded, let validation = gateway.validation(of: spec.port) else { return }
+        var found: [String] = []
+        for reference in validation.list("caCertificateRefs") {
+            switch world.authorities(reference, of: "Gateway", in: gateway.key.namespace) {
+            case .found(let pem): found.append(pem)
+            case .refused(let reason, let message):
+                resolved = Condition(
+                    "ResolvedRefs", false, reason == "InvalidKind" ? "InvalidCACertificateKind" : reason, message)
+            }
+        }
+        guard !found.isEmpty else {
+            accepted = Condition(
+                "Accepted", false, "NoValidCACertificate",
+                "no certificate of an authority is left for clients of port \(spec.port): \(resolved.message)")
+            return
+        }
+        clients = GatewayPlan.ClientValidation(
+            authorities: found.joined(separator: "\n"), isOptional: validation.text("mode") == "AllowInsecureFallback")
     }
 
     /// What is said of it, before proxies have their say.

@@ -13,13 +13,20 @@ extension GatewayResources {
         }
         if names.isEmpty { names = [["san_type": "DNS", "matcher": Self.matcher(policy.hostname)]] }
         let trust = world.trust(policy)
+        // There has to be a cluster of this name, or the one that everybody has, without TLS, would be seen.
+        guard trust.isUsable else {
+            return [
+                "name": json["name"] ?? .null, "type": "STATIC",
+                "load_assignment": ["cluster_name": json["name"] ?? .null],
+            ]
+        }
         let authorities: JSONValue =
             trust.pem.map { ["inline_string": .string($0)] } ?? ["filename": .string(ProxyConfig.systemAuthorities)]
         var common: JSONObject = [
             "tls_params": ["tls_minimum_protocol_version": "TLSv1_2"],
             "validation_context": ["trusted_ca": authorities, "match_typed_subject_alt_names": .array(names)],
         ]
-        if port.speaksHTTP2 { common["alpn_protocols"] = ["h2"] }
+        if world.spoken(service, port) == .http2 { common["alpn_protocols"] = ["h2"] }
         if let client = plan.clientCertificate {
             common["tls_certificate_sds_secret_configs"] = [Self.reference(client)]
         }

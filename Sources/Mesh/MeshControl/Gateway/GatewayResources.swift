@@ -100,7 +100,7 @@ struct GatewayResources {
         ]
         if listener.isOfRequests { common["alpn_protocols"] = ["h2", "http/1.1"] }
         var fields = JSONObject()
-        if let validation = clientValidation(listener.spec.port) {
+        if let validation = listener.clients {
             var context: JSONObject = ["trusted_ca": ["inline_string": .string(validation.authorities)]]
             if validation.isOptional { context["trust_chain_verification"] = "ACCEPT_UNTRUSTED" }
             common["validation_context"] = .object(context)
@@ -128,20 +128,5 @@ struct GatewayResources {
                 "private_key": ["inline_string": .string(secret.privateKey)],
             ],
         ]
-    }
-
-    /// What clients of a port have to show: `spec.tls.frontend`.
-    func clientValidation(_ port: Int) -> GatewayPlan.ClientValidation? {
-        let perPort = gateway.frontend.list("perPort").first { $0.number("port") == port }?["tls"]
-        guard let validation = (perPort ?? gateway.frontend["default"])?["validation"] else { return nil }
-        let authorities = validation.list("caCertificateRefs").compactMap { reference -> String? in
-            guard case .found(let pem) = world.authorities(reference, of: "Gateway", in: gateway.key.namespace) else {
-                return nil
-            }
-            return pem
-        }
-        return GatewayPlan.ClientValidation(
-            authorities: authorities.joined(separator: "\n"),
-            isOptional: validation.text("mode") == "AllowInsecureFallback")
     }
 }

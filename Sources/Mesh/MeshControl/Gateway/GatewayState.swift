@@ -166,6 +166,12 @@ struct GatewayState {
         dirtyPorts.formUnion(plan.ports)
     }
 
+    /// The Services that its routes lead to.
+    var services: Set<ObjectKey> { Set(users.keys.map(\.service)) }
+
+    /// Those of which something is to be told, among them the ones that it leads to since the last time, or no more.
+    var dirtyServices: Set<ObjectKey> { Set(dirtyUses.map(\.service)) }
+
     func isUsing(_ service: ObjectKey) -> Bool { users.keys.contains { $0.service == service } }
 
     /// The routes of which a match can never be met, each with one that is in its way.
@@ -227,7 +233,7 @@ struct GatewayState {
             else { continue }
             var translation = RouteTranslation { reference, route in
                 guard case .port(let service, let port) = world.backend(reference, of: route),
-                    world.policy(for: service, port).map({ world.trust($0).resolved.holds }) ?? true
+                    world.policy(for: service, port).map({ world.trust($0).isUsable }) ?? true
                 else { return nil }
                 return world.clusterName(service, port.number)
             }

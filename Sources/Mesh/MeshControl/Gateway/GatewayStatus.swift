@@ -65,7 +65,8 @@ extension MeshModel {
             of: .gateway(key), state, refusal, generation: gateway.generation, after: gateway.status, now)
         let addresses = world.services[gateway.workload]?.ingress ?? []
         let conditions = gatewayConditions(gateway, state, addresses, refusal).json(
-            generation: gateway.generation, after: gateway.status.list("conditions"), now: now, keepingOthers: true)
+            generation: gateway.generation, after: gateway.status.list("conditions"), now: now,
+            own: ["Accepted", "Programmed", "ResolvedRefs", Self.insecureClients])
         let status: JSONValue = [
             "addresses": .array(
                 addresses.map {
@@ -75,7 +76,8 @@ extension MeshModel {
                     ]
                 }),
             "conditions": conditions, "listeners": .array(listeners),
-            "attachedListenerSets": .int(Int64(world.listenerSets(of: gateway).count)),
+            "attachedListenerSets": .int(
+                Int64(world.listenerSets(of: gateway).filter { accepted($0, gateway, state).holds }.count)),
         ]
         let isSame =
             ["addresses", "conditions", "listeners"].allSatisfy { name in
@@ -109,20 +111,11 @@ extension MeshModel {
         guard let set = world.listenerSets[key], let gateway = set.gateway.flatMap({ world.gateways[$0] }),
             let state = gateways.states[gateway.key]
         else { return nil }
-        var accepted = Condition("Accepted", true, "Accepted", "the listeners are in use")
-        let own = state.plan.listeners.filter { $0.spec.owner == .set(key) }
-        if !world.isAllowed(set, gateway) {
-            accepted = Condition(
-                "Accepted", false, "NotAllowed", "Gateway \(gateway.key) allows no listeners of \(key.namespace)")
-        } else if !own.allSatisfy(\.isUsable) {
-            let names = own.filter { !$0.isUsable }.map { "\($0.spec.name): \($0.conditions[3].message)" }
-            accepted = Condition(
-                "Accepted", own.contains(where: \.isUsable), "ListenersNotValid", names.joined(separator: "; "))
-        }
+        let accepted = accepted(set, gateway, state)
         let refusal = refusals.gateways[gateway.key]
         var programmed = Condition("Programmed", true, "Programmed", "proxies have what they need")
         if !accepted.holds {
-            programmed = Condition("Programmed", false, "Invalid", accepted.message)
+            programmed = Condition("Programmed", false, accepted.reason, accepted.message)
         } else if let refusal {
             programmed = Condition("Programmed", false, "Invalid", refusal)
         }
@@ -137,6 +130,19 @@ extension MeshModel {
         return StatusPatch(
             GroupVersionResource(group: RouteKind.group, resource: "listenersets"), key, version: set.resourceVersion,
             status: status)
+    }
+
+    private func accepted(_ set: MeshListenerSet, _ gateway: MeshGateway, _ state: GatewayState) -> Condition {
+        guard world.isAllowed(set, gateway) else {
+            return Condition(
+                "Accepted", false, "NotAllowed", "Gateway \(gateway.key) allows no listeners of \(set.key.namespace)")
+        }
+        let own = state.plan.listeners.filter { $0.spec.owner == .set(set.key) }
+        let invalid = own.filter { !$0.isUsable }.map { "\($0.spec.name): \($0.conditions[3].message)" }
+        return invalid.isEmpty
+            ? Condition("Accepted", true, "Accepted", "the listeners are in use")
+            : Condition(
+                "Accepted", own.contains(where: \.isUsable), "ListenersNotValid", invalid.joined(separator: "; "))
     }
 
     private func gatewayConditions(
@@ -173,9 +179,17 @@ extension MeshModel {
                 "Service \(gateway.workload) has no address yet")
         }
         var conditions = [accepted, programmed]
-        if gateway.backend != .null || gateway.frontend != .null { conditions.append(state.plan.resolved) }
+        if gateway.backend != .null { conditions.append(state.plan.resolved) }
+        if gateway.acceptsAnyClient {
+            conditions.append(
+                Condition(
+                    Self.insecureClients, true, "ConfigurationChanged",
+                    "clients are let in whatever certificate they show, or none"))
+        }
         return conditions
     }
+
+    private static let insecureClients = "InsecureFrontendValidationMode"
 
     // MARK: Routes
 
@@ -220,7 +234,7 @@ extension MeshModel {
             }
             return conditions
         case .service:
-            var conditions = [acceptedByService(route, parent), route.resolved(world)]
+            var conditions = [acceptedByService(route, parent), route.resolved(world, from: parent.key)]
             let ports = (world.services[parent.key]?.ports ?? []).map(\.number).filter {
                 parent.port == nil || parent.port == $0
             }
@@ -285,7 +299,8 @@ extension MeshModel {
         let own = policy.statuses.filter { $0.text("controllerName") == MeshGatewayClass.controller }
         let others = policy.statuses.filter { $0.text("controllerName") != MeshGatewayClass.controller }
         let users = gateways.states.values.filter { state in policy.services.contains { state.isUsing($0) } }
-        let resolved = world.trust(policy).resolved
+        let trust = world.trust(policy)
+        let resolved = trust.resolved
         var accepted = Condition("Accepted", true, "Accepted", "the policy is in force")
         let winners = policy.targets.flatMap { target in
             (world.services[target.service]?.ports ?? []).filter {
@@ -295,7 +310,7 @@ extension MeshModel {
         if !winners.isEmpty, !winners.contains(key) {
             accepted = Condition(
                 "Accepted", false, "Conflicted", "BackendTLSPolicy \(winners[0]) is older and has the same target")
-        } else if !resolved.holds, policy.authorities.count == 1 || world.trust(policy).pem?.isEmpty == true {
+        } else if !trust.isUsable {
             accepted = Condition("Accepted", false, "NoValidCACertificate", resolved.message)
         }
         let ancestors = users.map(\.gateway.key).sorted().map { gateway -> JSONValue in

@@ -67,10 +67,12 @@ struct RouteBinding: Hashable {
 
 extension MeshRoute {
     /// Whether its references lead somewhere.
-    func resolved(_ world: MeshWorld) -> Condition {
+    ///
+    /// - Parameter service: The parent that it is about, where that is a Service.
+    func resolved(_ world: MeshWorld, from service: ObjectKey? = nil) -> Condition {
         var reasons: [(reason: String, message: String)] = []
         for reference in references {
-            if case .refused(let reason, let message) = world.backend(reference, of: route) {
+            if case .refused(let reason, let message) = world.backend(reference, of: route, from: service) {
                 reasons.append((reason.rawValue, message))
             }
         }

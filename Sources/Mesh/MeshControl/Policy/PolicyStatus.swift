@@ -16,7 +16,8 @@ extension MeshModel {
     private func policyStatus<Policy: MeshPolicy>(_ stored: StoredPolicy<Policy>?, _ now: Timestamp) -> StatusPatch? {
         guard let stored else { return nil }
         let conditions = conditions(stored.policy).json(
-            generation: stored.generation, after: stored.conditions, now: now, keepingOthers: true)
+            generation: stored.generation, after: stored.conditions, now: now,
+            own: [PolicyReport.accepted.type, PolicyReport.effective])
         guard .array(stored.conditions) != conditions else { return nil }
         return StatusPatch(
             Policy.kind.resource, stored.policy.key, version: stored.resourceVersion,

@@ -18,7 +18,8 @@ struct StreamRoutes {
     /// Routes that leave no connection to another, by that one.
     private(set) var shadowed: [RouteKey: RouteKey] = [:]
 
-    init(_ routes: [MeshRoute], _ world: MeshWorld) {
+    /// - Parameter service: Whose port it is.
+    init(_ routes: [MeshRoute], of service: ObjectKey, _ world: MeshWorld) {
         var owners: [String: RouteKey] = [:]
         var first: RouteKey?
         for route in routes.sorted(by: { ($0.created, $0.route) < ($1.created, $1.route) }) {
@@ -27,7 +28,7 @@ struct StreamRoutes {
                     shadowed[route.route] = first
                 } else {
                     first = route.route
-                    rest = world.target(route)
+                    rest = world.target(route, from: service)
                 }
                 continue
             }
@@ -37,7 +38,7 @@ struct StreamRoutes {
                     continue
                 }
                 owners[hostname] = route.route
-                named.append(Named(hostname: hostname, target: world.target(route)))
+                named.append(Named(hostname: hostname, target: world.target(route, from: service)))
             }
         }
         named.sort { $0.hostname < $1.hostname }
@@ -48,13 +49,15 @@ struct StreamRoutes {
 
 extension MeshWorld {
     /// Where the connections of a TLSRoute or TCPRoute go (`TcpProxy.cluster_specifier`).
-    func target(_ route: MeshRoute) -> JSONObject {
+    ///
+    /// - Parameter service: To which they were going, where the route is a Service's.
+    func target(_ route: MeshRoute, from service: ObjectKey? = nil) -> JSONObject {
         var weighted: [JSONValue] = []
         for reference in route.rules.first?.list("backendRefs") ?? [] {
             let weight = reference["weight"]?.int ?? 1
             guard weight > 0 else { continue }
             var name = RouteTranslation.nowhere
-            if case .port(let service, let port) = backend(reference, of: route.route) {
+            if case .port(let service, let port) = backend(reference, of: route.route, from: service) {
                 name = clusterName(service, port.number)
             }
             weighted.append(["name": .string(name), "weight": .int(weight)])

@@ -387,7 +387,7 @@ struct MeshModel {
         var streams: [String: StreamRoutes] = [:]
         if !outbound.port.spoken.isHTTP {
             let own = Dictionary(grouping: all.filter { !$0.route.kind.isOfRequests }, by: \.namespace)
-            streams = own.mapValues { StreamRoutes($0, world) }
+            streams = own.mapValues { StreamRoutes($0, of: key, world) }
             for routes in streams.values { shadowed.merge(routes.shadowed) { first, _ in first } }
         }
         for address in services[key]?.addresses ?? [] {
@@ -443,7 +443,7 @@ struct MeshModel {
     ) -> JSONValue {
         let own = world.clusterName(key, port)
         let translation = RouteTranslation { reference, route in
-            guard case .port(let backend, let port) = world.backend(reference, of: route) else { return nil }
+            guard case .port(let backend, let port) = world.backend(reference, of: route, from: key) else { return nil }
             return world.clusterName(backend, port.number)
         }
         let table = translation.table([bound.filter { $0.objection() == nil }])

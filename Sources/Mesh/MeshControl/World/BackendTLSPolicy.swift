@@ -53,10 +53,19 @@ extension MeshWorld {
         return (port.name.isEmpty ? nil : best(port.name)) ?? best("")
     }
 
-    /// The authorities that a policy trusts, as PEM; nil text is the system's own.
-    func trust(_ policy: BackendTLSPolicy) -> (pem: String?, resolved: Condition) {
+    /// Whom a policy trusts.
+    struct Trust {
+        /// Certificates of authorities; nil is the system's own.
+        var pem: String?
+        var resolved: Condition
+
+        /// References that lead nowhere are left out; where none is left, nobody can be trusted.
+        var isUsable: Bool { pem?.isEmpty != true }
+    }
+
+    func trust(_ policy: BackendTLSPolicy) -> Trust {
         let fine = Condition("ResolvedRefs", true, "ResolvedRefs", "all references lead somewhere")
-        if policy.usesSystemAuthorities { return (nil, fine) }
+        if policy.usesSystemAuthorities { return Trust(pem: nil, resolved: fine) }
         var pems: [String] = []
         var refused: Condition?
         for reference in policy.authorities {
@@ -66,6 +75,6 @@ extension MeshWorld {
                 refused = refused ?? Condition("ResolvedRefs", false, reason, message)
             }
         }
-        return (pems.joined(separator: "\n"), refused ?? fine)
+        return Trust(pem: pems.joined(separator: "\n"), resolved: refused ?? fine)
     }
 }

@@ -130,6 +130,19 @@ struct MeshGateway: APIDecodable, Hashable {
             && frontend == other.frontend && backend == other.backend && allowedSets == other.allowedSets
     }
 
+    /// What clients of a port have to show.
+    func validation(of port: Int) -> JSONValue? {
+        let perPort = frontend.list("perPort").first { $0.number("port") == port }?["tls"]
+        return (perPort ?? frontend["default"])?["validation"]
+    }
+
+    /// At some port clients are let in that do not prove who they are, where others have to.
+    var acceptsAnyClient: Bool {
+        let validations =
+            frontend.list("perPort").map { $0[path: "tls", "validation"] } + [frontend[path: "default", "validation"]]
+        return validations.contains { $0?.text("mode") == "AllowInsecureFallback" }
+    }
+
     /// Of the Deployment, the Service and the ServiceAccount that are made for it.
     var workload: ObjectKey {
         // A Service's name has 63 characters at most, a Gateway's 253.

@@ -26,14 +26,17 @@ extension MeshWorld {
         } == true
     }
 
-    /// - Parameter route: Who refers.
-    func backend(_ reference: JSONValue, of route: RouteKey) -> RouteBackend {
+    /// - Parameters:
+    ///   - route: Who refers.
+    ///   - service: Whose callers the route leads, where it is a Service's. They may lead on to it from any namespace without a grant: it
+    ///     is where they were going.
+    func backend(_ reference: JSONValue, of route: RouteKey, from service: ObjectKey? = nil) -> RouteBackend {
         let (group, kind) = (reference.text("group"), reference.text("kind"))
         guard group.isEmpty, ["", "Service"].contains(kind) else {
             return .refused(.invalidKind, "\(kind) of group \"\(group)\" is no backend; it must be a Service")
         }
         let key = reference.target(from: route.key.namespace)
-        guard isAllowed(route.kind.rawValue, of: route.key.namespace, toName: "Service", key) else {
+        guard key == service || isAllowed(route.kind.rawValue, of: route.key.namespace, toName: "Service", key) else {
             return .refused(
                 .notPermitted,
                 "Service \(key) is in another namespace, and no ReferenceGrant there allows \(route.kind.rawValue)s of "
