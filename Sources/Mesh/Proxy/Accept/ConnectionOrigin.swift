@@ -18,8 +18,9 @@ package struct ConnectionOrigin: Sendable {
     var source: OriginalSource?
     /// From the ClientHello, in lower case; "" for none.
     package var serverName = ""
-    /// `tls`, `raw_buffer`, or "" where nobody looked.
-    package var transportProtocol = ""
+    /// `tls` where an inspector has seen it, else `raw_buffer`.
+    package var transportProtocol = Self.rawBuffer
+    /// What it offered by ALPN, or the HTTP that an inspector has seen.
     package var applicationProtocols: [String] = []
 
     /// Where the client meant to go before netfilter sent it here, if it did. What a transparent socket accepts is bound to that.
@@ -38,6 +39,27 @@ package struct ConnectionOrigin: Sendable {
         self.remote = remote
         self.local = local
     }
+}
+
+extension ConnectionOrigin {
+    /// What its chain was chosen by, as long as `body` runs.
+    func withFacts<Result>(_ body: (ConnectionFacts) -> Result) -> Result {
+        var names: [UInt8] = []
+        for name in applicationProtocols { names += [UInt8(truncatingIfNeeded: name.utf8.count)] + name.utf8 }
+        return names.withUnsafeBytes { names in
+            Array(serverName.utf8).withUnsafeBytes { serverName in
+                body(
+                    ConnectionFacts(
+                        destination: local.endpoint, directSource: directRemote.endpoint, source: remote.endpoint,
+                        serverName: serverName,
+                        transportProtocol: transportProtocol == Self.tls ? .tls : .rawBuffer,
+                        applicationProtocols: ProtocolNames(wire: names)))
+            }
+        }
+    }
+
+    static let tls = "tls"
+    static let rawBuffer = "raw_buffer"
 }
 
 extension SocketAddress {

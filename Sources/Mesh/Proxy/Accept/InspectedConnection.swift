@@ -162,6 +162,7 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
         }
         endInspection()
         if let hello {
+            origin.transportProtocol = ConnectionOrigin.tls
             origin.serverName = hello.serverName
             origin.applicationProtocols = hello.applicationProtocols
             hello.withServerName { name in
@@ -171,9 +172,10 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
                 }
             }
         } else {
+            let names = http?.applicationProtocol ?? ProtocolNames()
+            origin.applicationProtocols = names.map { String(decoding: $0, as: UTF8.self) }
             listener.begin(
-                socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer,
-                http?.applicationProtocol ?? ProtocolNames())
+                socket, snapshot, origin, UnsafeRawBufferPointer(start: nil, count: 0), .rawBuffer, names)
         }
         socket.offerAgain()
     }

@@ -110,10 +110,11 @@ package final class ProxyListener {
     /// What it is bound to, with the ports that the kernel chose.
     package var addresses: [SocketAddress] { listeners.map(\.address) }
 
-    /// Takes over another snapshot with the same sockets: connections whose chain is not in it, or all if more than chains
-    /// have changed, are drained.
+    /// Takes over another snapshot with the same sockets: connections that would not get the chain that they have, or all if
+    /// more than chains have changed, are drained. (Envoy drains those whose chain is gone; one that a new chain is for stays with it on the
+    /// old, past the rules that the new one has.)
     package func update(_ snapshot: ListenerSnapshot) {
-        let kept = Set(snapshot.chains.map(\.fingerprint))
+        let hasOtherChains = snapshot.chains.map(\.fingerprint) != self.snapshot.chains.map(\.fingerprint)
         let isOther = snapshot.fingerprint != self.snapshot.fingerprint
         self.snapshot = snapshot
         for (number, listener) in listeners.enumerated() {
@@ -122,7 +123,11 @@ package final class ProxyListener {
                 backlog: snapshot.backlog, acceptsInTurn: turn ?? Listener.maximumAcceptsInTurn, stream: streamOptions)
         }
         overloadChanged()
-        drain { isOther || !kept.contains($0.chainFingerprint) }
+        guard isOther || hasOtherChains else { return }
+        drain { connection in
+            isOther
+                || connection.origin.withFacts { snapshot.chain(for: $0)?.fingerprint } != connection.chainFingerprint
+        }
     }
 
     private func accept(_ socket: StreamSocket) {

@@ -165,6 +165,44 @@ struct ListenerTests {
         }
     }
 
+    @Test("a connection that a new chain is for leaves the chain that it has, which stays for others")
+    func closerChain() async throws {
+        var options = ServerOptions()
+        options.drainTime = .milliseconds(1)
+        options.drainsAtOnce = true
+        let inspectors = ["http_inspector.v3.HttpInspector", "tls_inspector.v3.TlsInspector"].map {
+            "{ name: \"\($0)\", typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.listener.\($0) } }"
+        }
+        let more = "listener_filters: [\(inspectors.joined(separator: ", "))],"
+        let all = Self.echo(
+            "filter_chain_match: { source_prefix_ranges: [{ address_prefix: 127.0.0.0, prefix_len: 8 }] },")
+        func closer(_ match: String) -> String { Self.says("closer", "filter_chain_match: { \(match) },") }
+        let one = "source_prefix_ranges: [{ address_prefix: 127.0.0.2, prefix_len: 32 }]"
+        let http =
+            "source_prefix_ranges: [{ address_prefix: 127.0.0.3, prefix_len: 32 }], application_protocols: [http/1.1]"
+        try await ProxyBench.run(Self.listener([all], more), options: options) { bench in
+            let address = try await bench.address()
+            func echoing(_ source: String, _ text: String) async throws -> StreamConnection {
+                let client = try await StreamConnection.connect(
+                    to: address, on: bench.group.all[0], from: .ip(IPAddress(source)!, 0))
+                try await client.send(text)
+                #expect(try await client.text(text.utf8.count) == text)
+                return client
+            }
+            let request = "GET / HTTP/1.1\r\n\r\n"
+            let goes = [try await echoing("127.0.0.2", "no request\r\n"), try await echoing("127.0.0.3", request)]
+            let stays = [
+                try await echoing("127.0.0.1", "no request\r\n"), try await echoing("127.0.0.3", "no request\r\n"),
+            ]
+            try await bench.reload(Self.listener([all, closer(one), closer(http)], more))
+            for client in goes { #expect((try? await client.rest()) ?? "" == "") }
+            for client in stays {
+                try await client.send("y")
+                #expect(try await client.text(1) == "y")
+            }
+        }
+    }
+
     @Test("a removed listener takes no connection more, and closes what is left after the drain time")
     func removal() async throws {
         var options = ServerOptions()
