@@ -133,7 +133,7 @@ let targets: [Target] = [
         [
             "MeshAPI", "MeshIdentity", "Discovery", "XDS", "GRPC", "Protobuf", "ClusterAPI", "ClusterClient", "HTTP",
             "TLS",
-            "JSON", "Reactor",
+            "JSON", "YAML", "Reactor",
             "Telemetry",
             "Bytes", "CRE2",
         ]),

@@ -85,6 +85,10 @@ public final class MeshControlPlane: @unchecked Sendable {
         follow(Informer<StoredPolicy<RequestAuthentication>>(client, MeshPolicyKind.requests.resource, log: log)) {
             model, key, new, _ in model.set(new, key)
         }
+        let settings = Selection(fields: "metadata.name=\(MeshSettings.name)")
+        follow(Informer<MeshSettings>(client, .configMaps, selection: settings, log: log)) { model, key, new, _ in
+            model.set(new, key)
+        }
         controller = GatewayController(
             client, loop: loop, log: log,
             GatewayController.Questions(

@@ -45,8 +45,12 @@ struct MeshPolicyTests {
             testDescription: "pods without a sidecar", spec: ["selector": ["matchLabels": ["app": "old"]]],
             accepted: "True:Accepted", effective: "False:NoSidecar", sentence: "mesh.weft.dev/inject=enabled"),
         Case(
-            testDescription: "an action that nobody knows", spec: ["action": "CUSTOM", "provider": ["name": "x"]],
-            accepted: "False:Invalid", effective: "False:NotAccepted", sentence: "action CUSTOM is not supported"),
+            testDescription: "an action that nobody knows", spec: ["action": "ASK"],
+            accepted: "False:Invalid", effective: "False:NotAccepted", sentence: "action ASK is not supported"),
+        Case(
+            testDescription: "somebody to ask whom nobody knows",
+            spec: ["action": "CUSTOM", "provider": ["name": "x"]],
+            accepted: "False:Invalid", effective: "False:NotAccepted", sentence: "nobody who authorizes is called x"),
         Case(
             testDescription: "a target that is there", spec: ["targetRefs": [["kind": "Service", "name": "cart"]]],
             accepted: "True:Accepted", effective: "True:Enforced", sentence: "the pods behind Service shop/cart"),

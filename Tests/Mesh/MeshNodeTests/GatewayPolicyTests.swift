@@ -1,7 +1,12 @@
 import Bytes
+import ClusterAPI
+import ClusterClient
+import ClusterFixture
 import Glibc
+import HTTP
 import JSON
 import Reactor
+import Synchronization
 import TLS
 import TestSupport
 import Testing
@@ -109,6 +114,117 @@ struct GatewayPolicyTests {
                 try await bench.curl(["http://127.0.0.1:\(bench.tcp)/t"]) == "200 v1 /t"
             }
         }
+    }
+
+    /// What it is asked, and what it says: who knows the word is alice, all others have to say who they are.
+    private static func authorizer(_ asked: Asked) -> HTTPClosureHandler {
+        HTTPClosureHandler { request, response in
+            asked.targets.withLock { $0.append(request.target) }
+            if request.headers["x-word"] == "sesame" {
+                await response.send(status: 200, headers: ["x-user": "alice", "x-other": "1"], body: [])
+            } else {
+                await response.send(status: 401, headers: ["x-reason": "no word"], body: Array("who are you?".utf8))
+            }
+        }
+    }
+
+    private static func settings(_ more: String = "") -> String {
+        """
+        accessLogFile: /dev/stdout
+        extensionProviders:
+        - name: tracer
+          zipkin: {service: zipkin.shop.svc.cluster.local, port: 9411}
+        - name: asks
+          envoyExtAuthzHttp:
+            service: authorizer.shop.svc.cluster.local
+            port: 80
+            pathPrefix: /check
+            timeout: 10s
+            includeRequestHeadersInCheck: [x-word]
+            headersToUpstreamOnAllow: [x-us*]
+            headersToDownstreamOnDeny: [x-reason]
+        \(more)
+        """
+    }
+
+    @Test(
+        "who is asked decides (CUSTOM), before those who deny; nobody passes unasked", arguments: MeshProxy.Maker.there)
+    func asked(maker: MeshProxy.Maker) async throws {
+        let seen = Asked()
+        try await GatewayBench.run(maker) { bench in
+            try await Self.backend(bench)
+            try await bench.backend("authorizer", Self.authorizer(seen))
+            func ask(_ path: String, _ more: String...) async throws -> String {
+                try await bench.curl(["http://127.0.0.1:\(bench.http)\(path)"] + more)
+            }
+            func configure(_ text: String) async throws {
+                var map = KubeObject(apiVersion: "v1", kind: "ConfigMap", namespace: "kube-system", name: "istio")
+                map.json["data"] = ["mesh": .string(text)]
+                try await bench.mesh.client.put(.configMaps, map)
+            }
+            try await bench.policy(
+                "AuthorizationPolicy", "asks", isForEdge: true,
+                [
+                    "action": "CUSTOM", "provider": ["name": "asks"],
+                    "rules": [["to": [["operation": ["paths": ["/api/private*"]]]]]],
+                ])
+            // Nobody is there to be asked.
+            try await bench.mesh.eventually("what nobody can be asked about is refused") {
+                try await ask("/api/private") == "403"
+            }
+            #expect(try await ask("/api/x") == "200 v1 /api/x")
+            try await bench.mesh.eventually("it says so") {
+                try await bench.condition("AuthorizationPolicy", "asks", "Accepted").hasPrefix(
+                    "False Invalid nobody who authorizes is called asks in extensionProviders of ConfigMap istio")
+            }
+            try await configure(Self.settings())
+            try await bench.mesh.eventually("it is asked, and refuses") { try await ask("/api/private/1") == "401" }
+            try await bench.mesh.eventually("it is said to be enforced") {
+                try await bench.condition("AuthorizationPolicy", "asks", "weft.dev/Effective").hasPrefix(
+                    "True Enforced")
+            }
+            let refusal = try await bench.raw(["http://127.0.0.1:\(bench.http)/api/private/2"])
+            #expect(refusal.contains("x-reason: no word") && refusal.hasSuffix("who are you?"), "\(refusal)")
+            let known = try await bench.raw([
+                "http://127.0.0.1:\(bench.http)/api/private/3", "-H", "x-word: sesame", "-H", "x-user: mallory",
+            ])
+            #expect(known.contains(#""x-user":"alice""#) && !known.contains("mallory"), "\(known)")
+            #expect(!known.contains("x-other"))
+            let count = seen.targets.withLock { $0.count }
+            #expect(try await ask("/api/x") == "200 v1 /api/x")
+            #expect(seen.targets.withLock { $0.count } == count, "it is asked about what it is for, and nothing else")
+            #expect(seen.targets.withLock { $0 }.allSatisfy { $0.hasPrefix("/check/api/private") })
+            // Others decide besides.
+            try await bench.policy(
+                "AuthorizationPolicy", "never", isForEdge: true,
+                ["action": "DENY", "rules": [["to": [["operation": ["paths": ["/api/private/never"]]]]]]])
+            try await bench.mesh.eventually("one that denies has its say") {
+                try await ask("/api/private/never", "-H", "x-word: sesame") == "403"
+            }
+            #expect(try await ask("/api/private/never") == "401")
+            // Away, it lets nobody pass, unless that is wished.
+            let key = ObjectKey(namespace: "shop", name: "authorizer")
+            try await bench.mesh.client.delete(.endpointSlices, key)
+            try await bench.mesh.eventually("nobody passes while it is away") {
+                try await ask("/api/private/4", "-H", "x-word: sesame") == "403"
+            }
+            try await configure(Self.settings("    failOpen: true"))
+            try await bench.mesh.eventually("all pass while it is away") {
+                try await ask("/api/private/5") == "200 v1 /api/private/5"
+            }
+            try await configure("extensionProviders: [")
+            try await bench.mesh.eventually("settings that cannot be read are told") {
+                try await bench.condition("AuthorizationPolicy", "asks", "Accepted").hasPrefix(
+                    "False Invalid ConfigMap kube-system/istio, member mesh: ")
+            }
+            try await bench.mesh.eventually("and refused again") { try await ask("/api/private/6") == "403" }
+            try await bench.remove("AuthorizationPolicy", "asks")
+            try await bench.mesh.eventually("all pass") { try await ask("/api/private/7") == "200 v1 /api/private/7" }
+        }
+    }
+
+    private final class Asked: Sendable {
+        let targets = Mutex<[String]>([])
     }
 
     private static let secret = Array("a secret of the test's own, which is long enough".utf8)

@@ -1,3 +1,5 @@
+import ClusterFixture
+import ClusterAPI
 import ClusterClient
 import JSON
 import Testing
@@ -119,6 +121,50 @@ struct PolicyTests {
             try await lab.eventually("it is said to be enforced") {
                 try await lab.condition("RequestAuthentication", "tokens", "weft.dev/Effective") == "True Enforced"
             }
+        }
+    }
+
+    @Test("another who is asked decides (CUSTOM), over mutual TLS as all others are", arguments: sidecars)
+    func asked(server: MeshLab.Sidecar) async throws {
+        try await MeshLab.run { lab in
+            let web = try await lab.pod("web-1", account: "web")
+            let cart = try await lab.pod("cart-1", account: "cart", sidecar: server)
+            let address = try await lab.service("cart", app: "cart")
+            try await lab.endpoints("cart", [cart])
+            var providers = "extensionProviders:\n"
+            for (name, status) in [("yes", 200), ("no", 403)] {
+                let pod = try await lab.pod("\(name)-1", account: name, status: status)
+                _ = try await lab.service(name, app: name)
+                try await lab.endpoints(name, [pod])
+                providers +=
+                    "- {name: \(name), envoyExtAuthzHttp: {service: \(name).shop.svc.cluster.local, port: 80}}\n"
+            }
+            var settings = KubeObject(apiVersion: "v1", kind: "ConfigMap", namespace: "kube-system", name: "istio")
+            settings.json["data"] = ["mesh": .string(providers)]
+            try await lab.client.put(.configMaps, settings)
+            // Whoever asks in plain text is answered with 403, which would be a refusal.
+            try await lab.policy("PeerAuthentication", "default", ["mtls": ["mode": "STRICT"]])
+            func ask(_ path: String) async throws -> Int {
+                try await lab.get("http://\(address)\(path)", from: web).status
+            }
+            try await lab.eventually("web reaches cart") { try await ask("/") == 200 }
+            func decides(_ name: String) async throws {
+                try await lab.policy(
+                    "AuthorizationPolicy", "asks",
+                    [
+                        "selector": ["matchLabels": ["app": "cart"]], "action": "CUSTOM",
+                        "provider": ["name": .string(name)],
+                        "rules": [["to": [["operation": ["paths": ["/private*"]]]]]],
+                    ])
+            }
+            try await decides("no")
+            try await lab.eventually("it refuses") { try await ask("/private") == 403 }
+            #expect(try await ask("/") == 200)
+            try await decides("yes")
+            try await lab.eventually("the other allows") { try await ask("/private") == 200 }
+            try await decides("nobody")
+            try await lab.eventually("nobody is there to allow") { try await ask("/private") == 403 }
+            #expect(try await ask("/") == 200)
         }
     }
 

@@ -51,9 +51,6 @@ enum MeshPolicyRules {
     static func remarks(_ object: Field) -> [String] {
         let spec = object["spec"]
         var remarks: [String] = []
-        if spec["action"].text == "CUSTOM" {
-            remarks.append("spec.action: CUSTOM is stored and not enforced; use ALLOW, DENY or AUDIT")
-        }
         for target in spec["targetRefs"].elements + [spec["targetRef"]]
         where target.exists && !["Service", "Gateway"].contains(target["kind"].text) {
             remarks.append("\(target.path): the policy is stored and not enforced; targets are a Service or a Gateway")

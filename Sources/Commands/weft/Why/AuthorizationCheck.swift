@@ -41,7 +41,10 @@ struct AuthorizationCheck {
                 topic, .bad, "DENIED by \(Self.name(policy)), whatever is asked: \(who)",
                 remedy: "change \(Self.name(policy)), which denies \(who)")
         }
-        var sentences = denying.filter { fit($0) == .perhaps }.map { "\(Self.name($0)) denies some requests" }
+        var sentences = real.filter { $0.text("action") == "CUSTOM" && fit($0) != .no }.map { policy in
+            "\(Self.name(policy)) asks \(policy.text("provider")) about \(fit(policy) == .yes ? "all" : "some") requests"
+        }
+        sentences += denying.filter { fit($0) == .perhaps }.map { "\(Self.name($0)) denies some requests" }
         let isUnsure = !sentences.isEmpty
         guard !allowing.isEmpty else {
             return Finding(topic, isUnsure ? .doubtful : .good, (isUnsure ? sentences : ["nothing denies it"]) + dry)

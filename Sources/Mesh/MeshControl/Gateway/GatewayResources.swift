@@ -9,6 +9,8 @@ struct GatewayResources {
     let world: MeshWorld
     /// Who may come in.
     let authorizations: [AuthorizationPolicy]
+    /// Whom they ask.
+    let authorizers: Authorizers
     /// Whose tokens are looked at.
     let tokens: TokenTranslation
 
@@ -77,7 +79,8 @@ struct GatewayResources {
         let isAudited = authorizations.contains { $0.action == .audit }
         // A preflight has nothing to show, so it is answered before anybody asks for it.
         let filters =
-            [ProxyConfig.cors] + [tokens.filter].compactMap(\.self)
+            [ProxyConfig.cors] + AuthorizationTranslation.askingFilters(authorizations, authorizers)
+            + [tokens.filter].compactMap(\.self)
             + AuthorizationTranslation.requestFilters(isAudited: isAudited)
             + [ProxyConfig.fault, ProxyConfig.session, ProxyConfig.router]
         var own: JSONObject = [

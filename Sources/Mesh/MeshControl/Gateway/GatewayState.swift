@@ -23,8 +23,8 @@ struct GatewayState {
     private var isFresh = true
     /// What policies say to requests may be new.
     private var hasNewPolicies = true
-    /// Clusters from which keys of tokens are fetched.
-    private var keySources: Set<String> = []
+    /// Clusters from which keys of tokens are fetched, and of those who are asked.
+    private var policyClusters: Set<String> = []
     /// For each port and family of protocols: hostnames of listeners, with the place of each.
     private let hostnames: [PortFamily: [String: Int]]
 
@@ -188,9 +188,10 @@ struct GatewayState {
         _ world: MeshWorld, cluster: (ObjectKey, MeshService.Port) -> JSONValue, problems: inout [String]
     ) -> [ServedChange] {
         var changes: [ServedChange] = []
+        let authorizations = world.inForce(world.policies.authorizations, gateway)
         let resources = GatewayResources(
-            gateway: gateway, plan: plan, world: world,
-            authorizations: world.inForce(world.policies.authorizations, gateway),
+            gateway: gateway, plan: plan, world: world, authorizations: authorizations,
+            authorizers: Authorizers(authorizations, world, cluster: cluster),
             tokens: TokenTranslation(world.inForce(world.policies.requests, gateway)))
         func say(_ kind: ResourceKind, _ name: String, _ message: () throws(ConfigError) -> [UInt8]?) {
             do throws(ConfigError) {
@@ -206,14 +207,14 @@ struct GatewayState {
             }
         }
         if hasNewPolicies {
-            let settings = AuthorizationTranslation.requestSettings(resources.authorizations)
+            let settings = AuthorizationTranslation.requestSettings(authorizations, resources.authorizers)
             for name in tables.keys { tables[name]?.settings = settings }
-            let clusters = resources.tokens.clusters
+            let clusters = resources.tokens.clusters + resources.authorizers.clusters
             for (name, json) in clusters {
                 say(.cluster, name) { () throws(ConfigError) in try Message.bytes(of: .cluster, json) }
             }
-            for gone in keySources.subtracting(clusters.map(\.name)) { say(.cluster, gone) { nil } }
-            keySources = Set(clusters.map(\.name))
+            for gone in policyClusters.subtracting(clusters.map(\.name)) { say(.cluster, gone) { nil } }
+            policyClusters = Set(clusters.map(\.name))
         }
         for use in dirtyUses {
             let name = world.clusterName(use.service, use.port)

@@ -8,6 +8,8 @@ struct AuthorizationPolicy: MeshPolicy {
         case deny = "DENY"
         /// Decides nothing: what matches is told in the proxy's access log.
         case audit = "AUDIT"
+        /// Somebody else decides, before all the others.
+        case custom = "CUSTOM"
     }
 
     static let kind = MeshPolicyKind.authorization
@@ -16,6 +18,8 @@ struct AuthorizationPolicy: MeshPolicy {
     let created: String
     /// Nil for one that is not enforced here.
     let action: Action?
+    /// Whom one of the action CUSTOM asks, as the mesh's settings name him.
+    let provider: String?
     let problem: String?
     let scope: PolicyScope
     let rules: [JSONValue]
@@ -42,6 +46,7 @@ struct AuthorizationPolicy: MeshPolicy {
         rules = spec.list("rules")
         isDry = object.json.text("metadata", "annotations", Self.dryRunAnnotation) == "true"
         let action = spec.text("action")
+        provider = action == Action.custom.rawValue ? spec.text("provider", "name") : nil
         if let found = scope.problem {
             self.action = nil
             problem = found
@@ -50,7 +55,7 @@ struct AuthorizationPolicy: MeshPolicy {
             problem = nil
         } else {
             self.action = nil
-            problem = "action \(action) is not supported; use ALLOW, DENY or AUDIT"
+            problem = "action \(action) is not supported; use ALLOW, DENY, AUDIT or CUSTOM"
         }
     }
 }

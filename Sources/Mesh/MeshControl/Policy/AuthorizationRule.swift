@@ -134,13 +134,13 @@ private struct Reader {
     }
 
     private func header(_ name: String, _ value: String, ignoresCase: Bool = false) -> JSONValue? {
-        guard layer == .requests else { return nil }
+        guard layer != .connections else { return nil }
         if value == "*" { return ["header": ["name": .string(name), "present_match": true]] }
         return ["header": ["name": .string(name), "string_match": Self.text(value, ignoresCase: ignoresCase)]]
     }
 
     private func path(_ value: String) -> JSONValue? {
-        guard layer == .requests else { return nil }
+        guard layer != .connections else { return nil }
         guard value.contains("{*}") || value.contains("{**}") else { return ["url_path": ["path": Self.text(value)]] }
         // A template: one segment, or any number of them.
         var regex = ""

@@ -49,6 +49,14 @@ extension MeshWorld {
                 "Accepted", false, "Conflicted",
                 "PeerAuthentication \(rival.key) is older and for the same workloads: it counts")
         }
+        if let name = (policy as? AuthorizationPolicy)?.provider, provider(name) == nil {
+            let places = MeshPolicies.rootNamespaces.sorted().joined(separator: " or ")
+            let reason =
+                settings.values.lazy.compactMap(\.problem).first
+                ?? "nobody who authorizes is called \(name) in extensionProviders of ConfigMap \(MeshSettings.name) "
+                + "(member \(MeshSettings.member)) in \(places)"
+            return Condition("Accepted", false, "Invalid", "\(reason): what it would ask about is refused")
+        }
         let missing = policy.scope.targets.filter { target in
             switch target {
             case .service(let key): services[key] == nil

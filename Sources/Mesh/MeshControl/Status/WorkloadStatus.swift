@@ -21,6 +21,7 @@ extension MeshControlPlane {
                     [
                         "namespace": .string(policy.key.namespace), "name": .string(policy.key.name),
                         "action": .string(policy.action?.rawValue ?? ""), "dryRun": .bool(policy.isDry),
+                        "provider": .string(policy.provider ?? ""),
                         "rules": .array(policy.rules), "ports": .array(ports.map { .int(Int64($0)) }),
                     ]
                 }),

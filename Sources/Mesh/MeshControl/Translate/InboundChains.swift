@@ -70,11 +70,13 @@ struct InboundChains {
     private func filters(isMutual: Bool) -> [JSONValue] {
         guard spoken.isHTTP else { return connectionFilters }
         let routes: JSONValue = ["config_source": ProxyConfig.ads, "route_config_name": .string(cluster)]
-        let isAudited = shape.authorizations.at(port).contains { $0.action == .audit }
+        let authorizations = shape.authorizations.at(port)
+        let isAudited = authorizations.contains { $0.action == .audit }
         return [
             manager(
                 isMutual: isMutual,
-                filters: [TokenTranslation(shape.requests.at(port)).filter].compactMap(\.self)
+                filters: AuthorizationTranslation.askingFilters(authorizations, shape.authorizers)
+                    + [TokenTranslation(shape.requests.at(port)).filter].compactMap(\.self)
                     + AuthorizationTranslation.requestFilters(isAudited: isAudited) + [ProxyConfig.router],
                 isAudited ? ["rds": routes, "access_log": [AuthorizationTranslation.auditLog]] : ["rds": routes])
         ]

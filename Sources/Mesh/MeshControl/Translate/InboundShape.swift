@@ -17,6 +17,7 @@ struct InboundShape: Hashable {
     var modes: MeshPolicies.Modes
     var authorizations: PodPolicies<AuthorizationPolicy>
     var requests: PodPolicies<RequestAuthentication>
+    var authorizers: Authorizers
     /// Pods have addresses of both families, so proxies listen on both.
     var isDualStack: Bool
     /// The app sees its clients' addresses (TPROXY).
@@ -40,11 +41,14 @@ extension MeshModel {
                 }
             }
         }
+        let authorizations = world.inForce(world.policies.authorizations, pod)
         return InboundShape(
             namespace: pod.key.namespace, account: pod.account, workload: pod.workload,
             ports: ports.sorted { $0.key < $1.key }.map { InboundShape.Port(number: $0.key, spoken: $0.value) },
-            modes: world.policies.modes(of: pod), authorizations: world.inForce(world.policies.authorizations, pod),
-            requests: world.inForce(world.policies.requests, pod), isDualStack: world.isDualStack,
+            modes: world.policies.modes(of: pod), authorizations: authorizations,
+            requests: world.inForce(world.policies.requests, pod),
+            authorizers: authorizers(of: authorizations.whole + authorizations.ports.values.joined()),
+            isDualStack: world.isDualStack,
             keepsClients: pod.capture.keepsClients)
     }
 }

@@ -28,7 +28,7 @@ struct InboundTranslation {
             .cluster, Self.blackHole, ["name": .string(Self.blackHole), "type": "STATIC", "connect_timeout": "10s"])
         let tokens = TokenTranslation(
             shape.requests.whole + shape.requests.ports.sorted { $0.key < $1.key }.flatMap(\.value))
-        for (name, cluster) in tokens.clusters { try add(.cluster, name, cluster) }
+        for (name, cluster) in tokens.clusters + shape.authorizers.clusters { try add(.cluster, name, cluster) }
         for port in shape.ports {
             let name = Self.cluster(port.number)
             try add(.cluster, name, inboundCluster(name))
@@ -47,7 +47,7 @@ struct InboundTranslation {
             "match": ["prefix": "/"], "name": "default",
             "route": ["cluster": .string(cluster), "timeout": "0s"],
         ]
-        let settings = AuthorizationTranslation.requestSettings(shape.authorizations.at(port))
+        let settings = AuthorizationTranslation.requestSettings(shape.authorizations.at(port), shape.authorizers)
         if !settings.isEmpty { route["typed_per_filter_config"] = .object(settings) }
         return Self.table(cluster, .object(route))
     }

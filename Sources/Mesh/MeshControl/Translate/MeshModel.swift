@@ -44,6 +44,7 @@ struct MeshModel {
             }
         }
         world.set(service, key)
+        if world.mayBeAsked(key) { touchAsking() }
         touch(service: key)
         dirtyEndpoints.insert(key)
         if wasDual != world.isDualStack {
@@ -117,6 +118,28 @@ struct MeshModel {
         touchGateways(under: [old, policy?.policy])
         // Those that ask for tokens say whether any are looked at.
         for other in world.policies.authorizations.all where other.usesTokens { touchStatus(other) }
+    }
+
+    mutating func set(_ settings: MeshSettings?, _ key: ObjectKey) {
+        guard MeshPolicies.rootNamespaces.contains(key.namespace), world.settings[key.namespace] != settings else {
+            return
+        }
+        world.settings[key.namespace] = settings
+        touchAsking()
+    }
+
+    /// Those who are asked by policies may be others, or in another place.
+    private mutating func touchAsking() {
+        for policy in Array(world.policies.authorizations.all) where policy.action == .custom {
+            touchStatus(policy)
+            touchPods(under: [policy])
+            touchGateways(under: [policy])
+        }
+    }
+
+    /// Whom policies ask.
+    func authorizers(of policies: some Sequence<AuthorizationPolicy>) -> Authorizers {
+        Authorizers(policies, world) { service, port in outbound(service, port).meshCluster(accounts[service] ?? []) }
     }
 
     private mutating func touchGateways(under policies: [(some MeshPolicy)?]) {
@@ -306,7 +329,6 @@ struct MeshModel {
     /// What has to be published since the last call.
     mutating func changes() -> MeshChanges {
         var changes = MeshChanges()
-        changes.pods = dirtyPods
         for key in dirtyEndpoints {
             // Each pod of a Service without an address is called by its own, and has a listener.
             if services[key]?.isHeadless == true { dirtyTables.insert(key) }
@@ -315,6 +337,7 @@ struct MeshModel {
             guard accounts[key] ?? [] != found, !found.isEmpty || services[key] == nil else { continue }
             accounts[key] = found.isEmpty ? nil : found
             dirtyTables.insert(key)
+            if world.mayBeAsked(key) { touchAsking() }
         }
         for key in dirtyTables {
             var said: Set<Name> = []
@@ -349,6 +372,7 @@ struct MeshModel {
                 changes.add(.clusterLoadAssignment, name, endpoints(name, key, port), for: .everybody)
             }
         }
+        changes.pods = dirtyPods
         dirtyTables = []
         dirtyEndpoints = []
         dirtyPods = []

@@ -12,6 +12,8 @@ struct MeshWorld {
     private var servicesOfV6: Set<ObjectKey> = []
     var pods = MeshPods()
     var policies = MeshPolicies()
+    /// Of root namespaces.
+    var settings: [String: MeshSettings] = [:]
     private(set) var routes: [RouteKey: MeshRoute] = [:]
     private(set) var grants: [String: [ObjectKey: MeshGrant]] = [:]
     private(set) var gateways: [ObjectKey: MeshGateway] = [:]

@@ -203,12 +203,14 @@ struct WriteTests {
             #expect(ignored.status == 201 && ignored.headers["warning"] == nil && ignored.json["bogus"] == nil)
             // What is stored and does not hold is said, too.
             let path = "/apis/security.istio.io/v1/namespaces/default/authorizationpolicies"
-            let spec: JSONValue = ["action": "CUSTOM", "provider": ["name": "x"]]
+            let spec: JSONValue = [
+                "targetRefs": [["group": "networking.istio.io", "kind": "ServiceEntry", "name": "x"]]
+            ]
             let policy = try await client.send("POST", path, ["metadata": ["name": "p"], "spec": spec])
             #expect(policy.status == 201)
-            #expect(policy.headers["warning"]?.contains("CUSTOM is stored and not enforced") == true)
+            #expect(policy.headers["warning"]?.contains("the policy is stored and not enforced") == true)
             let patched = try await client.send(
-                "PATCH", path + "/p", ["spec": ["action": "ALLOW", "provider": .null]],
+                "PATCH", path + "/p", ["spec": ["targetRefs": .null]],
                 type: "application/merge-patch+json")
             #expect(patched.status == 200 && patched.headers["warning"] == nil)
             #expect(try await post("?fieldValidation=Other").status == 422)

@@ -135,9 +135,9 @@ final class GatewayBench: Sendable {
 
     /// A Service whose one backend answers with its own name and with the request as it came.
     func backend(_ name: String, tls: TLSContext? = nil) async throws {
-        let server = HTTPServer(
-            group: mesh.group, address: .ip(.anyV4, 0, scope: 0), tls: tls,
-            handler: HTTPClosureHandler { request, response in
+        try await backend(
+            name, tls: tls,
+            HTTPClosureHandler { request, response in
                 var headers = JSONObject()
                 for (name, value) in request.headers { headers[name.lowercased()] = .string(value) }
                 let body: JSONValue = [
@@ -145,6 +145,11 @@ final class GatewayBench: Sendable {
                 ]
                 await response.send(status: 200, headers: ["x-drop": "1"], body: Array(body.encodedString().utf8))
             })
+    }
+
+    /// A Service whose one backend is this one.
+    func backend(_ name: String, tls: TLSContext? = nil, _ handler: HTTPClosureHandler) async throws {
+        let server = HTTPServer(group: mesh.group, address: .ip(.anyV4, 0, scope: 0), tls: tls, handler: handler)
         let port = Int64(try #require(try await server.start().port?.rawValue))
         var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "shop", name: name)
         service.json["spec"] = ["ports": [["name": "http", "port": 80, "targetPort": .int(port)]]]
