@@ -96,8 +96,7 @@ extension DiscoverySession {
                 one.append(field: 2, name)
                 if let resource {
                     one.append(field: 3, resource.version)
-                    // The `Any` has its length before it already.
-                    if withContents, kind != .secret { one += [4 << 3 | 2] + resource.stateField.dropFirst() }
+                    if withContents, kind != .secret { one.append(field: 4, resource.any) }
                 }
                 one += [6 << 3, status.rawValue]
                 if let reason {

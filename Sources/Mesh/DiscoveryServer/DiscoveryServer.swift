@@ -73,8 +73,11 @@ public final class DiscoveryServer {
             let retiree = Retiree(scope: ObjectIdentifier(scope), kind: change.kind, id: id)
             if let message = change.message {
                 retiring[retiree] = nil
-                apply(change.kind, id, ServedResource(change.kind, change.name, message), in: scope)
-            } else if change.kind == .cluster || change.kind == .clusterLoadAssignment {
+                apply(change.kind, id, tables[change.kind].resource(change.kind, id, message), in: scope)
+                continue
+            }
+            tables[change.kind].forget(id)
+            if change.kind == .cluster || change.kind == .clusterLoadAssignment {
                 if scope.resource(change.kind, id) != nil { retiring[retiree] = scope }
             } else {
                 apply(change.kind, id, nil, in: scope)

@@ -68,7 +68,7 @@ final class DiscoverySession {
     func receive(
         _ bytes: [UInt8], resolve: (ProxyNode) throws(GRPCEnding) -> ServedView
     ) throws(GRPCEnding) {
-        let request = try ReceivedRequest(form, bytes)
+        var request = try ReceivedRequest(form, bytes)
         if node == nil {
             guard let bytes = request.node else {
                 throw GRPCEnding(.invalidArgument, "the first request of a stream must name its node")
@@ -94,7 +94,13 @@ final class DiscoverySession {
             // Whatever of the clusters it took, it may not ask for the endpoints of all.
             if request.refusal != nil, kind == .cluster { expected.removeAll() }
         }
+        let repeats = form == .stateOfTheWorld && request.namesHash == state.namesHash
+        if form == .stateOfTheWorld, !repeats {
+            request.names = try ReceivedRequest.names(in: bytes)
+            state.namesHash = request.namesHash
+        }
         switch form {
+        case .stateOfTheWorld where repeats: takeRepeated(kind, state, answers: answers)
         case .stateOfTheWorld: takeWhole(request, kind, state, isFirst: isFirst, answers: answers)
         case .delta: takeChange(request, kind, state, isFirst: isFirst)
         }
@@ -144,10 +150,17 @@ final class DiscoverySession {
         }
         for id in state.names where isFirst || !old.names.contains(id) { state.pending.insert(id) }
         if state.isWildcard, !old.wildcard { for id in visible(kind) { state.pending.insert(id) } }
-        // Who asks again for what it has needs it again: a cluster that changed warms up with endpoints that are sent after it.
-        if !isFirst, !answers, old.names == state.names { for id in state.names { state.pending.insert(id) } }
+        if !isFirst, !answers, old.names == state.names { sendAgain(state) }
         for id in state.pending where !state.wants(id) { state.pending.remove(id) }
     }
+
+    /// All that is asked for is what was asked for before.
+    private func takeRepeated(_ kind: ResourceKind, _ state: KindState, answers: Bool) {
+        if !answers, !kind.isCompleteState { sendAgain(state) }
+    }
+
+    /// Who asks again for what it has needs it again: a cluster that changed warms up with endpoints that are sent after it.
+    private func sendAgain(_ state: KindState) { for id in state.names { state.pending.insert(id) } }
 
     /// The request adds and takes away.
     private func takeChange(_ request: ReceivedRequest, _ kind: ResourceKind, _ state: KindState, isFirst: Bool) {
@@ -277,19 +290,22 @@ final class DiscoverySession {
     private func whole(_ kind: ResourceKind, _ state: KindState) -> [UInt8]? {
         var body: [UInt8] = []
         var any = false
-        let version = wholeVersion(kind, state)
+        let version: String
         if kind.isCompleteState {
             guard state.owesState else { return nil }
+            version = wholeVersion(kind, state)
             state.owesState = false
             any = true
             for id in asked(kind) where state.wants(id) {
                 guard let resource = resource(kind, id) else { continue }
-                body += resource.stateField
+                resource.appendState(to: &body)
                 state.sent.insert(id)
                 expectEndpoints(of: resource, hasChanged: state.pending.contains(id))
             }
             state.pending.removeAll()
         } else {
+            // Of what is sent, not of all that was asked for: the work is in proportion to the change.
+            var fingerprint: UInt64 = 0
             for id in state.pending {
                 guard body.count < Self.responseBytes else { break }
                 state.pending.remove(id)
@@ -297,8 +313,10 @@ final class DiscoverySession {
                 guard let resource = resource(kind, id) else { continue }
                 any = true
                 state.sent.insert(id)
-                body += resource.stateField
+                fingerprint ^= ServedResource.hash(resource.name.utf8, from: resource.fingerprint)
+                resource.appendState(to: &body)
             }
+            version = ServedResource.version(fingerprint)
         }
         guard any else { return nil }
         state.sentVersion = version

@@ -9,6 +9,8 @@ final class KindState {
     var hasNamed = false
     /// What it asks for by name.
     var names = NameSet()
+    /// State of the world: `ReceivedRequest.namesHash` of the request that `names` and `unknown` are from.
+    var namesHash: Int?
     /// What it asks for that nobody has published.
     var unknown: Set<String> = []
     /// What has to be sent, or told to be gone; of a whole state that is owed, what in it changed.

@@ -1,3 +1,5 @@
+import XDS
+
 /// A set of small numbers: which of the names of a `NameTable` a stream has subscribed to. One bit a name, so that a thousand
 /// proxies that each want two thousand endpoints cost 250 bytes each.
 struct NameSet: Equatable, Sequence {
@@ -66,6 +68,8 @@ struct NameSet: Equatable, Sequence {
 struct NameTable {
     private(set) var names: [String] = []
     private var ids: [String: Int] = [:]
+    /// The last that was published under each name, in whichever scope.
+    private var latest: [ServedResource?] = []
 
     func id(_ name: String) -> Int? { ids[name] }
 
@@ -73,8 +77,21 @@ struct NameTable {
         if let id = ids[name] { return id }
         ids[name] = names.count
         names.append(name)
+        latest.append(nil)
         return names.count - 1
     }
+
+    /// A resource for one more scope. Sidecars have most of their own listeners and clusters in common; those are there once.
+    mutating func resource(_ kind: ResourceKind, _ id: Int, _ message: [UInt8]) -> ServedResource {
+        let fingerprint = ServedResource.hash(message)
+        if let known = latest[id], known.fingerprint == fingerprint { return known }
+        let made = ServedResource(kind, names[id], message, fingerprint: fingerprint)
+        latest[id] = made
+        return made
+    }
+
+    /// Keeps no resource under this name.
+    mutating func forget(_ id: Int) { latest[id] = nil }
 
     subscript(id: Int) -> String { names[id] }
 }

@@ -7,8 +7,11 @@ struct ReceivedRequest: Hashable {
     var nonce = ""
     /// State of the world: the last version that was accepted.
     var version = ""
-    /// State of the world: all that is asked for. Delta: what is asked for from now on.
+    /// Delta: what is asked for from now on.
     var names: [String] = []
+    /// State of the world: of all that is asked for, which each answer repeats. Two thousand names that are the same as before are not
+    /// looked up again, nor even made into strings: `names(in:)` does that for who finds them to be others.
+    var namesHash = 0
     /// Delta: what is asked for no longer.
     var dropped: [String] = []
     /// Delta: what the proxy still has from an earlier stream.
@@ -21,12 +24,17 @@ struct ReceivedRequest: Hashable {
     init(_ form: DiscoveryForm, _ bytes: [UInt8]) throws(GRPCEnding) {
         let isDelta = form == .delta
         var request = ReceivedRequest()
+        // Seeded by chance in each process, so nobody can make two lists that pass for one.
+        var hasher = Hasher()
         try bytes.forEachField { field throws(GRPCEnding) in
             guard field.wire == .bytes else { return }
             switch (field.number, isDelta) {
             case (1, false): request.version = field.text
             case (2, false), (1, true): request.node = Array(field.bytes)
-            case (3, _): request.names.append(field.text)
+            case (3, false):
+                hasher.combine(field.bytes.count)
+                hasher.combine(bytes: field.bytes)
+            case (3, true): request.names.append(field.text)
             case (4, false), (2, true): request.typeURL = field.text
             case (4, true): request.dropped.append(field.text)
             case (5, false), (6, true): request.nonce = field.text
@@ -35,10 +43,20 @@ struct ReceivedRequest: Hashable {
             default: break
             }
         }
+        if !isDelta { request.namesHash = hasher.finalize() }
         self = request
     }
 
     private init() {}
+
+    /// State of the world: all that a request asks for.
+    static func names(in request: [UInt8]) throws(GRPCEnding) -> [String] {
+        var names: [String] = []
+        try request.forEachField { field throws(GRPCEnding) in
+            if field.number == 3, field.wire == .bytes { names.append(field.text) }
+        }
+        return names
+    }
 
     private mutating func readHeld(_ entry: [UInt8]) throws(GRPCEnding) {
         var (name, version) = ("", "")

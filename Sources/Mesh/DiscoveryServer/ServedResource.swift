@@ -2,45 +2,52 @@ import GRPC
 import Protobuf
 import XDS
 
-/// A resource as it goes out: encoded once, in both of the forms that streams want, and shared by all that get it. Immutable.
+/// A resource as it goes out: encoded once, and shared by all that get it, in both of the forms that streams want. Immutable.
 final class ServedResource: Sendable {
     let kind: ResourceKind
     let name: String
     /// From the bytes alone, so a proxy that comes back to a restarted control plane still has the version that it had.
     let fingerprint: UInt64
-    /// Field 2 of `DiscoveryResponse`, with its tag: the resource in an `Any`.
-    let stateField: [UInt8]
-    /// Field 2 of `DeltaDiscoveryResponse`, with its tag: the same in a `Resource` with name and version.
+    /// Field 2 of `DeltaDiscoveryResponse`, with its tag: the resource in an `Any`, in a `Resource` with name and version.
     let deltaField: [UInt8]
+    /// Where in it the `Any` is.
+    private let packed: (start: Int32, count: Int32)
 
     /// Of a cluster whose endpoints come by name: that name. A proxy cannot use it before it has them.
     let endpoints: String?
 
     var version: String { Self.version(fingerprint) }
 
-    /// - Parameter message: The resource, of the kind's own type.
-    init(_ kind: ResourceKind, _ name: String, _ message: [UInt8]) {
+    /// - Parameters:
+    ///   - message: The resource, of the kind's own type.
+    ///   - fingerprint: The message's hash, for who has it.
+    init(_ kind: ResourceKind, _ name: String, _ message: [UInt8], fingerprint: UInt64? = nil) {
         self.kind = kind
         self.name = name
-        fingerprint = Self.hash(message)
+        self.fingerprint = fingerprint ?? Self.hash(message)
         endpoints = kind == .cluster ? Self.endpoints(ofCluster: message) : nil
         var any = ReverseBuffer(capacity: message.count + 96)
         any.prepend(message)
         any.close(field: 2, since: 0)
         any.prepend(field: 1, text: kind.typeURL)
-        let packed = any.bytes
-        any.close(field: 2, since: 0)
-        stateField = any.bytes
-        var resource = ReverseBuffer(capacity: packed.count + name.utf8.count + 48)
+        var resource = ReverseBuffer(capacity: any.count + name.utf8.count + 48)
         // google.protobuf.Any is field 2 of Resource, the name 3, the version 1.
         resource.prepend(field: 3, text: name)
         let mark = resource.count
-        resource.prepend(packed)
+        any.withBytes { resource.prepend($0) }
+        let end = resource.count
         resource.close(field: 2, since: mark)
-        resource.prepend(field: 1, text: Self.version(fingerprint))
+        resource.prepend(field: 1, text: Self.version(self.fingerprint))
         resource.close(field: 2, since: 0)
+        packed = (Int32(resource.count - end), Int32(any.count))
         deltaField = resource.bytes
     }
+
+    /// The resource in an `Any`.
+    var any: ArraySlice<UInt8> { deltaField[Int(packed.start)...].prefix(Int(packed.count)) }
+
+    /// Field 2 of `DiscoveryResponse`, with its tag: the resource in an `Any`.
+    func appendState(to body: inout [UInt8]) { body.append(field: 2, any) }
 
     /// From the fields of `envoy.config.cluster.v3.Cluster`; nil also for what is none.
     private static func endpoints(ofCluster message: [UInt8]) -> String? {

@@ -380,6 +380,55 @@ struct DiscoverySessionTests {
         #expect(second.hear() != nil)
     }
 
+    @Test("answers that repeat all names change nothing, and those that name others do")
+    func repeatedNames() throws {
+        let talk = Conversation(.stateOfTheWorld)
+        for name in ["a", "b", "c"] { talk.publish(.clusterLoadAssignment, name, name + "1") }
+        try talk.ask(Request(kind: .clusterLoadAssignment, names: ["a", "b", "late"]))
+        func answer(_ names: [String], to response: Response) throws {
+            try talk.ask(
+                Request(
+                    kind: .clusterLoadAssignment, node: false, version: response.version, names: names,
+                    nonce: response.nonce))
+        }
+        let first = try #require(talk.hear())
+        #expect(Set(first.resources.keys) == ["a1", "b1"])
+        try answer(["a", "b", "late"], to: first)
+        #expect(talk.hear() == nil)
+        talk.publish(.clusterLoadAssignment, "late", "late1")
+        talk.publish(.clusterLoadAssignment, "c", "c2")
+        let second = try #require(talk.hear())
+        #expect(Set(second.resources.keys) == ["late1"] && second.version != first.version)
+        try answer(["a", "b", "late"], to: second)
+        talk.publish(.clusterLoadAssignment, "a", "a2")
+        let third = try #require(talk.hear())
+        #expect(Set(third.resources.keys) == ["a2"])
+        try answer(["b", "late", "c"], to: third)
+        let fourth = try #require(talk.hear())
+        #expect(Set(fourth.resources.keys) == ["c2"])
+        try answer(["b", "late", "c"], to: fourth)
+        talk.publish(.clusterLoadAssignment, "a", "a3")
+        #expect(talk.hear() == nil)
+        // One name must not pass for two that make the same text.
+        try answer(["bl", "atec"], to: fourth)
+        talk.publish(.clusterLoadAssignment, "b", "b2")
+        #expect(talk.hear() == nil)
+    }
+
+    @Test("scopes share what they have in common, until one of them has something else")
+    func shared() {
+        var table = NameTable()
+        let id = table.add("virtualInbound")
+        let first = table.resource(.listener, id, [1, 2])
+        #expect(table.resource(.listener, id, [1, 2]) === first)
+        let other = table.resource(.listener, id, [1, 3])
+        #expect(other !== first && other.version != first.version)
+        #expect(table.resource(.listener, id, [1, 2]) !== other)
+        let last = table.resource(.listener, id, [1, 3])
+        table.forget(id)
+        #expect(table.resource(.listener, id, [1, 3]) !== last)
+    }
+
     @Test("endpoints that are asked for again without need are sent: a cluster warms up with them")
     func warming() throws {
         let talk = Conversation(.stateOfTheWorld)
