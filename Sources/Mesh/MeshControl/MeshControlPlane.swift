@@ -12,7 +12,7 @@ import XDS
 ///
 /// Belongs to one loop, on which its server's streams are too.
 public final class MeshControlPlane: @unchecked Sendable {
-    /// Changes that come within this time become one.
+    /// Changes that come within this time after others were published become one. The first after a rest waits for nothing.
     static let gathering: Duration = .milliseconds(2)
     /// Callers hear of a change so many rounds after those whom they call, when these do not answer.
     private static let patience = 25
@@ -46,6 +46,7 @@ public final class MeshControlPlane: @unchecked Sendable {
     private var isScheduled = false
     /// Something has changed that is not published yet.
     private var hasNews = false
+    private var published = MonotonicTime(nanoseconds: 0)
 
     /// On the loop.
     ///
@@ -191,7 +192,12 @@ public final class MeshControlPlane: @unchecked Sendable {
         hasNews = true
         guard unsynced == 0, !isScheduled else { return }
         isScheduled = true
-        _ = loop.schedule(after: Self.gathering) { [weak self] in self?.publish() }
+        // What the API tells in one breath is together in either case: those are calls that stand in the loop's queue before this one.
+        if loop.now.duration(since: published) >= Self.gathering {
+            loop.submit { [weak self] in self?.publish() }
+        } else {
+            _ = loop.schedule(after: Self.gathering) { [weak self] in self?.publish() }
+        }
     }
 
     private func publish() {
@@ -211,6 +217,7 @@ public final class MeshControlPlane: @unchecked Sendable {
             controller?.enqueue(gatewayChanges.statuses)
             isReady = true
             isScheduled = false
+            published = .now()
             if hasNews { schedule() }
         }
     }
