@@ -3,8 +3,8 @@ import Synchronization
 
 /// The OpenAPI documents: v3 one a group and version, v2 one for everything, as JSON and as protobuf.
 ///
-/// Nothing big is kept: a document is put together from pieces encoded one by one, handed over, and forgotten. Clients
-/// cache by hash, so each asks about once; only the hashes stay. Any thread may call.
+/// A document is put together from pieces encoded one by one when it is asked for. Clients cache v3 by hash, but `kubectl` before
+/// 1.27 reads the whole of v2 with each `apply`, so the last few that were asked for are kept. Any thread may call.
 public final class OpenAPIDocuments: Sendable {
     /// What clients ask for when they want v2 as protobuf. The `@` makes it no media type by RFC 6838, and Go's parser
     /// refuses it in an answer; so the answer names itself `protobufType`, as upstream's does.
@@ -16,6 +16,7 @@ public final class OpenAPIDocuments: Sendable {
     private let groups: [ServedGroup]
     private let version: String
     private let hashes = Mutex<[String: String]>([:])
+    private let kept = Mutex(KeptDocuments())
 
     /// - Parameters:
     ///   - resources: everything that is served.
@@ -43,8 +44,9 @@ public final class OpenAPIDocuments: Sendable {
     /// The hash in the address of the document at `key`, for example `apis/apps/v1`; nil when there is none.
     public func hash(_ key: String) -> String? {
         if let known = hashes.withLock({ $0[key] }) { return known }
-        guard let document = v3(key) else { return nil }
-        let hash = contentHash(document.bytes)
+        // Not kept: the root asks for the hashes of all at once.
+        guard let (group, served) = find(key) else { return nil }
+        let hash = contentHash(v3(group, served).bytes)
         hashes.withLock { $0[key] = hash }
         return hash
     }
@@ -52,11 +54,16 @@ public final class OpenAPIDocuments: Sendable {
     /// `/openapi/v3/KEY` with key `api/v1` or `apis/GROUP/VERSION`; nil when nothing of that name is served.
     public func v3(_ key: String) -> EncodedDocument? {
         guard let (group, served) = find(key) else { return nil }
+        return keeping("v3/" + key) { v3(group, served) }
+    }
+
+    private func v3(_ group: ServedGroup, _ served: ServedVersion) -> EncodedDocument {
         var types = TypeClosure(schema)
         var paths = JSONPieces()
         for resource in served.resources {
             types.add(resource)
-            for (path, item) in OpenAPIPaths(dialect: .v3, resource: resource).items() { paths.add(path, item) }
+            let described = OpenAPIPaths(dialect: .v3, resource: resource, schema: schema)
+            for (path, item) in described.items() { paths.add(path, item) }
         }
         // Kinds without a path of their own (Eviction, DeleteOptions) belong to their group's document too.
         for type in schema.types
@@ -79,8 +86,17 @@ public final class OpenAPIDocuments: Sendable {
         return EncodedDocument(bytes: body.object(), contentType: "application/json")
     }
 
+    private func keeping(_ name: String, _ make: () -> EncodedDocument) -> EncodedDocument {
+        if let document = kept.withLock({ $0.find(name) }) { return document }
+        let document = make()
+        kept.withLock { $0.keep(document, as: name) }
+        return document
+    }
+
     /// `/openapi/v2` as JSON.
-    public func v2() -> EncodedDocument {
+    public func v2() -> EncodedDocument { keeping("v2", makeV2) }
+
+    private func makeV2() -> EncodedDocument {
         var paths = JSONPieces()
         forEachPath { paths.add($0, $1) }
         var definitions = JSONPieces()
@@ -94,7 +110,9 @@ public final class OpenAPIDocuments: Sendable {
     }
 
     /// `/openapi/v2` as protobuf.
-    public func v2Protobuf() -> EncodedDocument {
+    public func v2Protobuf() -> EncodedDocument { keeping("v2 protobuf", makeV2Protobuf) }
+
+    private func makeV2Protobuf() -> EncodedDocument {
         var encoder = GnosticEncoder()
         encoder.write(
             ["swagger": "2.0", "info": ["title": "Kubernetes", "version": .string(version)]], as: .document)
@@ -111,7 +129,8 @@ public final class OpenAPIDocuments: Sendable {
         for group in groups {
             for version in group.versions {
                 for resource in version.resources {
-                    for (path, item) in OpenAPIPaths(dialect: .v2, resource: resource).items() { body(path, item) }
+                    let described = OpenAPIPaths(dialect: .v2, resource: resource, schema: schema)
+                    for (path, item) in described.items() { body(path, item) }
                 }
             }
         }
@@ -129,6 +148,26 @@ public final class OpenAPIDocuments: Sendable {
             }
         }
         return nil
+    }
+}
+
+/// Documents that were asked for of late, the last one first.
+private struct KeptDocuments {
+    /// Bytes of all together; what was not asked for the longest goes. Enough for v2 in one form and the groups in daily use.
+    private static let limit = 2 << 20
+    private var documents: [(name: String, document: EncodedDocument)] = []
+
+    mutating func find(_ name: String) -> EncodedDocument? {
+        guard let place = documents.firstIndex(where: { $0.name == name }) else { return nil }
+        let found = documents.remove(at: place)
+        documents.insert(found, at: 0)
+        return found.document
+    }
+
+    mutating func keep(_ document: EncodedDocument, as name: String) {
+        documents.removeAll { $0.name == name }
+        documents.insert((name, document), at: 0)
+        while documents.reduce(0, { $0 + $1.document.bytes.count }) > Self.limit { documents.removeLast() }
     }
 }
 

@@ -4,11 +4,11 @@ import JSON
 struct OpenAPIPaths {
     var dialect: OpenAPIDialect
     var resource: ResourceDescription
+    var schema: Schema
 
-    private static let bodyTypes = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]
-    private static let watchTypes = [
-        "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch",
-    ]
+    private static let protobuf = "application/vnd.kubernetes.protobuf"
+    /// Strategic patches also of kinds that are custom resources upstream: where `kubectl apply` finds none offered it reads the whole of
+    /// v2, which takes it longer than all the rest.
     private static let patchTypes = [
         "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
     ]
@@ -51,16 +51,16 @@ struct OpenAPIPaths {
     }
 
     private func operation(_ action: String, _ path: String, sub: ServedSubresource?) -> JSONValue {
-        let schema = OpenAPISchema(dialect: dialect)
+        let types = OpenAPISchema(dialect: dialect)
         let connects = ["attach", "exec", "portforward", "proxy"].contains(sub?.name)
         let isText = connects || sub?.name == "log"
         let kind = sub?.kind ?? resource.gvk
         let type = isText ? nil : resource.type(of: sub)
         var result: JSONValue
         switch action {
-        case "list": result = .object(schema.reference(resource.typeName + "List"))
-        case "delete", "deletecollection": result = .object(schema.reference("apis.meta.v1.Status"))
-        default: result = type.map { .object(schema.reference($0)) } ?? ["type": "string"]
+        case "list": result = .object(types.reference(resource.typeName + "List"))
+        case "delete", "deletecollection": result = .object(types.reference("apis.meta.v1.Status"))
+        default: result = type.map { .object(types.reference($0)) } ?? ["type": "string"]
         }
         var body: JSONObject = [
             "operationId": .string(identifier(action, path, sub: sub)),
@@ -71,13 +71,16 @@ struct OpenAPIPaths {
         let input: JSONValue? =
             switch action {
             case "post", "put": connects ? nil : result
-            case "patch": .object(schema.reference("apis.meta.v1.Patch"))
-            case "delete", "deletecollection": .object(schema.reference("apis.meta.v1.DeleteOptions"))
+            case "patch": .object(types.reference("apis.meta.v1.Patch"))
+            case "delete", "deletecollection": .object(types.reference("apis.meta.v1.DeleteOptions"))
             default: nil
             }
         let consumes = action == "patch" ? Self.patchTypes : ["application/json", "application/yaml"]
-        var produces = isText ? ["*/*"] : Self.bodyTypes
-        if action == "list" { produces += Self.watchTypes }
+        var produces = ["application/json", "application/yaml"]
+        // What upstream serves as custom resources has no such form.
+        if ProtobufCodec(schema: schema).canEncode(kind) { produces.append(Self.protobuf) }
+        if action == "list" { produces += produces.filter { $0 != "application/yaml" }.map { $0 + ";stream=watch" } }
+        if isText { produces = ["*/*"] }
         if sub?.name == "log" { result = ["type": "string"] }
         let success = action == "post" && !connects ? "201" : "200"
         switch dialect {

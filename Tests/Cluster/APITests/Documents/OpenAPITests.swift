@@ -92,6 +92,39 @@ struct OpenAPITests {
         }
     }
 
+    @Test("no protobuf is offered for kinds that have none; strategic patches are, or kubectl would read all of v2")
+    func customResources() throws {
+        func content(_ path: JSONValue?) -> Set<String> { Set(path?["content"]?.object?.keys ?? []) }
+        let group = try JSONValue.parse(#require(Self.documents.v3("apis/gateway.networking.k8s.io/v1")).bytes)
+        let route = group[
+            path: "paths", "/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/{name}"]
+        let patches = content(route?["patch"]?["requestBody"])
+        #expect(patches.contains("application/strategic-merge-patch+json"))
+        let forms = content(route?["get"]?["responses"]?["200"])
+        #expect(forms == ["application/json", "application/yaml"])
+        let list = group[path: "paths", "/apis/gateway.networking.k8s.io/v1/httproutes", "get"]
+        let lists = content(list?["responses"]?["200"])
+        #expect(lists == ["application/json", "application/yaml", "application/json;stream=watch"])
+        let apps = try JSONValue.parse(#require(Self.documents.v3("apis/apps/v1")).bytes)
+        let deployment = apps[path: "paths", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+        let builtIn = content(deployment?["get"]?["responses"]?["200"])
+        #expect(builtIn.contains("application/vnd.kubernetes.protobuf"))
+    }
+
+    @Test("a document that is asked for again is not made again")
+    func kept() throws {
+        func place(_ document: EncodedDocument?) throws -> UnsafeRawPointer {
+            try #require(document).bytes.withUnsafeBytes { try #require($0.baseAddress) }
+        }
+        // Its own, since others at work may make it forget.
+        let documents = OpenAPIDocuments(Schema.shared.resources, schema: .shared, version: "v1.36.0+weft")
+        let group = documents.v3("apis/gateway.networking.k8s.io/v1")
+        #expect(try place(documents.v3("apis/gateway.networking.k8s.io/v1")) == place(group))
+        let whole = documents.v2Protobuf()
+        #expect(try place(documents.v2Protobuf()) == place(whole))
+        #expect(documents.v2().contentType != whole.contentType)
+    }
+
     private func fields(_ bytes: ArraySlice<UInt8>) -> [(number: Int, bytes: ArraySlice<UInt8>)]? {
         var rest = bytes
         var result: [(number: Int, bytes: ArraySlice<UInt8>)] = []
