@@ -106,7 +106,18 @@ struct RouteLab {
 
     var way: ProxyFleet.Way { .init(address: "\(Self.meshPort)", form: .delta, identity: folder + "/workload") }
 
-    // MARK: The Service and its versions
+    // MARK: Services and what answers
+
+    /// All endpoints of all of `MeshCluster`'s Services answer.
+    func serveAll() async throws {
+        let route = try await ChildProcess.run(
+            .init(["ip", "route", "add", "local", "10.64.0.0/11", "dev", "lo"]), on: loop)
+        guard route.status.isSuccess else { throw Failure("the network: \(route.errorText)") }
+        let server = HTTPServer(
+            group: group, address: .ip(.anyV4, 8080),
+            handler: HTTPClosureHandler { _, response in await response.send(status: 200, body: [UInt8]("ok".utf8)) })
+        _ = try await server.start()
+    }
 
     /// - Returns: The Service's address.
     func makeCart(_ client: KubeClient) async throws -> String {

@@ -36,11 +36,10 @@ struct SidecarMemory {
     private func measure(_ lab: RouteLab) async throws {
         let client = try await lab.startControl()
         try await MeshCluster.make(options, pods: 2, with: client)
-        _ = try await lab.makeCart(client)
+        try await lab.serveAll()
         _ = try await lab.identity()
         var addresses: [String] = []
-        let names = RouteLab.services + (0..<max(0, options.calls - RouteLab.services.count)).map { "s\($0)" }
-        for name in names.prefix(options.calls) {
+        for name in (0..<min(options.calls, options.services)).map({ "s\($0)" }) {
             let service = try await client.get(.services, ObjectKey(namespace: MeshCluster.namespace, name: name))
             guard let address = service.json["spec"]?["clusterIP"]?.string else { throw Failure("\(name): no address") }
             addresses.append(address)
@@ -60,8 +59,8 @@ struct SidecarMemory {
             for address in addresses {
                 let began = monotonic()
                 let client = HTTPClient(on: lab.loop, endpoint: HTTPEndpoint(host: address, port: 80))
-                // Those without a server answer with 503.
-                _ = try? await client.request("GET", "/")
+                let answer = try await client.request("GET", "/", timeout: .seconds(30))
+                guard answer.isSuccess else { throw Failure("\(address) answers \(answer.status)") }
                 times[round].append((monotonic() - began) * 1000)
             }
         }
