@@ -42,9 +42,23 @@ enum YAMLScalar {
         guard case .string = value(text), let first = text.utf8.first, let last = text.utf8.last else { return false }
         return !" !&*-?|>@`\"'%#{}[],:=~".utf8.contains(first) && last != UInt8(ascii: " ")
             && last != UInt8(ascii: ":") && !text.contains(": ") && !text.contains(" #")
-            && !yaml11Words.contains(text.lowercased())
+            && !yaml11Words.contains(text.lowercased()) && !isYAML11Number(text)
     }
 
-    /// Words that older readers take for booleans: always quoted when written, never read as such.
-    private static let yaml11Words: Set<String> = ["y", "n", "yes", "no", "on", "off"]
+    /// Words that older readers take for booleans and numbers: always quoted when written, never read as such.
+    private static let yaml11Words: Set<String> = [
+        "y", "n", "yes", "no", "on", "off", ".inf", "-.inf", "+.inf", ".nan",
+    ]
+
+    /// Days and moments (`2026-11-26T20:00:59Z`), numbers to the base of 60 (`12:30`) and those with lines in them (`1_000`) are more
+    /// than text to older readers, PyYAML and kubectl's among them.
+    private static func isYAML11Number(_ text: String) -> Bool {
+        let bytes = Array(text.utf8.prefix(6))
+        func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+        if bytes.count == 6, bytes[..<4].allSatisfy(isDigit), bytes[4] == UInt8(ascii: "-"), isDigit(bytes[5]) {
+            return true
+        }
+        return text.utf8.contains { $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "_") }
+            && text.utf8.allSatisfy { isDigit($0) || "+-.:_".utf8.contains($0) }
+    }
 }

@@ -16,6 +16,19 @@ import YAML
         #expect(try YAML.parse("a: \(text == "-" ? "\n- " : text)") == ["a": expected])
     }
 
+    @Test(
+        "text that older readers take for a day, a moment or a number stands in quotes",
+        arguments: [
+            ("2026-11-26T20:00:59Z", true), ("2026-11-26", true), ("12:30", true), ("1_000", true), (".inf", true),
+            ("10.96.0.9", false), ("10.0.0.0/8", false), ("fd00::1", false), ("v1.36", false), ("2026-plan", false),
+            ("2s", false), ("a_b:c", false),
+        ])
+    func older(text: String, isQuoted: Bool) throws {
+        let written = try YAML.text(["a": .string(text)])
+        #expect(written == (isQuoted ? "a: \"\(text)\"\n" : "a: \(text)\n"))
+        #expect(try YAML.parse(written) == ["a": .string(text)])
+    }
+
     @Test("a stream of documents leaves out the empty ones")
     func stream() throws {
         #expect(
