@@ -42,6 +42,7 @@ struct ControlPlane: Sendable {
         config.securePort = settings.securePort
         let injector = PodInjector(settings.sidecar)
         config.admissions = [SidecarAdmission(injector: injector)]
+        if settings.runsControllers { config.admissions.append(MissingControllerAdmission()) }
         let trust = TrustPool([credentials.authority.certificate])
         if let file = settings.tokenFile { config.staticTokens = try APIServer.staticTokens(try Files.readText(file)) }
         // Node agents show their own client certificates, which the authority signed; their addresses are in none of them.

@@ -31,7 +31,7 @@ struct APIHandler: HTTPHandler {
         var label = RequestMetrics.Label(
             verb: Self.methods.contains(request.method) ? request.method : "OTHER", resource: "", code: 0)
         do throws(StatusError) {
-            let user = try await authenticator.authenticate(request, in: service.registry)
+            let user = try await asker(of: request)
             guard let segments = request.pathSegments else { throw StatusError.badRequest("the path is not valid") }
             if let path = RequestPath(segments: segments), !path.resource.isEmpty {
                 label.code = try await serve(path, request, user, response, &label)
@@ -43,6 +43,22 @@ struct APIHandler: HTTPHandler {
             await refuse(error, request, response)
         }
         metrics.count(label, ContinuousClock.now - started)
+    }
+
+    /// Who asks, or in whose name he does.
+    private func asker(of request: HTTPRequest) async throws(StatusError) -> UserInfo {
+        let user = try await authenticator.authenticate(request, in: service.registry)
+        guard let other = try Impersonation(request.headers) else { return user }
+        for need in other.needs {
+            if case .allowed = await authorizer.decide(user, need) { continue }
+            let scope = need.namespace.isEmpty ? "at the cluster scope" : "in the namespace \"\(need.namespace)\""
+            throw .forbidden(
+                GroupVersionResource(group: need.group, version: need.version, resource: need.resource),
+                name: need.name,
+                "User \"\(user.name)\" cannot impersonate resource \"\(need.resource)\" in API group \"\(need.group)\" \(scope)"
+            )
+        }
+        return other.user
     }
 
     // MARK: Resources
@@ -147,7 +163,8 @@ struct APIHandler: HTTPHandler {
     }
 
     private func readBody(_ request: HTTPRequest, _ call: inout APICall) throws(StatusError) {
-        guard call.verb.writes else { return }
+        // What begins a stream has no body that says anything.
+        guard call.verb.writes, !APIService.streams.contains(call.subresource) else { return }
         guard request.body.count <= Self.bodyLimit else { throw .requestEntityTooLarge(limit: Self.bodyLimit) }
         let contentType = request.headers[.contentType]
         if call.verb == .patch {

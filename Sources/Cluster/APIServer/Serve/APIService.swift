@@ -23,11 +23,18 @@ struct APIService: Sendable {
         case ("approval", .patch), ("ephemeralcontainers", .patch): return try await registry.patch(call)
         case ("approval", .get), ("ephemeralcontainers", .get): return try await registry.get(call)
         default:
+            let way =
+                Self.streams.contains(call.subresource)
+                ? "; on pod \(call.name)'s node, crun --root RUN/crun exec CONTAINER-ID COMMAND runs something in a container"
+                : ""
             throw StatusError(
                 code: 501, reason: StatusError.Reason(rawValue: "NotImplemented"),
-                message: "\(call.resource.gvr.resource)/\(call.subresource) is not served by this version")
+                message: "\(call.resource.gvr.resource)/\(call.subresource) is not served by this version\(way)")
         }
     }
+
+    /// Subresources that would take a connection over.
+    static let streams: Set<String> = ["attach", "exec", "portforward"]
 
     private func generic(_ call: APICall) async throws(StatusError) -> APIAnswer {
         switch call.verb {

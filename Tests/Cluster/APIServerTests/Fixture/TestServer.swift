@@ -169,9 +169,10 @@ struct TestClient: Sendable {
     }
 
     func send(
-        _ method: String, _ path: String, bytes: [UInt8], type: String?, accept: String? = nil, token: String? = nil
+        _ method: String, _ path: String, bytes: [UInt8], type: String?, accept: String? = nil, token: String? = nil,
+        headers: HTTPHeaders = HTTPHeaders()
     ) async throws -> Answer {
-        var headers = HTTPHeaders()
+        var headers = headers
         if let type { headers.add("content-type", type) }
         if let accept { headers.add("accept", accept) }
         if let token { headers.add("authorization", "Bearer \(token)") }

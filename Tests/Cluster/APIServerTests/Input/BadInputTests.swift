@@ -114,6 +114,9 @@ struct BadInputTests {
         Case(
             "not yet served", method: "GET", path: "/api/v1/namespaces/default/pods/p/exec", type: nil, body: "",
             status: 501, says: "not served"),
+        Case(
+            "a stream that is not yet served, as kubectl asks for it", method: "POST",
+            path: "/api/v1/namespaces/default/pods/p/exec?command=id", type: nil, body: "", status: 501, says: "crun"),
     ]
 
     @Test(
