@@ -227,7 +227,7 @@ package final class HTTPStream {
         for slot in owner.endFilters where slot < requestSlot { owner.filters[slot].filter.ended(self, slot) }
         worker.logAccess(self)
         trace?.end(self)
-        if owner !== ConnectionManager.calls {
+        if owner !== ConnectionManager.calls, !worker.watch.isOwnPage(connection) {
             worker.requests.take(self)
             if worker.watch.isWatching { worker.watch.take(self) }
         }

@@ -17,6 +17,13 @@ struct RequestWatch {
         isWatching = stats != nil || !taps.isEmpty
     }
 
+    /// Asks for the pages that a proxy of the mesh has beside its application (Istio's ports 15021 and 15090): probes and scrapes, which
+    /// are no traffic of anybody's.
+    func isOwnPage(_ connection: ProxyConnection?) -> Bool {
+        guard stats != nil, let port = connection?.origin.local.port else { return false }
+        return port == 15021 || port == 15090
+    }
+
     func take(_ stream: HTTPStream) {
         stats?.count(stream)
         for tap in taps { tap.take(stream) }

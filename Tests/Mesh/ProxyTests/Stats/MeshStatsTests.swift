@@ -1,3 +1,4 @@
+import Glibc
 import JSON
 import Testing
 
@@ -141,6 +142,28 @@ struct MeshStatsTests {
                     #expect(line.contains(#"reporter="source",source_workload="web""#) && line.hasSuffix("} 1"))
                 }
             }
+        }
+    }
+
+    @Test("who asks for the proxy's own pages is no caller of the workload", arguments: [15020, 15021, 15090])
+    func ownPages(port: Int) async throws {
+        // The ports are Istio's, so the address is this test's own.
+        let process = getpid()
+        let address = "127.\(64 + process >> 16 & 63).\(process >> 8 & 255).\(process & 255 | 1)"
+        let routes = "- match: { prefix: / }\n  direct_response: { status: 503 }"
+        let configuration = ProxyBench.http(routes: routes, clusters: 0).replacing(
+            "address: 127.0.0.1, port_value: 0", with: "address: \(address), port_value: \(port)")
+        var options = ServerOptions()
+        options.serviceNode = "sidecar~web-1.shop"
+        try await ProxyBench.run(configuration, options: options) { bench in
+            let answer = try await bench.exchange("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            #expect(answer.status == 503)
+            func page(_ target: String) async -> String {
+                await AdminServer(bench.server) {}.answer(AdminRequest(method: "GET", target: target)).body
+            }
+            let isTraffic = port == 15020
+            #expect(await page("/stats/prometheus").contains("istio_requests_total{") == isTraffic)
+            #expect(await page("/explain?failed").contains("GET a/") == isTraffic)
         }
     }
 
