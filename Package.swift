@@ -153,7 +153,8 @@ let targets: [Target] = [
     program(
         "weft",
         [
-            "CLinux", "ServiceProxy", "Policy", "ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON",
+            "CLinux", "ServiceProxy", "Policy", "MeshAPI", "ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS",
+            "JSON",
             "Reactor", "Bytes", "ArgumentParser", "YAML",
         ]),
     program(
@@ -281,7 +282,7 @@ let targets: [Target] = [
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("WeftTests", "Commands/WeftTests", ["weft", "Policy", "ServiceProxy", "ClusterAPI", "JSON"]),
+    tests("WeftTests", "Commands/WeftTests", ["weft", "Policy", "ServiceProxy", "ClusterAPI", "JSON", "Bytes"]),
     tests(
         "IntegrationTests", "Integration",
         ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),

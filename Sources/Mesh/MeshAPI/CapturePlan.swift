@@ -84,6 +84,17 @@ public struct CapturePlan: Sendable, Hashable {
         }
     }
 
+    /// Whether a connection from the pod to this place goes by way of the sidecar.
+    public func capturesOutbound(_ address: IPAddress, _ port: UInt16) -> Bool {
+        guard isOn, !outboundPortsExcluded.contains(where: { $0 ~= port }),
+            !outboundRangesExcluded.contains(where: { $0.contains(address) })
+        else { return false }
+        if case .only(let ports) = outboundPorts, case .only(let ranges) = outboundRanges {
+            return ports.contains { $0 ~= port } || ranges.contains { $0.contains(address) }
+        }
+        return true
+    }
+
     private static func items(_ entry: MeshAnnotations.Entry) -> [Substring] {
         entry.value.split(separator: ",").map { $0.trimmed }.filter { !$0.isEmpty }
     }

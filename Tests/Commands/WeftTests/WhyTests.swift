@@ -1,3 +1,4 @@
+import Bytes
 import ClusterAPI
 import JSON
 import Policy
@@ -22,14 +23,15 @@ struct WhyTests {
         return object
     }
 
-    private static func pod(_ name: String, _ address: String, meshed: Bool = false, ready: Bool = true) -> KubeObject {
-        object(
+    private static func pod(
+        _ name: String, _ address: String, meshed: Bool = false, ready: Bool = true, annotations: [String: String] = [:]
+    ) -> KubeObject {
+        var all: JSONValue = meshed ? ["mesh.weft.dev/status": "{}"] : [:]
+        for (key, value) in annotations { all[key] = .string(value) }
+        return object(
             "Pod", name,
             [
-                "metadata": [
-                    "labels": ["app": .string(name)],
-                    "annotations": meshed ? ["mesh.weft.dev/status": "{}"] : [:],
-                ],
+                "metadata": ["labels": ["app": .string(name)], "annotations": all],
                 "spec": [
                     "nodeName": "n1", "serviceAccountName": .string(name),
                     "containers": [["name": "c", "ports": [["containerPort": 8080]]]],
@@ -67,10 +69,11 @@ struct WhyTests {
 
     private static func evidence(
         policies: [KubeObject] = [], meshed: (client: Bool, server: Bool) = (false, false), ready: Bool = true,
-        routes: [KubeObject] = []
+        routes: [KubeObject] = [], to question: String = "shop/cart:80",
+        annotations: (client: [String: String], server: [String: String]) = ([:], [:])
     ) throws -> WhyEvidence {
-        let client = pod("web", "10.244.1.4", meshed: meshed.client)
-        let server = pod("cart", "10.244.1.5", meshed: meshed.server, ready: ready)
+        let client = pod("web", "10.244.1.4", meshed: meshed.client, annotations: annotations.client)
+        let server = pod("cart", "10.244.1.5", meshed: meshed.server, ready: ready, annotations: annotations.server)
         let node = object(
             "Node", "n1", namespace: "",
             [
@@ -80,7 +83,7 @@ struct WhyTests {
         let namespace = object("Namespace", "shop", namespace: "", [:])
         let slices = [slice(ready: ready)]
         let destination = try WhyDestination(
-            "shop/cart:80", namespace: "shop", fallback: "shop", services: [service], pods: [client, server])
+            question, namespace: "shop", fallback: "shop", services: [service], pods: [client, server])
         return WhyEvidence(
             source: client, destination: destination, servers: destination.servers(slices, [client, server]),
             policies: PolicyCluster(
@@ -188,6 +191,151 @@ struct WhyTests {
         #expect(Self.broken(evidence) == ["route"])
     }
 
+    private static func verdicts(_ evidence: WhyEvidence) -> [String: Finding.Verdict] {
+        Dictionary(WhyAnswer(evidence).findings.map { ($0.topic, $0.verdict) }) { first, _ in first }
+    }
+
+    private static func words(_ evidence: WhyEvidence) -> String { WhyAnswer(evidence).lines().joined(separator: "\n") }
+
+    @Test("a port that annotations keep from the sidecar is called in plain text, whatever the mode")
+    func excluded() throws {
+        for annotations: (client: [String: String], server: [String: String]) in [
+            ([:], ["traffic.sidecar.istio.io/excludeInboundPorts": "8080"]),
+            ([:], ["mesh.weft.dev/includeInboundPorts": "9090"]),
+        ] {
+            var evidence = try Self.evidence(meshed: (false, true), annotations: annotations)
+            evidence.proxies = [["namespace": "shop", "pod": "cart"]]
+            evidence.workload = ["mode": "STRICT", "portModes": [:], "authorizationPolicies": [["action": "ALLOW"]]]
+            #expect(Self.broken(evidence) == [], "\(Self.words(evidence))")
+            #expect(Self.words(evidence).contains("excluded from capture by an annotation of shop/cart"))
+        }
+        var evidence = try Self.evidence(
+            meshed: (true, true), annotations: (["mesh.weft.dev/excludeOutboundPorts": "80"], [:]))
+        evidence.proxies = [["namespace": "shop", "pod": "cart"], ["namespace": "shop", "pod": "web"]]
+        evidence.workload = [
+            "mode": "STRICT", "portModes": ["8080": "STRICT"], "portModesFrom": ["8080": "shop/default"],
+            "authorizationPolicies": [],
+        ]
+        #expect(Self.broken(evidence) == ["mode"])
+        #expect(Self.words(evidence).contains("STRICT on port 8080 by PeerAuthentication shop/default"))
+        #expect(Self.words(evidence).contains("out of what annotations of shop/web exclude"))
+    }
+
+    @Test("where mutual TLS is off nobody is told to be proven")
+    func disabled() throws {
+        var evidence = try Self.evidence(meshed: (true, true))
+        evidence.workload = [
+            "mode": "PERMISSIVE", "portModes": ["8080": "DISABLE"],
+            "authorizationPolicies": [Self.policy("ALLOW", [Self.from(["principals": ["*"]])])],
+        ]
+        let words = Self.words(evidence)
+        #expect(!words.contains("mutual TLS, ") && words.contains("mutual TLS is off at port 8080"))
+        #expect(words.contains("DENIED: AuthorizationPolicy shop/p allows others, not 10.244.1.4, in plain text"))
+    }
+
+    @Test("a route that leads somewhere in part works in part; one that fails all on purpose does not")
+    func partial() throws {
+        func route(_ fault: String?, _ backends: String...) -> KubeObject {
+            Self.object(
+                "HTTPRoute", "canary",
+                [
+                    "metadata": ["annotations": fault.map { ["mesh.weft.dev/fault": .string($0)] } ?? [:]],
+                    "spec": [
+                        "parentRefs": [["group": "", "kind": "Service", "name": "cart"]],
+                        "rules": .array(backends.map { ["backendRefs": [["name": .string($0), "port": 80]]] }),
+                    ],
+                    "status": [
+                        "parents": [
+                            [
+                                "parentRef": ["kind": "Service", "name": "cart"],
+                                "conditions": [
+                                    ["type": "Accepted", "status": "True", "reason": "Accepted"],
+                                    [
+                                        "type": "ResolvedRefs", "status": backends.contains("gone") ? "False" : "True",
+                                        "reason": backends.contains("gone") ? "BackendNotFound" : "ResolvedRefs",
+                                    ],
+                                ],
+                            ]
+                        ]
+                    ],
+                ])
+        }
+        func verdict(_ route: KubeObject, isMeshed: Bool = true) throws -> Finding.Verdict? {
+            Self.verdicts(try Self.evidence(meshed: (isMeshed, false), routes: [route]))["route"]
+        }
+        #expect(try verdict(route(nil, "cart")) == .good)
+        #expect(try verdict(route(nil, "cart", "gone")) == .doubtful)
+        #expect(try verdict(route(nil, "gone")) == .bad)
+        #expect(try verdict(route("abort=503:100%", "cart")) == .bad)
+        #expect(try verdict(route("abort=503:10%,delay=1s:100%", "cart")) == .doubtful)
+        #expect(try verdict(route("abort=503:100%", "cart"), isMeshed: false) == .good)
+        let evidence = try Self.evidence(meshed: (true, false), routes: [route("delay=1s:5%", "cart")])
+        #expect(
+            Self.words(evidence).hasSuffix(
+                "weft route fault shop/canary --off ends the fault that HTTPRoute shop/canary makes on purpose"))
+    }
+
+    @Test("routes that the asker may not see are not said to be none")
+    func hidden() throws {
+        var evidence = try Self.evidence()
+        evidence.hidden = ["httproutes"]
+        #expect(Self.words(evidence).contains("? route             you may not list httproutes"))
+        #expect(!Self.words(evidence).contains("no HTTPRoute is for"))
+    }
+
+    @Test("an address is the Service's or the pod's that has it, else it is judged as it is")
+    func address() throws {
+        #expect(try Self.evidence(to: "10.96.0.9:80").destination.description == "shop/cart:80")
+        #expect(try Self.evidence(to: "10.244.1.5:8080").destination.description == "shop/cart:8080")
+        // Shared with a node, whose other ports are its own.
+        let balanced = Self.object(
+            "Service", "edge",
+            [
+                "spec": ["clusterIPs": ["10.96.0.8"], "ports": [["port": 443]]],
+                "status": ["loadBalancer": ["ingress": [["ip": "192.0.2.1"]]]],
+            ])
+        for (place, found) in [("192.0.2.1:443", "shop/edge:443"), ("192.0.2.1:22", "192.0.2.1:22")] {
+            let destination = try WhyDestination(place, namespace: "", fallback: "", services: [balanced], pods: [])
+            #expect(destination.description == found)
+        }
+        let deny = Self.object("NetworkPolicy", "deny", ["spec": ["podSelector": [:], "policyTypes": ["Egress"]]])
+        for (place, owner) in [
+            ("192.0.2.1:22", "node n1"), ("198.51.100.7:443", "neither"), ("[2001:db8::1]:443", "neither"),
+        ] {
+            let open = try Self.evidence(to: place)
+            #expect(open.destination.description == place)
+            #expect(WhyAnswer(open).works && Self.words(open).contains(owner), "\(Self.words(open))")
+        }
+        #expect(Self.broken(try Self.evidence(policies: [deny], to: "198.51.100.7:443")) == ["NetworkPolicy"])
+        #expect(throws: Refusal.self) { try Self.evidence(to: "198.51.100.7") }
+    }
+
+    @Test("only failures of what is asked about are told")
+    func failures() throws {
+        let evidence = try Self.evidence()
+        func isFor(_ place: String) -> Bool {
+            FailedRequest("2026-11-26T19:55:16.013Z 503 UH no_healthy_upstream GET \(place) 615865b1-ac56-cart-b84b")?
+                .isFor(evidence.destination, evidence.servers) == true
+        }
+        for place in ["cart/", "cart.shop/x", "cart.shop.svc.cluster.local:80/", "10.96.0.9/", "10.244.1.5:8080/"] {
+            #expect(isFor(place), "\(place)")
+        }
+        for place in [
+            "ng.plain:9000/", "cart.other/", "cart-v2/", "10.244.1.5.example/", "10.244.1.9:15021/healthz/ready",
+        ] {
+            #expect(!isFor(place), "\(place)")
+        }
+        #expect(FailedRequest("none") == nil)
+        var recent = try Self.evidence(meshed: (true, true))
+        for (time, verdict) in [
+            (Timestamp.now().rfc3339, Finding.Verdict.doubtful), ("2026-01-02T03:04:05Z", .neutral),
+        ] {
+            recent.sourceProxy = WhyEvidence.ProxyEvidence(pod: recent.source.key)
+            recent.sourceProxy?.failures = [FailedRequest("\(time) 503 UF x GET cart/ 1")].compactMap { $0 }
+            #expect(Self.verdicts(recent)["last errors"] == verdict)
+        }
+    }
+
     struct Row: Sendable, CustomTestStringConvertible {
         var policies: [JSONValue]
         var principal: String?
@@ -235,6 +383,29 @@ struct WhyTests {
     func authorization(row: Row) {
         let caller = AuthorizationCheck.Caller(principal: row.principal, address: "10.244.1.4", port: 8080)
         #expect(AuthorizationCheck(row.policies, caller).finding.verdict == row.verdict)
+    }
+
+    @Test("what a policy lets through for a caller is said in words")
+    func requests() {
+        let caller = AuthorizationCheck.Caller(principal: Self.web, address: "10.244.1.4", port: 8080)
+        let rules: JSONValue = [
+            [
+                "from": [["source": ["namespaces": ["shop"]]]],
+                "to": [["operation": ["methods": ["GET", "HEAD"], "paths": ["/ok*"]]]],
+                "when": [["key": "request.headers[x-t]", "values": ["1"]]],
+            ], ["from": [["source": ["namespaces": ["other"]]]], "to": [["operation": ["paths": ["/secret"]]]]],
+        ]
+        let finding = AuthorizationCheck([Self.policy("ALLOW", rules)], caller).finding
+        #expect(
+            finding.sentences == [
+                "AuthorizationPolicy shop/p allows some requests:",
+                "  GET or HEAD /ok*, when request.headers[x-t] 1",
+            ])
+        let nobody = AuthorizationCheck([Self.policy("ALLOW", [])], caller).finding
+        #expect(nobody.sentences == ["DENIED: AuthorizationPolicy shop/p allows nobody"])
+        #expect(
+            nobody.remedy
+                == "add a rule with source principal cluster.local/ns/shop/sa/web to AuthorizationPolicy shop/p")
     }
 
     @Test("a request is one line, with who the other end is")

@@ -105,6 +105,31 @@ struct MeshPolicyTests {
         #expect(second?.hasPrefix("Accepted=False:Conflicted: PeerAuthentication shop/one is older") == true)
     }
 
+    @Test("who says a port's mode is the narrowest that says something")
+    func decider() throws {
+        var pods = MeshPodsWorld()
+        pods.pod("a", ["app": "cart"])
+        func decider(_ port: Int) throws -> String? {
+            let pod = try #require(pods.model.world.pods[ObjectKey(namespace: "shop", name: "a")])
+            return pods.model.world.policies.decider(of: pod, port: port).map { "\($0)" }
+        }
+        #expect(try decider(80) == nil)
+        pods.peers("mesh", in: "kube-system", ["mtls": ["mode": "STRICT"]])
+        #expect(try decider(80) == "kube-system/mesh")
+        pods.peers("silent", created: "1", ["mtls": ["mode": "UNSET"]])
+        #expect(try decider(80) == "kube-system/mesh")
+        pods.peers("silent", created: "1", ["mtls": ["mode": "PERMISSIVE"]])
+        #expect(try decider(80) == "shop/silent")
+        let selector: JSONValue = ["matchLabels": ["app": "cart"]]
+        pods.peers(
+            "cart", ["selector": selector, "portLevelMtls": ["80": ["mode": "DISABLE"], "81": ["mode": "UNSET"]]])
+        #expect(try decider(80) == "shop/cart")
+        #expect(try decider(81) == "shop/silent")
+        #expect(try decider(82) == "shop/silent")
+        pods.peers("cart", ["selector": selector, "mtls": ["mode": "STRICT"]])
+        #expect(try decider(82) == "shop/cart")
+    }
+
     @Test("a policy's status is a matter of pods that come, go, or get a sidecar, and of its targets")
     func touched() {
         var pods = MeshPodsWorld()

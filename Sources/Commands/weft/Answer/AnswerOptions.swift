@@ -7,7 +7,18 @@ import Synchronization
 import YAML
 
 /// How an answer is printed.
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case text, wide, json, yaml }
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case text, wide, json, yaml
+
+    /// Text by lines, or the document.
+    func show(_ document: JSONValue, _ lines: () -> [String]) throws {
+        switch self {
+        case .text, .wide: for line in lines() { print(line) }
+        case .json: print(document.pretty())
+        case .yaml: print(try YAML.text(document), terminator: "")
+        }
+    }
+}
 
 /// What each of the commands takes that ask a cluster something.
 struct AnswerOptions: ParsableArguments {
@@ -22,13 +33,7 @@ struct AnswerOptions: ParsableArguments {
     var isWide: Bool { output == .wide }
 
     /// Text by lines, or the document.
-    func show(_ document: JSONValue, _ lines: () -> [String]) throws {
-        switch output {
-        case .text, .wide: for line in lines() { print(line) }
-        case .json: print(document.pretty())
-        case .yaml: print(try YAML.text(document), terminator: "")
-        }
-    }
+    func show(_ document: JSONValue, _ lines: () -> [String]) throws { try output.show(document, lines) }
 
     /// A question that could not be answered ends with 3, so that scripts tell it from "no".
     func answering(_ body: () throws -> Void) throws {
@@ -69,7 +74,7 @@ struct AnswerOptions: ParsableArguments {
             } catch let error as ExitCode {
                 answer = .failure(error)
             } catch {
-                answer = .failure(Refusal("\(config.server): \(error)", hint: "the cluster could not be asked"))
+                answer = .failure(Refusal(error, of: config.server))
             }
             result.withLock { $0 = answer }
         }

@@ -12,13 +12,20 @@ struct ClusterSession: Sendable {
 
     var client: KubeClient { KubeClient(transport) }
 
-    /// Objects of a kind that a server may not know, or that the asker may not see: none then.
+    /// Objects of a kind that a server may not know: none then.
     func listIfServed(_ resource: GroupVersionResource, namespace: String? = nil) async throws -> [KubeObject] {
         do {
             return try await client.list(resource, namespace: namespace).items
-        } catch let error as StatusError where error.code == 404 || error.code == 403 {
+        } catch let error as StatusError where error.code == 404 {
             return []
         }
+    }
+
+    /// Objects that say more where the asker may see them.
+    func listIfAllowed(_ resource: GroupVersionResource, namespace: String? = nil) async throws -> [KubeObject] {
+        do { return try await listIfServed(resource, namespace: namespace) } catch let error as StatusError
+            where error.code == 403
+        { return [] }
     }
 }
 

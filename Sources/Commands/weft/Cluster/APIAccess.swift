@@ -15,8 +15,15 @@ struct APIAccess: ParsableArguments {
 
     @OptionGroup var folder: ClusterFolder
 
-    /// The cluster of `weft up` that is meant; nil when it is another's.
-    func record() throws -> ClusterRecord? { try ClusterRecord.load(folder.absolute) }
+    /// The cluster of `weft up` that is meant; nil when it is another's. A kubeconfig that lies in the folder of one says which.
+    func record() throws -> ClusterRecord? {
+        guard folder.path == ClusterFolder.standard, let chosen = chosenFile() else {
+            return try ClusterRecord.load(folder.absolute)
+        }
+        let own = try? ClusterRecord.load(chosen.split(separator: "/").dropLast().map { "/" + $0 }.joined())
+        let standard = try? ClusterRecord.load(folder.absolute)
+        return [own, standard].compactMap { $0 }.first { $0.kubeconfig == chosen }
+    }
 
     func load() throws -> KubeConfig {
         let path = try path()
@@ -29,13 +36,17 @@ struct APIAccess: ParsableArguments {
         }
     }
 
-    private func path() throws -> String {
+    /// The file that somebody names.
+    private func chosenFile() -> String? {
         if let kubeconfig { return absolute(kubeconfig) }
-        if let text = getenv("KUBECONFIG").map({ String(cString: $0) }), !text.isEmpty {
-            // Several files would have to be merged; the first one that is there is right nearly always.
-            let files = text.split(separator: ":").map { absolute(String($0)) }
-            return files.first(where: Files.exists) ?? files[0]
-        }
+        guard let text = getenv("KUBECONFIG").map({ String(cString: $0) }), !text.isEmpty else { return nil }
+        // Several files would have to be merged; the first one that is there is right nearly always.
+        let files = text.split(separator: ":").map { absolute(String($0)) }
+        return files.first(where: Files.exists) ?? files.first
+    }
+
+    private func path() throws -> String {
+        if let file = chosenFile() { return file }
         if let record = try record(), Files.exists(record.kubeconfig) { return record.kubeconfig }
         let home = getenv("HOME").map { String(cString: $0) } ?? "/root"
         let path = "\(home)/.kube/config"

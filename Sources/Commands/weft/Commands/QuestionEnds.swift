@@ -10,4 +10,9 @@ enum QuestionEnds {
         }
         return ends
     }
+
+    /// What to say besides when a shell took the arrow's angle for itself, and made a file of what follows.
+    static func hint(_ words: [String]) -> String {
+        words.last == "-" ? "; the shell took > for itself: write → or '->', or leave the arrow out" : ""
+    }
 }

@@ -40,8 +40,8 @@ struct TraceService: ParsableCommand {
     @Option(name: .shortAndLong, help: "Of names without one. Default: the kubeconfig's.")
     var namespace: String?
 
-    @Option(name: .shortAndLong, help: "text or json.")
-    var output = "text"
+    @Option(name: .shortAndLong, help: "text, wide, json or yaml.")
+    var output = OutputFormat.text
 
     @Flag(help: "Follow the packet through the kernel's own table, too. On the node itself.")
     var live = false
@@ -68,7 +68,6 @@ struct TraceService: ParsableCommand {
     private enum Status { static let lost: Int32 = 1, wrong: Int32 = 2, unknown: Int32 = 3 }
 
     func validate() throws {
-        guard ["text", "json"].contains(output) else { throw ValidationError("--output must be text or json") }
         guard transport.map({ Transport($0.uppercased()) != nil }) ?? true else {
             throw ValidationError("--protocol must be tcp, udp or sctp")
         }
@@ -86,11 +85,7 @@ struct TraceService: ParsableCommand {
             _ = write(STDERR_FILENO, line, line.count)
             throw ExitCode(Status.unknown)
         }
-        if output == "json" {
-            print(answer.json.pretty())
-        } else {
-            for line in answer.lines { print(line) }
-        }
+        try output.show(answer.json) { answer.lines }
         if !answer.trace.isConsistent { throw ExitCode(Status.wrong) }
         if !answer.trace.arrives { throw ExitCode(Status.lost) }
     }

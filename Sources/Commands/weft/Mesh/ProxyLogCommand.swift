@@ -25,7 +25,9 @@ struct ProxyLogCommand: ParsableCommand {
                 var answers: [(name: String, levels: String)] = []
                 for pod in try await session.pods(named: pod) {
                     let admin = try ProxyAdmin(pod, session)
-                    answers.append(("\(pod.key)", try await admin.text("POST", path)))
+                    do { answers.append(("\(pod.key)", try await admin.text("POST", path))) } catch let error as Refusal
+                        where error.reason.contains("unknown logger")
+                    { throw Refusal(error.reason, hint: Self.hint) }
                 }
                 return answers
             }
@@ -40,6 +42,9 @@ struct ProxyLogCommand: ParsableCommand {
             }
         }
     }
+
+    private static let hint =
+        "levels are trace, debug, info, warning, error, critical and off; weft proxy log POD tells the loggers' names"
 
     static func path(_ level: String?) throws -> String {
         guard let level else { return "/logging" }

@@ -1,6 +1,7 @@
 import ClusterAPI
 import ClusterClient
 import JSON
+import MeshAPI
 
 /// How people name pods: `[NAMESPACE/][KIND/]NAME`, where KIND is pod, deployment, statefulset, daemonset, replicaset, job or service, in
 /// full or as kubectl shortens them. Without a kind a pod is meant, else a workload, else a Service, of that name.
@@ -112,6 +113,9 @@ extension KubeObject {
 
     /// Of a pod: a sidecar was added to it.
     var isMeshed: Bool { json[path: "metadata", "annotations", "mesh.weft.dev/status"] != nil }
+
+    /// Of a meshed pod: which of its connections its sidecar takes. Nil where its annotations say nothing that can be understood.
+    var capture: CapturePlan? { try? CapturePlan(MeshAnnotations(annotations)) }
 }
 
 extension ClusterSession {
@@ -120,8 +124,8 @@ extension ClusterSession {
         let name = try WorkloadName(text, namespace: namespace)
         let pods = try await client.list(.pods, namespace: name.namespace).items
         let found = name.pods(
-            pods, replicaSets: try await listIfServed(.replicaSets, namespace: name.namespace),
-            services: try await listIfServed(.services, namespace: name.namespace))
+            pods, replicaSets: try await listIfAllowed(.replicaSets, namespace: name.namespace),
+            services: try await listIfAllowed(.services, namespace: name.namespace))
         guard !found.isEmpty else {
             let others = pods.map(\.name).prefix(8).joined(separator: ", ")
             throw Refusal(

@@ -8,8 +8,8 @@ struct CheckPolicy: ParsableCommand {
         commandName: "check", abstract: "May FROM speak with TO? By which policies, and if not, for which.",
         usage: "weft policy check FROM [->] TO[:PORT][/PROTOCOL]",
         discussion: """
-            FROM and TO are [NAMESPACE/]POD, node:NAME, or an address; TO may also be a Service, which stands for the pods behind it. \
-            PORT is a number or a container port's name.
+            FROM and TO are [NAMESPACE/][KIND/]NAME of a pod or workload, node:NAME, or an address; TO may also be a Service, which \
+            stands for the pods behind it. PORT is a number or a container port's name.
 
             Exit status: 0 it may; 1 it may not; 3 it cannot be told.
             """)
@@ -22,7 +22,9 @@ struct CheckPolicy: ParsableCommand {
     private var parts: [String] { QuestionEnds.split(words) }
 
     func validate() throws {
-        guard parts.count == 2 else { throw ValidationError("one FROM and one TO:PORT, not \(words.count) words") }
+        guard parts.count == 2, words.last != "-" else {
+            throw ValidationError("one FROM and one TO:PORT, not \(words.count) words\(QuestionEnds.hint(words))")
+        }
     }
 
     /// One question with its answer.
@@ -35,11 +37,14 @@ struct CheckPolicy: ParsableCommand {
 
     func run() throws {
         try options.answering {
-            let (cluster, namespace, allRemarks) = try options.readAllPolicies()
+            let (cluster, ends, allRemarks) = try options.readAllPolicies()
             let evaluator = cluster.evaluator()
-            let clients = try cluster.parties(parts[0], namespace: namespace)
+            let clients = try ends.clients(parts[0]).flatMap { try cluster.parties($0, namespace: ends.namespace) }
+            let servers = try ends.destinations(parts[1]).flatMap {
+                try cluster.destinations($0, namespace: ends.namespace)
+            }
             var rows: [Row] = []
-            for (server, traffic) in try cluster.destinations(parts[1], namespace: namespace) {
+            for (server, traffic) in servers {
                 for client in clients where client.address.family == server.address.family {
                     rows.append(
                         Row(

@@ -44,7 +44,7 @@ extension ClusterSession {
     func meshPolicyRemarks() async throws -> [MeshPolicyRemark] {
         var remarks: [MeshPolicyRemark] = []
         for resource in [GroupVersionResource.authorizationPolicies, .peerAuthentications, .requestAuthentications] {
-            remarks += try await listIfServed(resource).compactMap { MeshPolicyRemark($0) }
+            remarks += try await listIfAllowed(resource).compactMap { MeshPolicyRemark($0) }
         }
         return remarks.sorted { ($0.key, $0.kind) < ($1.key, $1.kind) }
     }

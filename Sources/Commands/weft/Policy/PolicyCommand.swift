@@ -18,9 +18,13 @@ extension AnswerOptions {
     }
 
     /// With what is to be said of the mesh's own policies.
-    func readAllPolicies() throws -> (cluster: PolicyCluster, namespace: String, remarks: [MeshPolicyRemark]) {
+    func readAllPolicies() throws -> (cluster: PolicyCluster, ends: PolicyEnds, remarks: [MeshPolicyRemark]) {
         try asking { session in
-            (try await session.policies(), session.namespace, try await session.meshPolicyRemarks())
+            let ends = PolicyEnds(
+                pods: try await session.client.list(.pods).items,
+                replicaSets: try await session.listIfAllowed(.replicaSets),
+                services: try await session.client.list(.services).items, namespace: session.namespace)
+            return (try await session.policies(), ends, try await session.meshPolicyRemarks())
         }
     }
 }

@@ -145,13 +145,18 @@ struct RouteView: Sendable {
 
     /// `Accepted`, or what stands against it.
     var state: String {
-        let conditions = conditions
         guard !conditions.isEmpty else { return "no status yet" }
-        // `PartiallyInvalid` and `Conflicted` are bad when they are true.
-        let against = conditions.filter { ["PartiallyInvalid", "Conflicted"].contains($0.type) == $0.isTrue }
         return against.isEmpty ? "Accepted" : against.map(\.reason).joined(separator: ", ")
     }
     var isWell: Bool { state == "Accepted" }
+    /// Conditions that stand against it: `PartiallyInvalid` and `Conflicted` are bad when they are true.
+    var against: [Condition] {
+        conditions.filter { ["PartiallyInvalid", "Conflicted"].contains($0.type) == $0.isTrue }
+    }
+    /// Taken by those that it is for, whatever becomes of its references.
+    var isAccepted: Bool {
+        conditions.contains { $0.type == "Accepted" } && !against.contains { $0.type == "Accepted" }
+    }
 
     var fault: String { object.annotations[FaultRule.annotation] ?? "" }
 }

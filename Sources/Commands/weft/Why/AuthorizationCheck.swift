@@ -20,9 +20,15 @@ struct AuthorizationCheck {
 
     private let policies: [JSONValue]
     private let caller: Caller
+    private let isMeshed: Bool
 
-    /// - Parameter policies: as `/mesh/workloads` tells them.
-    init(_ policies: [JSONValue], _ caller: Caller) { (self.policies, self.caller) = (policies, caller) }
+    /// - Parameters:
+    ///   - policies: as `/mesh/workloads` tells them.
+    ///   - isMeshed: the caller has a sidecar, which may yet have nobody to show its certificate to.
+    init(_ policies: [JSONValue], _ caller: Caller, isMeshed: Bool? = nil) {
+        (self.policies, self.caller) = (policies, caller)
+        self.isMeshed = isMeshed ?? (caller.principal != nil)
+    }
 
     var finding: Finding {
         let topic = "authorization"
@@ -53,17 +59,52 @@ struct AuthorizationCheck {
         let names = allowing.filter { fit($0) == best }.map(Self.name).joined(separator: ", ")
         switch best {
         case .no:
+            let all = allowing.map(Self.name).joined(separator: ", ")
+            let isEmpty = allowing.allSatisfy { $0.list("rules").isEmpty }
             return Finding(
-                topic, .bad,
-                ["DENIED: \(allowing.map(Self.name).joined(separator: ", ")) allows others, not \(who)"] + dry,
-                remedy: caller.principal == nil
-                    ? "policies that name callers need mutual TLS: give the caller a sidecar; \(ProxyReport.howToInject)"
-                    : "add a rule for \(who.dropFirst("spiffe://".count)) to one of \(allowing.map(Self.name).joined(separator: ", "))"
-            )
-        case .perhaps: sentences.append("\(names) allows some requests; which, depends on method, path, host or header")
+                topic, .bad, ["DENIED: \(all) \(isEmpty ? "allows nobody" : "allows others, not \(who)")"] + dry,
+                remedy: remedy(all))
+        case .perhaps:
+            sentences.append("\(names) allows some requests:")
+            sentences += allowing.flatMap(requests)
         case .yes: sentences.append("allowed by \(names)")
         }
         return Finding(topic, isUnsure || best == .perhaps ? .doubtful : .good, sentences + dry)
+    }
+
+    private func remedy(_ policies: String) -> String {
+        guard let principal = caller.principal else {
+            let way =
+                isMeshed
+                ? "turn mutual TLS on at its port (PeerAuthentication)"
+                : "give the caller a sidecar (\(ProxyReport.howToInject))"
+            return "rules that name callers need mutual TLS: \(way), and name its account in \(policies)"
+        }
+        let name = principal.dropFirst("spiffe://".count)
+        return "add a rule with source principal \(name) to \(policies)"
+    }
+
+    /// What the rules that may be for this caller let through, in words.
+    private func requests(_ policy: JSONValue) -> [String] {
+        policy.list("rules").filter { fit($0, of: policy) == .perhaps }.map { rule in
+            let operations = rule.list("to").map { Self.words($0["operation"] ?? .null) }.filter { !$0.isEmpty }
+            let conditions = rule.list("when").map { condition in
+                let values = condition.list("values").compactMap(\.string)
+                let others = condition.list("notValues").compactMap(\.string)
+                return condition.text("key") + (values.isEmpty ? "" : " \(values.joined(separator: " or "))")
+                    + (others.isEmpty ? "" : " not \(others.joined(separator: " nor "))")
+            }
+            let what = operations.isEmpty ? "all" : operations.joined(separator: ", or ")
+            return "  \(what)" + (conditions.isEmpty ? "" : ", when \(conditions.joined(separator: " and "))")
+        }
+    }
+
+    private static func words(_ operation: JSONValue) -> String {
+        ["methods", "hosts", "paths", "notMethods", "notHosts", "notPaths"].compactMap { field in
+            let values = operation.list(field).compactMap(\.string)
+            guard !values.isEmpty else { return nil }
+            return (field.hasPrefix("not") ? "not " : "") + values.joined(separator: " or ")
+        }.joined(separator: " ")
     }
 
     private static func name(_ policy: JSONValue) -> String {
@@ -72,12 +113,14 @@ struct AuthorizationCheck {
 
     /// The best of its rules; one without rules fits nobody.
     func fit(_ policy: JSONValue) -> Fit {
-        policy.list("rules").map { rule in
-            let sources = rule.list("from").map { self.source($0["source"] ?? .null, policy.text("namespace")) }
-            let operations = rule.list("to").map { self.operation($0["operation"] ?? .null) }
-            let when: Fit = rule.list("when").isEmpty ? .yes : .perhaps
-            return min(sources.max() ?? .yes, operations.max() ?? .yes, when)
-        }.max() ?? .no
+        policy.list("rules").map { fit($0, of: policy) }.max() ?? .no
+    }
+
+    private func fit(_ rule: JSONValue, of policy: JSONValue) -> Fit {
+        let sources = rule.list("from").map { self.source($0["source"] ?? .null, policy.text("namespace")) }
+        let operations = rule.list("to").map { self.operation($0["operation"] ?? .null) }
+        let when: Fit = rule.list("when").isEmpty ? .yes : .perhaps
+        return min(sources.max() ?? .yes, operations.max() ?? .yes, when)
     }
 
     // MARK: One rule

@@ -10,8 +10,8 @@ struct WhyCommand: ParsableCommand {
               weft why deployment/web '->' shop/pod/cart-1:8080
 
             Name to address, NetworkPolicies, the service proxy's rules, route and weights, endpoints with their health, identities and \
-            certificates, PeerAuthentication, AuthorizationPolicies, the last errors. SRC and DST are [NAMESPACE/][KIND/]NAME; of a \
-            workload the first ready pod sends. What sidecars know is asked of the sidecars themselves; without a mesh those lines say so.
+            certificates, PeerAuthentication, AuthorizationPolicies, the last errors. SRC and DST are [NAMESPACE/][KIND/]NAME, DST also \
+            an address; of a workload the first ready pod sends. What sidecars know is asked of the sidecars themselves; without a mesh those lines say so.
 
             Exit status: 0 it works, as far as can be told; 1 it does not, and what to change is said; 3 it cannot be told.
             """)
@@ -24,8 +24,9 @@ struct WhyCommand: ParsableCommand {
     private var ends: [String] { QuestionEnds.split(words) }
 
     func validate() throws {
-        guard ends.count == 2 else {
-            throw ValidationError("one SRC and one DST are expected: shop/web → shop/cart:80")
+        guard ends.count == 2, words.last != "-" else {
+            throw ValidationError(
+                "one SRC and one DST are expected: shop/web → shop/cart:80\(QuestionEnds.hint(words))")
         }
     }
 
@@ -61,7 +62,8 @@ struct WhyAnswer: Sendable {
             let unsure = findings.filter { $0.verdict == .doubtful }
             let rest =
                 unsure.isEmpty ? "" : "; it depends on the request: \(unsure.map(\.topic).joined(separator: ", "))"
-            return lines + ["", "It works, as far as can be told\(rest)."]
+            let advice = unsure.compactMap(\.remedy).map { "- \($0)" }
+            return lines + ["", "It works, as far as can be told\(rest)."] + advice
         }
         lines += ["", "It does not work: \(broken.map(\.topic).joined(separator: ", ")). What to change:"]
         return lines + broken.map { "- \($0.remedy ?? $0.sentences.first ?? $0.topic)" }

@@ -25,6 +25,11 @@ extension WhyEvidence {
     private var host: String? { destination.service.map { "\($0.name).\($0.namespace).svc.cluster.local" } }
 
     private var nameFinding: Finding? {
+        if let address = destination.address {
+            let name = policies.name(of: policies.party(at: address))
+            let who = name == "\(address)" ? "neither a Service nor a pod has it" : "it is \(name)'s"
+            return Finding("name", .neutral, "\(address) is an address, and no name is looked up; \(who)")
+        }
         guard let service = destination.service, let host else {
             let address = destination.pod?.status.text("podIP") ?? ""
             guard !address.isEmpty else {
@@ -89,6 +94,9 @@ extension WhyEvidence {
     /// Whom policies see: pods with their own ports, whatever the Service calls them.
     private var judged: [(PolicyCluster.Party, PolicyCluster.Traffic)] {
         let transport = Transport(destination.portSpec.text("protocol")) ?? .tcp
+        if let address = destination.address, let port = UInt16(exactly: destination.port) {
+            return [(policies.party(at: address), PolicyCluster.Traffic(.tcp, Port(port)))]
+        }
         let ends =
             destination.pod.map { [(address: $0.status.text("podIP"), port: destination.port)] }
             ?? destination.endpoints(slices).map { (address: $0.address, port: $0.port) }

@@ -16,12 +16,33 @@ extension WhyEvidence {
     }
 
     private var server: KubeObject? { servers.first { $0.isMeshed } ?? servers.first }
-    private var isServerMeshed: Bool { servers.contains { $0.isMeshed } }
+    /// The sidecar of a server takes what comes to this port.
+    private var isServerMeshed: Bool { servers.contains(where: isCaptured) }
+    /// The sender's sidecar takes what goes there.
+    var isSourceMeshed: Bool {
+        guard source.isMeshed, let plan = source.capture, let port = UInt16(exactly: destination.port) else {
+            return source.isMeshed
+        }
+        var called = (destination.service?.spec.list("clusterIPs") ?? []).compactMap {
+            $0.string.flatMap { IPAddress($0) }
+        }
+        if called.isEmpty {
+            called = [destination.address, server.flatMap { IPAddress($0.status.text("podIP")) }].compactMap { $0 }
+        }
+        return called.isEmpty || called.contains { plan.capturesOutbound($0, port) }
+    }
+
+    private func isCaptured(_ server: KubeObject) -> Bool {
+        guard server.isMeshed, let plan = server.capture, let port = UInt16(exactly: targetPort) else {
+            return server.isMeshed
+        }
+        return plan.capturesInbound(port)
+    }
 
     // MARK: Sidecars
 
     private var sidecarFinding: Finding {
-        guard source.isMeshed || isServerMeshed else {
+        guard source.isMeshed || servers.contains(where: \.isMeshed) else {
             return Finding("mesh", .neutral, "no sidecar at either end: connections go as pods make them")
         }
         var sentences: [String] = []
@@ -57,123 +78,32 @@ extension WhyEvidence {
         return Finding("mesh", verdict, sentences, remedy: remedy)
     }
 
-    // MARK: Routes
-
-    private var host: String? { destination.service.map { "\($0.name).\($0.namespace).svc.cluster.local" } }
-
-    private var routeFindings: [Finding] {
-        guard let service = destination.service else { return [] }
-        let bound = routes.map { RouteView(object: $0) }.filter {
-            $0.isOf(service.key, port: destination.port)
-                && [service.namespace, source.namespace].contains($0.key.namespace)
-        }
-        var findings = bound.map { view -> Finding in
-            let rules = view.rules.map { "\(RouteView.words(ofMatches: $0)) -> \(RouteView.words(ofBackends: $0))" }
-            let fault = view.fault.isEmpty ? [] : ["fault on purpose: \(view.fault)"]
-            guard view.isWell || view.conditions.isEmpty else {
-                let why = view.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.reason) \($0.message)" }
-                return Finding(
-                    "route", .bad, ["\(view.object.kind) \(view.key) is not in force: \(view.state)"] + why + rules,
-                    remedy: "mend \(view.object.kind) \(view.key): \(why.first ?? view.state)")
-            }
-            return Finding("route", .good, ["\(view.object.kind) \(view.key)"] + rules + fault)
-        }
-        if bound.isEmpty {
-            findings.append(
-                Finding("route", .neutral, "no HTTPRoute is for Service \(service.key): its own endpoints answer"))
-        } else if sourceProxy == nil {
-            findings.append(
-                Finding(
-                    "route", .doubtful, "\(source.key) has no sidecar, so no route of the Service is obeyed for it",
-                    remedy: ProxyReport.howToInject))
-        }
-        if let proxied = proxyRouteFinding { findings.append(proxied) }
-        return findings
-    }
-
-    /// What the sender's sidecar does, from its own table.
-    private var proxyRouteFinding: Finding? {
-        guard let tables = sourceProxy?.tables, let host else { return nil }
-        guard let table = tables.routeTables.first(where: { $0.text("name") == "\(host):\(destination.port)" }) else {
-            let sentence =
-                if !clusters(in: tables).isEmpty {
-                    "\(host):\(destination.port) is passed on as TCP"
-                } else if tables.asksForListeners, !isEnvoy(source) {
-                    "\(host):\(destination.port) is on demand: the sidecar asks for it with the first call"
-                } else { "the sidecar knows no \(host):\(destination.port), and passes it through" }
-            return Finding("route in sidecar", .neutral, sentence)
-        }
-        let hosts = table.list("virtual_hosts")
-        let routes = hosts.flatMap { $0.list("routes") }
-        guard !routes.isEmpty else {
-            return Finding(
-                "route in sidecar", .bad, "table \(table.text("name")) has no route: requests are answered with 404",
-                remedy: "see the HTTPRoutes of Service \(destination): weft route list -o wide")
-        }
-        return Finding(
-            "route in sidecar", .good,
-            routes.prefix(6).map { "\(RouteWords.match($0["match"] ?? .null)) -> \(RouteWords.action($0))" })
-    }
-
-    /// One of another make, which is told of everything.
-    private func isEnvoy(_ pod: KubeObject) -> Bool {
-        proxies?.last { $0.text("namespace") == pod.namespace && $0.text("pod") == pod.name }?.text("agent") == "envoy"
-    }
-
-    /// Clusters that the way may take: the Service's own, and those that its routes name.
-    private func clusters(in tables: ProxyTables) -> [String] {
-        guard let host else { return [] }
-        var names: [String] = []
-        for table in tables.routeTables where table.text("name") == "\(host):\(destination.port)" {
-            for route in table.list("virtual_hosts").flatMap({ $0.list("routes") }) {
-                let action = route["route"] ?? .null
-                names += [action.text("cluster")] + action.list("weighted_clusters", "clusters").map { $0.text("name") }
-            }
-        }
-        // Without a table of its own the Service's cluster is all there is.
-        if names.allSatisfy(\.isEmpty) { names = ["outbound|\(destination.port)||\(host)"] }
-        let known = Set(tables.clusters.list("cluster_statuses").map { $0.text("name") })
-        return Array(Set(names)).filter { known.contains($0) }.sorted()
-    }
-
-    private var hostFinding: Finding? {
-        guard let tables = sourceProxy?.tables else { return nil }
-        let names = clusters(in: tables)
-        guard !names.isEmpty else { return nil }
-        var sentences: [String] = []
-        var dead: [String] = []
-        for name in names {
-            let hosts =
-                tables.clusters.list("cluster_statuses").first { $0.text("name") == name }?
-                .list("host_statuses").map(ProxyHost.init) ?? []
-            let well = hosts.count { $0.isWell }
-            if well == 0 { dead.append(name) }
-            sentences.append("\(name): \(well) of \(hosts.count) healthy")
-            sentences += hosts.prefix(6).map { host in
-                "  \(host.address) \(host.health), \(host.count("rq_total")) requests, \(host.count("rq_error")) errors"
-            }
-        }
-        guard dead.isEmpty else {
-            return Finding(
-                "hosts in sidecar", .bad, sentences,
-                remedy:
-                    "the sidecar of \(source.key) has no healthy host for \(dead.joined(separator: ", ")): see why they are ejected or gone"
-            )
-        }
-        return Finding("hosts in sidecar", .good, sentences)
-    }
-
     // MARK: Identity
 
     private var identityFinding: Finding {
-        guard source.isMeshed || isServerMeshed else {
+        guard source.isMeshed || servers.contains(where: \.isMeshed) else {
             return Finding("identity", .neutral, "no sidecar, so none is proven")
         }
         guard source.isMeshed else {
             return Finding("identity", .neutral, "\(source.key) has no sidecar: it calls in plain text, as nobody")
         }
-        guard isServerMeshed else { return Finding("identity", .neutral, "no server has a sidecar: plain text") }
-        let lacking = servers.filter { !$0.isMeshed }.count
+        guard isSourceMeshed else {
+            return Finding(
+                "identity", .neutral,
+                "\(source.key) excludes \(destination) from its sidecar by an annotation: it calls in plain text, as nobody"
+            )
+        }
+        guard isServerMeshed else {
+            return Finding(
+                "identity", .neutral,
+                isPastSidecar
+                    ? "port \(targetPort) of \(server?.key.description ?? "the server") is not captured: plain text"
+                    : "no server has a sidecar: plain text")
+        }
+        guard mode != "DISABLE" else {
+            return Finding("identity", .neutral, "mutual TLS is off at port \(targetPort): plain text, as nobody")
+        }
+        let lacking = servers.filter { !isCaptured($0) }.count
         let words =
             "mutual TLS, \(sourceIdentity ?? "an identity that is not known") to \(serverIdentity ?? "one that is not known")"
         return Finding(
@@ -181,6 +111,12 @@ extension WhyEvidence {
             lacking == 0
                 ? [words] : [words, "\(lacking) of \(servers.count) servers have no sidecar: plain text to those"])
     }
+
+    /// Servers have sidecars, which do not see what comes to this port.
+    private var isPastSidecar: Bool { !isServerMeshed && servers.contains(where: \.isMeshed) }
+
+    /// The caller shows a certificate.
+    private var isProven: Bool { isSourceMeshed && isServerMeshed && mode != "DISABLE" }
 
     /// SPIFFE names, as the certificates have them.
     private var sourceIdentity: String? {
@@ -229,18 +165,37 @@ extension WhyEvidence {
         destination.endpoints(slices).first?.port ?? destination.port
     }
 
+    /// As the control plane tells it; nil where it does not.
+    private var mode: String? {
+        guard isServerMeshed, let workload else { return nil }
+        let own = workload.text("portModes", "\(targetPort)")
+        return own.isEmpty ? workload.text("mode") : own
+    }
+
     private var modeFinding: Finding? {
+        guard !isPastSidecar else {
+            return Finding(
+                "mode", .neutral,
+                "port \(targetPort) is excluded from capture by an annotation of \(server?.key.description ?? "the server")",
+                "its sidecar sees nothing of it: neither modes nor AuthorizationPolicies hold there")
+        }
         guard isServerMeshed else { return nil }
-        guard let workload else {
+        guard let workload, let mode else {
             return Finding("mode", .doubtful, "the control plane does not tell how \(destination) may be reached")
         }
-        let own = workload.text("portModes", "\(targetPort)")
-        let mode = own.isEmpty ? workload.text("mode") : own
-        let words = "\(mode) on port \(targetPort)"
-        if mode == "STRICT", !source.isMeshed {
+        let decider = workload.text("portModesFrom", "\(targetPort)")
+        var words = "\(mode) on port \(targetPort)" + (decider.isEmpty ? "" : " by PeerAuthentication \(decider)")
+        if mode == "DISABLE", workload.text("mode") == "PERMISSIVE" {
+            words += ": a server that speaks first takes plain text until it is STRICT"
+        }
+        if mode == "STRICT", !isSourceMeshed {
+            let other = decider.isEmpty ? "PeerAuthentication of \(destination)" : "PeerAuthentication \(decider)"
             return Finding(
-                "mode", .bad, "\(words): plain text is refused, and \(source.key) has no sidecar",
-                remedy: "\(ProxyReport.howToInject); or set PeerAuthentication of \(destination) to PERMISSIVE")
+                "mode", .bad,
+                "\(words): plain text is refused, and \(source.key) \(source.isMeshed ? "calls past its sidecar" : "has no sidecar")",
+                remedy: source.isMeshed
+                    ? "take \(destination) out of what annotations of \(source.key) exclude; or set \(other) to PERMISSIVE"
+                    : "\(ProxyReport.howToInject); or set \(other) to PERMISSIVE")
         }
         return Finding("mode", .good, words)
     }
@@ -248,8 +203,8 @@ extension WhyEvidence {
     private var authorizationFinding: Finding? {
         guard isServerMeshed, let workload else { return nil }
         let caller = AuthorizationCheck.Caller(
-            principal: source.isMeshed ? sourceIdentity : nil, address: source.status.text("podIP"), port: targetPort)
-        return AuthorizationCheck(workload.list("authorizationPolicies"), caller).finding
+            principal: isProven ? sourceIdentity : nil, address: source.status.text("podIP"), port: targetPort)
+        return AuthorizationCheck(workload.list("authorizationPolicies"), caller, isMeshed: isSourceMeshed).finding
     }
 
     /// A policy that somebody wrote for the server and that does nothing may be why it is let in, or is not.
@@ -263,15 +218,21 @@ extension WhyEvidence {
     private var errorFinding: Finding? {
         let proxies = [sourceProxy, serverProxy].compactMap { $0 }
         guard !proxies.isEmpty else { return nil }
-        let names = [destination.service?.name, destination.pod?.name].compactMap { $0 }
-        // The server's proxy is asked by many; the client's tells all that it failed to reach.
-        let lines = proxies.flatMap { proxy in
-            proxy.failures.filter { line in names.contains { line.contains($0) } }.prefix(3).map {
-                "\(proxy.pod): \($0)"
+        let now = Timestamp.now()
+        var isRecent = false
+        var lines: [String] = []
+        for proxy in proxies {
+            for failure in proxy.failures.filter({ $0.isFor(destination, servers) }).prefix(3) {
+                lines.append("\(proxy.pod): \(failure.line)")
+                if failure.time.map({ now.seconds - $0.seconds < Self.memory }) ?? true { isRecent = true }
             }
         }
         guard !lines.isEmpty else { return Finding("last errors", .good, "none that the sidecars remember") }
         return Finding(
-            "last errors", .doubtful, lines + ["all of one: weft proxy explain POD REQUEST-ID, which ends a line"])
+            "last errors", isRecent ? .doubtful : .neutral,
+            lines + ["all of one: weft proxy explain POD REQUEST-ID, which ends a line"])
     }
+
+    /// Seconds after which a failure says nothing of now.
+    private static let memory: Int64 = 300
 }

@@ -21,6 +21,9 @@ struct WhyEvidence: Sendable {
     /// Policies of the mesh that do not do what they say.
     var remarks: [MeshPolicyRemark] = []
 
+    /// Kinds that there may be some of, which the asker has no right to list.
+    var hidden: [String] = []
+
     /// What the control plane says of the mesh; nil where there is none.
     var proxies: [JSONValue]?
     /// How a server may be reached, by the control plane; of the first server that it knows.
@@ -33,7 +36,7 @@ struct WhyEvidence: Sendable {
         var pod: ObjectKey
         var tables: ProxyTables?
         /// Of `/explain?failed`.
-        var failures: [String] = []
+        var failures: [FailedRequest] = []
         /// Why it could not be asked.
         var trouble: String?
     }
@@ -50,9 +53,12 @@ struct WhyEvidence: Sendable {
         var evidence = WhyEvidence(
             source: source, destination: destination, servers: destination.servers(slices, pods),
             policies: try await session.policies(), trace: try await TraceObjects.read(client), services: services,
-            slices: slices, pods: pods,
-            routes: try await session.listIfServed(.httpRoutes)
-                + session.listIfServed(.grpcRoutes))
+            slices: slices, pods: pods, routes: [])
+        for resource in [GroupVersionResource.httpRoutes, .grpcRoutes] {
+            do { evidence.routes += try await session.listIfServed(resource) } catch let error as StatusError
+                where error.code == 403
+            { evidence.hidden.append(resource.resource) }
+        }
         evidence.remarks = try await session.meshPolicyRemarks()
         evidence.proxies = try? await session.transport.document("/mesh/proxies").list("proxies")
         let meshed = evidence.servers.first { $0.isMeshed }
@@ -76,109 +82,9 @@ extension WhyEvidence.ProxyEvidence {
                 clusters: try await admin.json("/clusters?format=json"), certificates: .null)
             // A real Envoy has no such page.
             let text = (try? await admin.text("GET", "/explain?failed&count=50")) ?? ""
-            failures = text.split(separator: "\n").dropFirst().map(String.init).filter { $0 != "none" }
+            failures = text.split(separator: "\n").dropFirst().compactMap { FailedRequest(String($0)) }
         } catch let error as Refusal {
             trouble = error.reason
         } catch { trouble = "\(error)" }
-    }
-}
-
-/// Where the way goes: a Service's port, or a pod's.
-struct WhyDestination: Sendable, CustomStringConvertible {
-    var service: KubeObject?
-    var pod: KubeObject?
-    /// As it is asked for: the Service's, or the pod's.
-    var port: Int64
-    /// Of a Service: the port's entry.
-    var portSpec: JSONValue = .null
-
-    var description: String { "\((service ?? pod)?.key ?? ObjectKey(name: "")):\(port)" }
-
-    init(_ text: String, namespace: String, fallback: String, services: [KubeObject], pods: [KubeObject]) throws {
-        var name = text
-        var portText: String?
-        if let colon = text.lastIndex(of: ":") {
-            portText = String(text[text.index(after: colon)...])
-            name = String(text[..<colon])
-        }
-        // A DNS name of the cluster, as programs write it.
-        let parts = name.split(separator: ".")
-        if !name.contains("/"), parts.count >= 3, parts[2] == "svc" { name = "\(parts[1])/service/\(parts[0])" }
-        let wanted = try WorkloadName(name, namespace: fallback)
-        let isService = wanted.kind == nil || wanted.kind == .service
-        if isService, let found = services.first(where: { $0.namespace == wanted.namespace && $0.name == wanted.name })
-        {
-            service = found
-            let ports = found.spec.list("ports")
-            let chosen =
-                portText == nil
-                ? (ports.count == 1 ? ports.first : nil)
-                : ports.first { $0["port"]?.int == portText.flatMap { Int64($0) } || $0.text("name") == portText }
-            guard let chosen, let number = chosen["port"]?.int else {
-                let known = ports.compactMap { $0["port"]?.int.map { "\($0)" } }.joined(separator: ", ")
-                throw Refusal(
-                    portText.map { "Service \(found.key) has no port \($0)" } ?? "which port of Service \(found.key)?",
-                    hint: "it has \(known)")
-            }
-            (port, portSpec) = (number, chosen)
-            return
-        }
-        guard let pod = wanted.pods(pods, replicaSets: [], services: services).first else {
-            let near = services.filter { $0.namespace == wanted.namespace }.map(\.name).joined(separator: ", ")
-            throw Refusal(
-                "there is neither a Service nor a pod \(wanted.description)",
-                hint: near.isEmpty ? "namespace \(wanted.namespace) has no Services" : "Services there: \(near)")
-        }
-        self.pod = pod
-        let ports = pod.spec.list("containers").flatMap { $0.list("ports") }
-        let number =
-            portText.flatMap { Int64($0) }
-            ?? ports.first { portText == nil || $0.text("name") == portText }?[
-                "containerPort"]?.int
-        guard let number else {
-            throw Refusal("which port of pod \(pod.key)?", hint: "\(pod.name):PORT says which")
-        }
-        port = number
-    }
-
-    /// The pods behind it by EndpointSlices, those that are ready first.
-    func servers(_ slices: [KubeObject], _ pods: [KubeObject]) -> [KubeObject] {
-        if let pod { return [pod] }
-        guard let service else { return [] }
-        let found = endpoints(slices).compactMap { endpoint in
-            pods.first { $0.namespace == service.namespace && $0.name == endpoint.pod }
-        }
-        return found.filter { $0.isReady } + found.filter { !$0.isReady }
-    }
-
-    struct Endpoint: Hashable {
-        var address: String
-        var pod: String
-        var isReady: Bool
-        var isServing: Bool
-        var isTerminating: Bool
-        var port: Int64
-    }
-
-    func endpoints(_ slices: [KubeObject]) -> [Endpoint] {
-        guard let service else { return [] }
-        let name = portSpec.text("name")
-        return slices.filter {
-            $0.namespace == service.namespace && $0.label("kubernetes.io/service-name") == service.name
-        }.flatMap { slice -> [Endpoint] in
-            guard let port = slice.json.list("ports").first(where: { $0.text("name") == name })?["port"]?.int else {
-                return []
-            }
-            return slice.json.list("endpoints").flatMap { endpoint in
-                endpoint.list("addresses").compactMap(\.string).prefix(1).map { address in
-                    let conditions = endpoint["conditions"]
-                    let isReady = conditions?["ready"]?.bool ?? true
-                    return Endpoint(
-                        address: address, pod: endpoint.text("targetRef", "name"), isReady: isReady,
-                        isServing: conditions?["serving"]?.bool ?? isReady,
-                        isTerminating: conditions?["terminating"]?.bool ?? false, port: port)
-                }
-            }
-        }
     }
 }

@@ -26,14 +26,26 @@ struct MeshPolicies {
 
     /// The narrowest that says something: workload's port, workload, namespace, mesh. Of several of one kind the oldest counts.
     func modes(of pod: MeshPod) -> Modes {
+        let (workload, above) = peers(of: pod)
+        let general = workload?.mode ?? above?.mode ?? .permissive
+        return Modes(general: general, ports: (workload?.portModes ?? [:]).mapValues { $0 ?? general })
+    }
+
+    /// Who says which mode a port of the pod has; nil where nobody does.
+    func decider(of pod: MeshPod, port: Int) -> ObjectKey? {
+        let (workload, above) = peers(of: pod)
+        let isWorkloads = workload?.mode != nil || workload?.portModes[port].flatMap { $0 } != nil
+        return isWorkloads ? workload?.key : above?.key
+    }
+
+    /// The pod's own policy, and of those above it the one that says something.
+    private func peers(of pod: MeshPod) -> (workload: PeerAuthentication?, above: PeerAuthentication?) {
         let own = peers.oldest(pod.key.namespace)
         let mesh = Self.rootNamespaces.sorted().flatMap { peers.oldest($0) }.first { $0.scope.selector.isEmpty }
         let namespace =
             Self.rootNamespaces.contains(pod.key.namespace) ? nil : own.first { $0.scope.selector.isEmpty }
         let workload = own.first { !$0.scope.selector.isEmpty && pod.matches($0.scope.selector) }
-        let above = namespace?.mode ?? mesh?.mode ?? .permissive
-        let general = workload?.mode ?? above
-        return Modes(general: general, ports: (workload?.portModes ?? [:]).mapValues { $0 ?? general })
+        return (workload, [namespace, mesh].compactMap { $0 }.first { $0.mode != nil })
     }
 
     func mode(of pod: MeshPod, port: Int, _ spoken: PortProtocol) -> MutualTLSMode {

@@ -12,10 +12,16 @@ extension MeshControlPlane {
         for (port, mode) in shape.modes.ports.sorted(by: { $0.key < $1.key }) where modes["\(port)"] == nil {
             modes["\(port)"] = .string(mode.rawValue)
         }
+        var deciders = JSONObject()
+        for port in modes.keys {
+            guard let number = Int(port) else { continue }
+            deciders[port] = model.world.policies.decider(of: pod, port: number).map { .string("\($0)") }
+        }
         return [
             "namespace": .string(key.namespace), "pod": .string(key.name), "serviceAccount": .string(pod.account),
             "workload": .string(pod.workload), "meshed": .bool(pod.isMeshed),
             "mode": .string(shape.modes.general.rawValue), "portModes": .object(modes),
+            "portModesFrom": .object(deciders),
             "authorizationPolicies": .array(
                 (shape.authorizations.whole.map { ($0, []) } + Self.atPorts(shape)).map { policy, ports in
                     [

@@ -145,8 +145,13 @@ public struct PolicyCluster: Sendable {
             return isMeant && (transport == nil || Transport(one["protocol"]?.string ?? "TCP") == transport)
         }
         guard let chosen else {
+            let known = all.compactMap { one in
+                one["port"]?.int.map { number in "\(number)" + (one["name"]?.string.map { " (\($0))" } ?? "") }
+            }.joined(separator: ", ")
             throw Unknown(
-                description: "Service \(service.key) has no such port" + (port == nil ? "; TO:PORT says which" : ""))
+                description: (port.map { "Service \(service.key) has no port \($0)" }
+                    ?? "which port of Service \(service.key)?")
+                    + (known.isEmpty ? "" : "; it has \(known)"))
         }
         guard let selector = service.spec["selector"], selector.object?.isEmpty == false else {
             throw Unknown(description: "Service \(service.key) selects no pods; ask for the addresses behind it")

@@ -1,3 +1,4 @@
+import Bytes
 import MeshAPI
 import Testing
 
@@ -31,6 +32,24 @@ struct CapturePlanTests {
     func inbound(_ row: Case) throws {
         let plan = try CapturePlan(MeshAnnotations(row.annotations))
         #expect(Set(Self.ports.filter(plan.capturesInbound)) == row.captured)
+    }
+
+    @Test(
+        "what goes out is captured by address and port, and exclusion wins",
+        arguments: [
+            ([:], true, true), (["mesh.weft.dev/excludeOutboundPorts": "80"], false, true),
+            (["traffic.sidecar.istio.io/excludeOutboundIPRanges": "10.0.0.0/8"], false, false),
+            (["mesh.weft.dev/includeOutboundIPRanges": "192.0.2.0/24"], false, false),
+            (["mesh.weft.dev/includeOutboundIPRanges": "10.96.0.0/12"], true, true),
+            (
+                ["mesh.weft.dev/includeOutboundIPRanges": "", "mesh.weft.dev/includeOutboundPorts": "443"], false, true
+            ), (["sidecar.istio.io/interceptionMode": "NONE"], false, false),
+        ] as [([String: String], Bool, Bool)])
+    func outbound(_ annotations: [String: String], plain: Bool, secure: Bool) throws {
+        let plan = try CapturePlan(MeshAnnotations(annotations))
+        let address = try #require(IPAddress("10.96.0.9"))
+        #expect(plan.capturesOutbound(address, 80) == plain)
+        #expect(plan.capturesOutbound(address, 443) == secure)
     }
 
     @Test("a pod has a plan when it was injected and still has its sidecar")
