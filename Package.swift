@@ -282,7 +282,9 @@ let targets: [Target] = [
     tests(
         "ClusterDNSTests", "DNSTests",
         ["ClusterDNS", "DNSMessage", "ClusterAPI", "JSON", "Reactor", "Bytes", "TestSupport"]),
-    tests("WeftTests", "Commands/WeftTests", ["weft", "Policy", "ServiceProxy", "ClusterAPI", "JSON", "Bytes"]),
+    tests(
+        "WeftTests", "Commands/WeftTests",
+        ["weft", "Policy", "ServiceProxy", "ClusterAPI", "JSON", "Bytes", "Reactor", "TestSupport"]),
     tests(
         "IntegrationTests", "Integration",
         ["ClusterAPI", "ClusterClient", "Netlink", "HTTP", "TLS", "JSON", "Reactor", "Bytes", "TestSupport"]),

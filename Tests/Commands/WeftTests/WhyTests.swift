@@ -156,6 +156,17 @@ struct WhyTests {
         #expect(text.contains("none of the 1 pods that Service shop/cart selects is ready"))
     }
 
+    @Test("a port that no container tells of is doubtful")
+    func undeclared() throws {
+        #expect(Self.verdicts(try Self.evidence())["endpoints"] == .good)
+        var evidence = try Self.evidence()
+        evidence.slices[0].json["ports"] = [["name": "http", "port": 9999, "protocol": "TCP"]]
+        #expect(Self.verdicts(evidence)["endpoints"] == .doubtful)
+        #expect(Self.words(evidence).contains("no container of shop/cart tells of port 9999, only of 8080"))
+        evidence.servers[0].json["spec"]?["containers"] = [["name": "c"]]
+        #expect(Self.verdicts(evidence)["endpoints"] == .good)
+    }
+
     @Test("plain text to a strict workload is refused, and a route that is not accepted is named")
     func mesh() throws {
         let route = Self.object(

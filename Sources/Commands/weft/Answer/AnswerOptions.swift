@@ -59,6 +59,8 @@ struct AnswerOptions: ParsableArguments {
         let namespace = namespace ?? (config.namespace.isEmpty ? "default" : config.namespace)
         let result = Mutex<Result<R, any Error>?>(nil)
         _ = runOnLoops(threads: 1) { group in
+            // Who asks has nothing to put away: Ctrl-C ends it at once.
+            Signals.unblock(Signals.usual)
             let loop = group.all[0]
             let answer: Result<R, any Error>
             do {

@@ -74,7 +74,6 @@ struct TapCommand: ParsableCommand {
 
     func run() throws {
         try options.answering {
-            // Ctrl-C ends this program as any other.
             let printer = TapPrinter(output: options.output, limit: limit)
             let (workload, target, seconds) = (workload, target, seconds)
             try options.asking(patience: nil) { session in
@@ -164,11 +163,13 @@ struct TapCommand: ParsableCommand {
 final class TapPrinter: Sendable {
     private let output: OutputFormat
     private let limit: Int?
+    private let descriptor: CInt
     private let state = Mutex((shown: 0, isOver: false, width: 0))
 
-    init(output: OutputFormat, limit: Int?) {
+    init(output: OutputFormat, limit: Int?, to descriptor: CInt = STDOUT_FILENO) {
         self.output = output
         self.limit = limit
+        self.descriptor = descriptor
     }
 
     var isOver: Bool { state.withLock { $0.isOver } }
@@ -243,8 +244,16 @@ final class TapPrinter: Sendable {
         return "\(parts[3])/\(parts[5])"
     }
 
+    /// A reader who has gone (`| head`) is the end.
     private func write(_ text: String) {
-        let bytes = Array(text.utf8)
-        _ = bytes.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count > 0 {
+                rest = rest.dropFirst(count)
+            } else if errno != EINTR {
+                return end()
+            }
+        }
     }
 }

@@ -206,6 +206,28 @@ extension WhyEvidence {
                 remedy: remedy)
         }
         let more = all.count > 8 ? ["… and \(all.count - 8) more"] : []
+        if let sentence = undeclaredPort {
+            return Finding(
+                "endpoints", .doubtful,
+                ["\(usable.count) of \(all.count) ready"] + all.prefix(8).map(words) + more + [sentence],
+                remedy: "see whether targetPort of Service \(service.key) is where its pods listen: \(sentence)")
+        }
         return Finding("endpoints", .good, ["\(usable.count) of \(all.count) ready"] + all.prefix(8).map(words) + more)
+    }
+
+    /// Containers need not tell of their ports, but those that tell of others seldom listen there.
+    private var undeclaredPort: String? {
+        for server in servers {
+            guard let port = destination.endpoints(slices).first(where: { $0.pod == server.name })?.port else {
+                continue
+            }
+            let declared = server.spec.list("containers").flatMap { $0.list("ports") }.compactMap {
+                $0["containerPort"]?.int
+            }
+            guard !declared.isEmpty, !declared.contains(port) else { continue }
+            let others = declared.map { "\($0)" }.joined(separator: ", ")
+            return "no container of \(server.key) tells of port \(port), only of \(others)"
+        }
+        return nil
     }
 }

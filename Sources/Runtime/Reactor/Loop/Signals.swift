@@ -8,11 +8,16 @@ public enum Signals {
     public static let usual: [CInt] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2]
 
     /// Blocks signals in the calling thread and in threads that it starts from now on.
-    public static func block(_ signals: [CInt]) {
+    public static func block(_ signals: [CInt]) { mask(SIG_BLOCK, signals) }
+
+    /// Lets the calling thread take signals as it is the kernel's way: of a program that has nothing to put away they are the end.
+    public static func unblock(_ signals: [CInt]) { mask(SIG_UNBLOCK, signals) }
+
+    private static func mask(_ how: CInt, _ signals: [CInt]) {
         var set = sigset_t()
         sigemptyset(&set)
         for signal in signals { sigaddset(&set, signal) }
-        pthread_sigmask(SIG_BLOCK, &set, nil)
+        pthread_sigmask(how, &set, nil)
     }
 
     /// Yields each arrival (equal ones that are pending together come once); ends when its task is cancelled.
