@@ -241,6 +241,21 @@ struct GatewayModelTests {
         #expect(world.hosts()["*.example.com"] == ["shop/wild/0", "shop/wild/0", "shop/all/0", "shop/all/0"])
     }
 
+    @Test("on a listener with a name, routes that say it come before routes that say a wildcard or nothing")
+    func specificity() throws {
+        var world = try GatewayWorld()
+        try world.service("cart")
+        try world.gateway(http("web", "a.example.com"))
+        try world.route("any", created: "2026-01-01T00:00:00Z", toCart("/long"), toCart("/"))
+        try world.route("wild", hostnames: ["*.example.com"], created: "2026-02-01T00:00:00Z", toCart("/longer"))
+        try world.route("own", hostnames: ["a.example.com"], created: "2026-03-01T00:00:00Z", toCart("/"))
+        try world.publish()
+        #expect(world.hosts()["a.example.com"]?.first == "shop/own/0")
+        let order = (world.hosts()["a.example.com"] ?? []).map { String($0.split(separator: "/")[1]) }
+        #expect(order == order.filter { $0 == "own" } + order.filter { $0 == "wild" } + order.filter { $0 == "any" })
+        #expect(world.conditions(Self.route("any")).contains("weft.dev/Shadowed=True:MatchTaken"))
+    }
+
     @Test("an HTTPS connection for another listener's name is misdirected; certificates need grants")
     func https443() throws {
         var world = try GatewayWorld()
@@ -294,6 +309,7 @@ struct GatewayModelTests {
             world.conditions(.gateway(Self.edge), listener: listener)[index]
         }
         #expect(one("a", 2) == "Conflicted=True:ProtocolConflict" && one("b", 2) == "Conflicted=True:ProtocolConflict")
+        #expect(one("a", 0) == "Accepted=False:ProtocolConflict" && one("a", 3) == "Programmed=False:ProtocolConflict")
         #expect(one("udp", 0) == "Accepted=False:UnsupportedProtocol")
         #expect(
             one("kinds", 1) == "ResolvedRefs=False:InvalidRouteKinds" && one("kinds", 3) == "Programmed=True:Programmed"
@@ -448,6 +464,15 @@ struct GatewayModelTests {
             world.conditions(Self.route("r", .http, "web")) == [
                 "Accepted=True:Accepted", "ResolvedRefs=True:ResolvedRefs",
             ])
+        // What gives way to the Gateway is in nobody's way, also not in its own set.
+        let tcp: JSONValue = ["name": "tcp", "port": 80, "protocol": "TCP"]
+        try set("three", created: "2026-03-01T00:00:00Z", tcp, http("other", "c.example.com"))
+        try world.publish()
+        let three = StatusTarget.listenerSet(ObjectKey(namespace: "web", name: "three"))
+        #expect(world.conditions(three, listener: "tcp").first == "Accepted=False:ProtocolConflict")
+        #expect(world.conditions(three, listener: "other").first == "Accepted=True:Accepted")
+        #expect(world.conditions(three).first == "Accepted=True:ListenersNotValid")
+        try world.set("ListenerSet", "three", namespace: "web", nil)
         // What was there second has the name once the first has gone.
         try world.set("ListenerSet", "one", namespace: "web", nil)
         try world.publish()

@@ -85,24 +85,24 @@ struct GatewayPlan {
     }
 
     /// One port speaks one of HTTP, TLS and TCP, and under one name for one listener.
+    ///
+    /// What stands in a Gateway comes before its ListenerSets, and these one after the other; who gives way is in nobody's way. Of
+    /// listeners that stand in one object neither is better.
     private mutating func findConflicts() {
-        func family(_ listener: Listener) -> String { listener.isTLS ? "TLS" : listener.spec.scheme }
-        for (index, listener) in listeners.enumerated() where listener.accepted.holds {
-            for (other, peer) in listeners.enumerated() where other != index && peer.accepted.holds {
-                guard peer.spec.port == listener.spec.port else { continue }
-                // Of listeners that stand in one object neither is better; a set's gives way to what was there before.
-                let givesWay = peer.spec.owner == listener.spec.owner || other < index
-                guard givesWay else { continue }
-                if family(peer) != family(listener) {
-                    listeners[index].conflicted = Condition(
-                        "Conflicted", true, "ProtocolConflict",
-                        "listener \(peer.section) speaks \(peer.spec.scheme) on port \(listener.spec.port)")
-                } else if peer.spec.hostname == listener.spec.hostname {
-                    listeners[index].conflicted = Condition(
-                        "Conflicted", true, "HostnameConflict",
-                        "listener \(peer.section) has the same port and hostname")
-                }
+        var before: [Int] = []
+        var index = 0
+        while index < listeners.count {
+            let owner = listeners[index].spec.owner
+            let end = listeners[index...].firstIndex { $0.spec.owner != owner } ?? listeners.count
+            var own = (index..<end).filter { listeners[$0].accepted.holds }
+            for place in own { listeners[place].giveWay(to: before.map { listeners[$0] }) }
+            own.removeAll { listeners[$0].conflicted.holds }
+            let equals = own.map { listeners[$0] }
+            for (number, place) in own.enumerated() {
+                listeners[place].giveWay(to: equals.enumerated().filter { $0.offset != number }.map(\.element))
             }
+            before += own
+            index = end
         }
     }
 
@@ -204,13 +204,36 @@ extension GatewayPlan.Listener {
             authorities: found.joined(separator: "\n"), isOptional: validation.text("mode") == "AllowInsecureFallback")
     }
 
+    /// To the first of others that has its port and another protocol or the same hostname.
+    fileprivate mutating func giveWay(to others: [Self]) {
+        func family(_ listener: Self) -> String { listener.isTLS ? "TLS" : listener.spec.scheme }
+        for other in others where other.spec.port == spec.port {
+            let reason: String
+            let message: String
+            if family(other) != family(self) {
+                (reason, message) = (
+                    "ProtocolConflict", "listener \(other.section) speaks \(other.spec.scheme) on port \(spec.port)"
+                )
+            } else if other.spec.hostname == spec.hostname {
+                (reason, message) = (
+                    "HostnameConflict", "listener \(other.section) has the same port and hostname"
+                )
+            } else {
+                continue
+            }
+            conflicted = Condition("Conflicted", true, reason, message)
+            accepted = Condition("Accepted", false, reason, message)
+            return
+        }
+    }
+
     /// What is said of it, before proxies have their say.
     var conditions: [Condition] {
         let programmed =
             isUsable
             ? Condition("Programmed", true, "Programmed", "proxies listen as it says")
             : Condition(
-                "Programmed", false, "Invalid",
+                "Programmed", false, conflicted.holds ? conflicted.reason : "Invalid",
                 (conflicted.holds ? conflicted : accepted.holds ? resolved : accepted).message)
         return [accepted, resolved, conflicted, programmed]
     }

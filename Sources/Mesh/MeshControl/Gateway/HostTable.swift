@@ -59,6 +59,17 @@ struct HostTable {
         }
     }
 
+    /// Of routes that are for the same name because of their listener's: those that name it themselves come before those of its
+    /// wildcards, and last the ones that name none.
+    private static func tiers(_ routes: [MeshRoute], _ hostname: String) -> [[MeshRoute]] {
+        let ladder = Hostname.ladder(hostname)
+        let places = Dictionary(grouping: routes) { route in
+            let names = Set(route.hostnames.map { $0.lowercased() })
+            return ladder.firstIndex(where: names.contains) ?? ladder.count
+        }
+        return places.sorted { $0.key < $1.key }.map(\.value)
+    }
+
     /// Writes anew what has changed.
     ///
     /// - Parameters:
@@ -79,7 +90,8 @@ struct HostTable {
             if misdirected.contains(hostname), self.routes[hostname] == nil {
                 routes = [["match": ["prefix": "/"], "direct_response": ["status": 421], "name": "misdirected"]]
             } else {
-                let table = translation.table(tiers(hostname, owner).map { $0.compactMap(route) })
+                let tiers = tiers(hostname, owner).flatMap { Self.tiers($0.compactMap(route), hostname) }
+                let table = translation.table(tiers)
                 routes = table.routes
                 shadowed[hostname] = table.shadowed.isEmpty ? nil : table.shadowed
             }
