@@ -101,6 +101,14 @@ extension HTTPStream {
             RetryDecision.wants(routing.retries, reason, hasSentRequest: attempt.hasSentHead))
     }
 
+    /// An attempt that took too long is cut, which is a reset, and would be answered with 504.
+    func shouldRetryTimeout(_ attempt: UpstreamAttempt) -> Bool {
+        let retries = routing.retries
+        return permitsRetry(
+            RetryDecision.wants(retries, .localReset, hasSentRequest: attempt.hasSentHead)
+                || RetryDecision.wants(retries, response, status: 504))
+    }
+
     /// Counts what becomes of the wish.
     private func permitsRetry(_ wants: Bool) -> Bool {
         guard wants else {

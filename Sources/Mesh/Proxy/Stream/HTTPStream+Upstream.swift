@@ -372,7 +372,7 @@ extension HTTPStream {
         // It may still answer, so it is none of those that were cut.
         if routing.retries.hedges, flags.contains(.requestEnded) { return hedge(attempt) }
         cluster?.stats.perTryTimeouts &+= 1
-        if shouldRetry(status: 504), retry() {
+        if shouldRetryTimeout(attempt), retry() {
             markTimeoutRetry()
             return
         }
