@@ -29,7 +29,7 @@ struct AdmissionChain: Sendable {
         AdmissionChain(
             plugins: [
                 NamespaceLifecycle(), ServiceAccountAdmission(), PriorityAdmission(), DefaultTolerations(),
-                CertificateRequestAdmission(),
+                CertificateRequestAdmission(), DefaultIngressClass(),
             ],
             added: added)
     }

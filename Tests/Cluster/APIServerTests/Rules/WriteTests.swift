@@ -103,6 +103,46 @@ struct WriteTests {
         }
     }
 
+    @Test("an Ingress without a class gets the default one when it is made, and keeps what it has")
+    func defaultIngressClass() async throws {
+        try await TestServer.with { server in
+            let client = try server.client()
+            let path = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+            func ingress(_ name: String, annotations: JSONObject = [:], className: JSONValue? = nil) async throws
+                -> JSONValue?
+            {
+                var spec: JSONValue = ["defaultBackend": ["service": ["name": "s", "port": ["number": 80]]]]
+                spec["ingressClassName"] = className
+                let made = try await client.send(
+                    "POST", path,
+                    [
+                        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+                        "metadata": ["name": .string(name), "annotations": .object(annotations)], "spec": spec,
+                    ])
+                #expect(made.status == 201, "\(made.json)")
+                return made.json["spec"]?["ingressClassName"]
+            }
+            #expect(try await ingress("early") == nil)
+            for (name, mark) in [("b", "true"), ("a", "true"), ("c", "false")] {
+                let made = try await client.send(
+                    "POST", "/apis/networking.k8s.io/v1/ingressclasses",
+                    [
+                        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+                        "metadata": [
+                            "name": .string(name),
+                            "annotations": ["ingressclass.kubernetes.io/is-default-class": .string(mark)],
+                        ],
+                        "spec": ["controller": "x.org/y"],
+                    ])
+                #expect(made.status == 201)
+            }
+            // The newest, or of one second the first by name: both are this one.
+            #expect(try await ingress("late") == "a")
+            #expect(try await ingress("own", className: "c") == "c")
+            #expect(try await ingress("older", annotations: ["kubernetes.io/ingress.class": "c"]) == nil)
+        }
+    }
+
     @Test("a PUT over another version is a conflict, one over another uid too")
     func conflicts() async throws {
         try await TestServer.with { server in
