@@ -116,4 +116,17 @@ struct WeightShiftTests {
         #expect(filters == expected)
         #expect(try MirrorRoute.filters(rule, nil, base: "cart", services: []) == [["type": "URLRewrite"]])
     }
+
+    @Test("a port of packets has no route")
+    func packets() throws {
+        var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "shop", name: "dns")
+        service.json["spec"] = [
+            "ports": [
+                ["port": 53, "protocol": "UDP"], ["port": 53, "protocol": "TCP"], ["port": 54, "protocol": "UDP"],
+            ]
+        ]
+        try ChosenRoute.mustBeRoutable(service, 53)
+        let refusal = #expect(throws: Refusal.self) { try ChosenRoute.mustBeRoutable(service, 54) }
+        #expect(refusal?.reason.contains("is UDP") == true)
+    }
 }

@@ -16,13 +16,13 @@ struct MeshServices {
 
     mutating func service(
         _ name: String, in namespace: String = "shop", ports: [Int] = [80], exists: Bool = true,
-        isHeadless: Bool = false
+        isHeadless: Bool = false, prefix: String = "p"
     ) {
         var object = KubeObject(apiVersion: "v1", kind: "Service", namespace: namespace, name: name)
         object.json["spec"] = [
             "clusterIPs": isHeadless
                 ? ["None"] : [.string(["cart": "10.96.0.9", "web": "10.96.0.8"][name] ?? "10.96.0.7")],
-            "ports": .array(ports.map { ["name": .string("p\($0)"), "port": .int(Int64($0))] }),
+            "ports": .array(ports.map { ["name": .string("\(prefix)\($0)"), "port": .int(Int64($0))] }),
         ]
         model.set(exists ? MeshService(object) : nil, object.key)
     }

@@ -66,6 +66,19 @@ struct ServiceRouteTests {
         #expect(world.conditions(.tcp, "pods").first == "Accepted=False:UnsupportedValue")
     }
 
+    @Test(
+        "an HTTPRoute on a port that says that it speaks something else is told so, and leaves it alone",
+        arguments: [("tcp-", false), ("mysql-", false), ("https-", false), ("http-", true), ("p", true)])
+    func notRequests(prefix: String, isTaken: Bool) throws {
+        var world = MeshServices()
+        world.service("cart", prefix: prefix)
+        try world.route("r", toCart())
+        try world.publish()
+        #expect(
+            world.conditions(.http, "r").first
+                == (isTaken ? "Accepted=True:Accepted" : "Accepted=False:UnsupportedProtocol"))
+    }
+
     @Test("an expression that proxies would refuse never reaches them, and its route is told")
     func expressions() throws {
         var world = MeshServices()

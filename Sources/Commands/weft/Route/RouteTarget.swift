@@ -61,6 +61,7 @@ struct ChosenRoute: Sendable {
             let known = ports.map(String.init).joined(separator: ", ")
             throw Refusal("which port of Service \(key)? It has \(known)", hint: "\(key.name):PORT says which")
         }
+        try Self.mustBeRoutable(service, port)
         var route = KubeObject(
             apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", namespace: key.namespace, name: key.name)
         route.json["spec"] = [
@@ -68,6 +69,15 @@ struct ChosenRoute: Sendable {
             "rules": [["backendRefs": [["name": .string(key.name), "port": .int(port)]]]],
         ]
         return ChosenRoute(object: route, isNew: true, services: services)
+    }
+
+    /// No route of HTTP leads packets. What a port says of itself is the control plane's to judge, in the route's status.
+    static func mustBeRoutable(_ service: KubeObject, _ port: Int64) throws {
+        let own = service.spec.list("ports").filter { $0["port"]?.int == port }
+        guard !own.contains(where: { ["", "TCP"].contains($0.text("protocol")) }) else { return }
+        throw Refusal(
+            "port \(port) of Service \(service.key) is \(own.first?.text("protocol") ?? "none"), which no route of HTTP leads",
+            hint: "kubectl get service \(service.name) -n \(service.namespace)")
     }
 
     /// Writes it: makes it, or changes some fields of what was read and of nothing newer.

@@ -273,6 +273,11 @@ extension MeshModel {
                     "Accepted", false, "UnsupportedProtocol",
                     "Service \(parent.key) speaks HTTP there; a \(route.route.kind.rawValue) is for other streams")
             }
+        } else if !ports.isEmpty, !ports.contains(where: { world.spoken(parent.key, $0).isHTTP }) {
+            return Condition(
+                "Accepted", false, "UnsupportedProtocol",
+                "Service \(parent.key) says that it speaks no HTTP there; where it does, name the port http or set its appProtocol"
+            )
         }
         return route.objection() ?? RouteBinding.accepted
     }

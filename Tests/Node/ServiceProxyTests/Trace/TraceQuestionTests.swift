@@ -100,10 +100,9 @@ struct TraceQuestionTests {
         Row(web, "shop/away", "Service shop/away is an ExternalName"),
         Row(web, "shop/none", "there is no Service shop/none"),
         Row(web, "a/b/c", "\"a/b/c\" is no destination"),
-        Row(
-            .pod(ObjectKey(namespace: "shop", name: "x")), "shop/cart",
-            "which node does the packet meet? Say --node, one of: node-1, node-2"),
+        Row(.external, "shop/cart", "which node does the packet meet? Say --node, one of: node-1, node-2"),
         Row(.pod(ObjectKey(namespace: "shop", name: "x")), "shop/cart", "there is no pod shop/x", on: "node-1"),
+        Row(.pod(ObjectKey(namespace: "shop", name: "x")), "shop/cart", "there is no pod shop/x"),
         Row(.node, "shop/cart", "there is no node node-9, only node-1, node-2", on: "node-9"),
         Row(web, "[fd00:96::10]:80", "pod shop/web has no IPv6 address"),
     ]

@@ -128,7 +128,10 @@ public struct TraceQuestion: Sendable {
             }
             return node
         }
-        if case .pod(let key) = source, let name = cluster.pod(key)?.spec["nodeName"]?.string { return name }
+        if case .pod(let key) = source {
+            guard let pod = cluster.pod(key) else { throw Unclear(description: "there is no pod \(key)") }
+            if let name = pod.spec["nodeName"]?.string { return name }
+        }
         if case .address(let address) = source {
             if let pod = cluster.pod(at: address), let name = pod.spec["nodeName"]?.string { return name }
             if let node = cluster.node(at: address) { return node.name }
