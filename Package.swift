@@ -310,8 +310,8 @@ let targets: [Target] = [
     benchmark(
         "bench-mesh",
         [
-            "MeshControl", "Discovery", "APIServer", "Store", "ClusterAPI", "ClusterClient", "HTTP", "TLS", "JSON",
-            "YAML", "Telemetry", "Reactor", "Bytes", "CLinux",
+            "MeshControl", "Discovery", "XDS", "APIServer", "Store", "ClusterAPI", "ClusterClient", "HTTP", "TLS",
+            "JSON", "YAML", "Telemetry", "Reactor", "Bytes", "CLinux",
         ]),
 ]
 

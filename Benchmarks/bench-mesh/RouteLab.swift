@@ -101,6 +101,8 @@ struct RouteLab {
             passphrase: MeshPassphrase(path: folder + "/data/pki/mesh-ca.passphrase"), loop: loop, log: Log.shared)
         let server = try Certificate(pem: Files.readText(folder + "/data/pki/ca.crt"))
         try WorkloadFiles.write(authority.current, trusting: server, to: folder + "/workload")
+        try await WorkloadSecrets.serve(
+            folder + "/workload", trusting: authority.current.roots, at: folder + "/sds.sock", on: group)
         return folder + "/workload"
     }
 
@@ -157,7 +159,7 @@ struct RouteLab {
 
     // MARK: The sidecar
 
-    /// As injection starts it, but for the node's sockets, which lead to the same port with the same certificate.
+    /// As injection starts it, but for the node's socket of discovery, which leads to the same port with the same certificate.
     ///
     /// - Parameters:
     ///   - number: Its pod's.
@@ -201,7 +203,15 @@ struct RouteLab {
                   endpoints:
                   - lb_endpoints:
                     - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: \(Self.meshPort)}}}
-              - {name: sds-grpc, type: STATIC}
+              - name: sds-grpc
+                type: STATIC
+                typed_extension_protocol_options:
+                  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+                    "@type": \(types).upstreams.http.v3.HttpProtocolOptions
+                    explicit_http_config: {http2_protocol_options: {}}
+                load_assignment:
+                  cluster_name: sds-grpc
+                  endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: \(folder)/sds.sock}}}}]}]
             """
         return try start([
             programs + "/weft-proxy", "--config-yaml", bootstrap, "--concurrency", "1", "--log-level", "warning",
