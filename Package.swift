@@ -274,7 +274,7 @@ let targets: [Target] = [
             "ClusterAPI",
             "ClusterClient", "Store", "HTTP", "TLS", "JSON", "Telemetry", "Reactor", "Bytes", "TestSupport",
             "ClusterFixture",
-        ], data: ["certificate_peer.py"]),
+        ], data: ["certificate_peer.py", "authorizer.py"]),
     tests(
         "ProxyTests", "Mesh/ProxyTests",
         ["Proxy", "XDS", "Compression", "TLS", "DNSMessage", "Reactor", "Bytes", "CLinux", "JSON", "TestSupport"],

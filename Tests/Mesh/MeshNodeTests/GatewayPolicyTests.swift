@@ -223,6 +223,62 @@ struct GatewayPolicyTests {
         }
     }
 
+    private static let library = PythonPackage.folder(
+        "grpcio", "1.85.0", named: "xds-server", probe: "grpc/__init__.py",
+        with: ["xds-protos==1.85.0", "protobuf==7.36.2", "typing_extensions==4.16.0"])
+
+    @Test(
+        "who is asked may speak gRPC: its own server decides",
+        .enabled(if: library != nil, "grpcio cannot be installed"),
+        arguments: MeshProxy.Maker.there)
+    func askedByGRPC(maker: MeshProxy.Maker) async throws {
+        try await GatewayBench.run(maker) { bench in
+            try await Self.backend(bench)
+            let output = bench.mesh.folder.path + "/authorizer"
+            let (input, held) = try ChildProcess.makePipe()
+            let file = open(output, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+            var program = ChildProcess.Configuration([
+                "python3", #filePath.replacing("GatewayPolicyTests.swift", with: "authorizer.py"),
+            ])
+            program.environment = [
+                "PATH=\(Environment["PATH"] ?? "/usr/bin:/bin")", "PYTHONPATH=\(Self.library ?? "")",
+                "PYTHONDONTWRITEBYTECODE=1",
+            ]
+            program.descriptors = [0: input, 1: file]
+            let authorizer = try await ChildProcess.start(program, on: bench.mesh.loop)
+            defer { for descriptor in [input, held, file] { close(descriptor) } }
+            defer { authorizer.kill(9) }
+            func lines() throws -> [Substring] { try Files.readText(output).split(separator: "\n") }
+            try await bench.mesh.eventually("it listens") { try !lines().isEmpty }
+            try await bench.expose("authorizer", port: try #require(Int64(try lines()[0])))
+            var map = KubeObject(apiVersion: "v1", kind: "ConfigMap", namespace: "kube-system", name: "istio")
+            map.json["data"] = [
+                "mesh": """
+                extensionProviders:
+                - name: asks
+                  envoyExtAuthzGrpc: {service: authorizer.shop.svc.cluster.local, port: 80, timeout: 10s}
+                """
+            ]
+            try await bench.mesh.client.put(.configMaps, map)
+            try await bench.policy(
+                "AuthorizationPolicy", "asks", isForEdge: true,
+                [
+                    "action": "CUSTOM", "provider": ["name": "asks"],
+                    "rules": [["to": [["operation": ["paths": ["/api/private*"]]]]]],
+                ])
+            let base = "http://127.0.0.1:\(bench.http)"
+            try await bench.mesh.eventually("it is asked, and refuses") {
+                try await bench.curl([base + "/api/private/1"]) == "401"
+            }
+            #expect(try await bench.raw([base + "/api/private/2"]).hasSuffix("who are you?"))
+            let known = try await bench.raw([base + "/api/private/3", "-H", "x-word: sesame"])
+            #expect(known.contains(#""x-user":"alice""#), "\(known)")
+            #expect(try await bench.curl([base + "/api/x"]) == "200 v1 /api/x")
+            let asked = try lines().dropFirst()
+            #expect(asked.contains("/api/private/3") && asked.allSatisfy { $0.hasPrefix("/api/private") }, "\(asked)")
+        }
+    }
+
     private final class Asked: Sendable {
         let targets = Mutex<[String]>([])
     }

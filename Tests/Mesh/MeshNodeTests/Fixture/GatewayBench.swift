@@ -150,7 +150,11 @@ final class GatewayBench: Sendable {
     /// A Service whose one backend is this one.
     func backend(_ name: String, tls: TLSContext? = nil, _ handler: HTTPClosureHandler) async throws {
         let server = HTTPServer(group: mesh.group, address: .ip(.anyV4, 0, scope: 0), tls: tls, handler: handler)
-        let port = Int64(try #require(try await server.start().port?.rawValue))
+        try await expose(name, port: Int64(try #require(try await server.start().port?.rawValue)))
+    }
+
+    /// A Service with one endpoint: this port of this machine.
+    func expose(_ name: String, port: Int64) async throws {
         var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "shop", name: name)
         service.json["spec"] = ["ports": [["name": "http", "port": 80, "targetPort": .int(port)]]]
         try await mesh.client.create(.services, service)
