@@ -8,9 +8,14 @@ public enum MeshName {
     public static let driver = "mesh.weft.dev"
     /// Where the volume is mounted in the sidecar.
     public static let folder = "/run/weft/mesh"
-    /// In that folder: the pod's secrets (SDS).
+    /// The volume in which the sidecar writes down what it was told, and where that is mounted.
+    public static let stateVolume = "weft-state"
+    public static let stateFolder = "/run/weft/state"
+    /// In `stateFolder`.
+    public static let stateFile = "proxy"
+    /// In `folder`: the pod's secrets (SDS).
     public static let secretSocket = "sds.sock"
-    /// In that folder: the control plane's discovery service, as this pod.
+    /// In `folder`: the control plane's discovery service, as this pod.
     public static let discoverySocket = "xds.sock"
     /// The sidecar's user and group. What this user sends is not captured; under TPROXY, what this group sends.
     public static let user: UInt32 = 1337

@@ -179,14 +179,24 @@ final class MeshLab: @unchecked Sendable {
         }
         guard sidecar != .none else { return pod }
         try await serveSecrets(pod)
-        sidecars[name] = try await start(proxy(sidecar, pod, keepsClients: plan.keepsClients), in: pod)
-        try await eventually("the sidecar of \(name) is ready") {
+        try await startSidecar(sidecar, pod, keepsClients: plan.keepsClients)
+        return pod
+    }
+
+    private func startSidecar(_ sidecar: Sidecar, _ pod: Pod, keepsClients: Bool) async throws {
+        sidecars[pod.key.name] = try await start(proxy(sidecar, pod, keepsClients: keepsClients), in: pod)
+        try await eventually("the sidecar of \(pod.key) is ready") {
             let text = (try? Files.readText("\(pod.folder)/admin")) ?? ""
             guard !text.isEmpty else { return false }
             let answer = try await self.run(["curl", "-s", "http://\(text)/listeners"], in: pod)
             return answer.contains("virtualInbound") && answer.contains("virtualOutbound")
         }
-        return pod
+    }
+
+    /// Brings back what `killSidecar` took, as the kubelet would.
+    func restartSidecar(_ pod: Pod) async throws {
+        unlink("\(pod.folder)/admin")
+        try await startSidecar(.weft, pod, keepsClients: false)
     }
 
     /// No proxy reaches the control plane from now on.
@@ -223,7 +233,10 @@ final class MeshLab: @unchecked Sendable {
 
     private func bootstrap(_ pod: Pod) -> String {
         """
-        node: {id: sidecar~\(pod.key.name).\(pod.key.namespace), cluster: \(pod.account).\(pod.key.namespace)}
+        node:
+          id: sidecar~\(pod.key.name).\(pod.key.namespace)
+          cluster: \(pod.account).\(pod.key.namespace)
+          metadata: {STATE_FILE: \(pod.folder)/state}
         admin: {address: {socket_address: {address: 127.0.0.1, port_value: 15000}}}
         \(ProxyBootstrap.discovery)
         static_resources:

@@ -1,4 +1,5 @@
 import JSON
+import Reactor
 import TestSupport
 import Testing
 
@@ -53,6 +54,49 @@ struct OutageTests {
                 ["curl", "-s", "http://\(try await lab.adminAddress(web))/stats?filter=tls_offer"], in: web)
             #expect(stats.contains("cluster.OpportunisticPassthroughCluster.tls_offer.taken: 3"), "\(stats)")
             #expect(stats.contains("cluster.OpportunisticPassthroughCluster.tls_offer.refused: 2"), "\(stats)")
+        }
+    }
+
+    @Test("sidecars that are killed meanwhile come back, and their pods are called and call as before")
+    func killed() async throws {
+        try await MeshLab.run { lab in
+            let web = try await lab.pod("web-1", account: "web")
+            let cart = try await lab.pod("cart-1", account: "cart")
+            let bare = try await lab.pod("bare-1", account: "bare", sidecar: .none)
+            let address = try await lab.service("cart", app: "cart")
+            try await lab.endpoints("cart", [cart])
+            try await lab.policy("PeerAuthentication", "default", ["mtls": ["mode": "STRICT"]])
+            try await lab.policy(
+                "AuthorizationPolicy", "no-admin",
+                ["action": "DENY", "rules": [["to": [["operation": ["paths": ["/admin"]]]]]]])
+            try await lab.eventually("cart is strict") {
+                try await lab.get("http://\(cart.address):8080/", from: bare).status == 403
+            }
+            try await lab.eventually("the policy holds") {
+                let open = try await lab.get("http://\(address)/", from: web)
+                let denied = try await lab.get("http://\(address)/admin", from: web)
+                return open.body.contains("sa/web") && denied.status == 403
+            }
+            try await lab.eventually("both have written down what they were told") {
+                let states = try [web, cart].map { try Files.read("\($0.folder)/state") }
+                return states[0].contains("\(address)_80".utf8) && states[1].contains("/admin".utf8)
+                    && states[1].contains("takes nothing but mutual TLS on port 8080".utf8)
+            }
+            await lab.stopControlPlane()
+            for pod in [web, cart] {
+                try await lab.killSidecar(pod)
+                try await lab.restartSidecar(pod)
+            }
+            // A proxy says that it listens a moment before it does.
+            try await lab.eventually("web reaches cart") {
+                try await lab.get("http://\(address)/", from: web).status == 200
+            }
+            let answer = try await lab.get("http://\(address)/", from: web)
+            #expect(answer.status == 200 && answer.body.contains("URI=spiffe://cluster.local/ns/shop/sa/web"))
+            #expect(try await lab.get("http://\(address)/admin", from: web).status == 403)
+            #expect(try await lab.get("http://\(cart.address):8080/", from: bare).status == 403)
+            // And to whom it has never called.
+            #expect(try await lab.get("http://\(bare.address):8080/", from: web).body.contains("bare-1"))
         }
     }
 }

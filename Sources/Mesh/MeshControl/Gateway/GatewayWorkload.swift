@@ -80,7 +80,7 @@ struct GatewayWorkload: Sendable {
                         "sysctls": [["name": "net.ipv4.ip_unprivileged_port_start", "value": "0"]]
                     ],
                     "terminationGracePeriodSeconds": .int(Int64(settings.drainSeconds + 25)),
-                    "containers": [container], "volumes": [SidecarContainer.volume],
+                    "containers": [container], "volumes": .array(SidecarContainer.volumes),
                 ],
             ],
         ]

@@ -117,15 +117,18 @@ public struct PodInjector: Sendable {
         func others(_ field: String) -> [JSONValue] {
             (spec?[field]?.array ?? []).filter { $0["name"]?.string != MeshName.container }
         }
-        let volumes = (spec?["volumes"]?.array ?? []).filter { $0["name"]?.string != MeshName.volume }
+        let volumes = (spec?["volumes"]?.array ?? []).filter {
+            ![MeshName.volume, MeshName.stateVolume].contains($0["name"]?.string)
+        }
         var changed = spec ?? .object(JSONObject())
         // First, so that init containers have their network as well.
         changed["initContainers"] = .array([container] + others("initContainers"))
         changed["containers"] = .array(others("containers"))
-        changed["volumes"] = .array(volumes + [SidecarContainer.volume])
+        changed["volumes"] = .array(volumes + SidecarContainer.volumes)
         pod["spec"] = changed
         let status: JSONValue = [
-            "initContainers": [.string(MeshName.container)], "volumes": [.string(MeshName.volume)],
+            "initContainers": [.string(MeshName.container)],
+            "volumes": [.string(MeshName.volume), .string(MeshName.stateVolume)],
             "image": container["image"] ?? "",
         ]
         var annotations = pod["metadata"]?["annotations"] ?? .object(JSONObject())

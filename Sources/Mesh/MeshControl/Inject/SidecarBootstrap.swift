@@ -59,6 +59,7 @@ struct SidecarBootstrap {
             "OWNER": .string(workload.owner(in: namespace)), "CLUSTER_ID": "Kubernetes",
             "MESH_ID": .string(clusterDomain),
             "INTERCEPTION_MODE": .string(interception.rawValue),
+            StateFileName.metadata: .string("\(MeshName.stateFolder)/\(MeshName.stateFile)"),
             "APP_CONTAINERS": .string(containers.joined(separator: ",")),
         ]
         if !asksForListeners { metadata[ListenersOnDemand.choice] = "false" }

@@ -54,7 +54,8 @@ struct SidecarContainer {
             "readinessProbe": Self.probe(period: 15, failures: 4),
             "securityContext": securityContext,
             "volumeMounts": [
-                ["name": .string(MeshName.volume), "mountPath": .string(MeshName.folder), "readOnly": true]
+                ["name": .string(MeshName.volume), "mountPath": .string(MeshName.folder), "readOnly": true],
+                ["name": .string(MeshName.stateVolume), "mountPath": .string(MeshName.stateFolder)],
             ],
         ]
     }
@@ -70,8 +71,10 @@ struct SidecarContainer {
         ]
     }
 
-    static let volume: JSONValue = [
-        "name": .string(MeshName.volume), "csi": ["driver": .string(MeshName.driver), "readOnly": true],
+    static let volumes: [JSONValue] = [
+        ["name": .string(MeshName.volume), "csi": ["driver": .string(MeshName.driver), "readOnly": true]],
+        // It lives as long as the pod, and so through restarts of the container.
+        ["name": .string(MeshName.stateVolume), "emptyDir": ["sizeLimit": "64Mi"]],
     ]
 
     private static func variable(_ name: String, _ field: String) -> JSONValue {

@@ -25,6 +25,14 @@ struct ListenerDemand: Hashable, Sendable {
         return UInt64(seconds * 1e9)
     }
 
+    /// Where the listener leads that control planes call so.
+    static func destination(_ name: String) -> SocketAddress? {
+        guard let end = name.lastIndex(of: "_"), let address = IPAddress(String(name[..<end])),
+            let port = UInt16(name[name.index(after: end)...])
+        else { return nil }
+        return .ip(address, Port(port))
+    }
+
     /// What control planes call the listener of a destination.
     static func name(_ destination: SocketAddress) -> String? {
         guard case .ip(let address, let port, _) = destination else { return nil }

@@ -319,7 +319,10 @@ package actor ProxyServer {
                 let (snapshot, clusters) = try mentioning { () throws(ConfigError) in
                     try Self.listener(resource, context)
                 }
-                if let demand = snapshot.demand { demandOrigin = demand.origin }
+                if let demand = snapshot.demand {
+                    demandOrigin = demand.origin
+                    await onDirectory { $0.onDemandListeners.goOn(demand) }
+                }
                 await refer(.listener(snapshot.name), to: clusters)
                 try await followNamed()
                 await followSecrets(snapshot.liveContexts)

@@ -27,6 +27,14 @@ final class DiscoverySession: @unchecked Sendable {
     private let users: Users
     private(set) var client: DiscoveryClient
     private let endpoints = EndpointSubscriptions()
+    /// Of the session for all kinds, where there is one.
+    private let stateFile: StateFile?
+    /// A response has come.
+    private var hasHeard = false
+    private var hasRecalled = false
+    private var patience = TimerHandle.none
+    /// Nanoseconds without a word at the start after which the proxy goes on from what it was told in an earlier run.
+    private static let patienceTime = Duration.seconds(2)
     private var stream: StreamReference?
     private var streams = 0
     /// A stream is due, and its cluster is not there yet.
@@ -40,8 +48,9 @@ final class DiscoverySession: @unchecked Sendable {
 
     init(
         _ origin: ConfigSource.Origin, _ server: DiscoveryServer, path: String, node: Message,
-        _ directory: ClusterDirectory, _ worker: ProxyWorker, _ users: Users
+        _ directory: ClusterDirectory, _ worker: ProxyWorker, _ users: Users, _ stateFile: StateFile? = nil
     ) {
+        self.stateFile = stateFile
         self.origin = origin
         self.server = server
         self.path = path
@@ -54,11 +63,18 @@ final class DiscoverySession: @unchecked Sendable {
     private var loop: EventLoop { directory.loop }
     private var now: UInt64 { loop.now.nanoseconds }
 
-    func start() { flushLater() }
+    func start() {
+        flushLater()
+        guard let stateFile else { return }
+        stateFile.state = { [unowned self] in client.memory }
+        patience = loop.schedule(after: Self.patienceTime) { [weak self] in self?.recall() }
+    }
 
     func close() {
         isClosed = true
         loop.cancel(timer)
+        loop.cancel(patience)
+        stateFile?.close()
         cancelStream()
         settleWaiting()
     }
@@ -69,6 +85,7 @@ final class DiscoverySession: @unchecked Sendable {
     func subscribeToAll(_ kind: ResourceKind, fetchTime: UInt64, known: @escaping () -> Void) {
         waiting[kind, default: []].append(known)
         client.subscribeToAll(kind, fetchTime: fetchTime, now: now)
+        if hasRecalled { tellRecalled(kind) }
         flushLater()
     }
 
@@ -103,17 +120,27 @@ final class DiscoverySession: @unchecked Sendable {
 
     /// A cluster by its name, beside whatever else is asked for.
     func subscribeToCluster(_ name: String, fetchTime: UInt64) {
-        _ = client.subscribe(.cluster, name, fetchTime: fetchTime, now: now)
+        let held = client.subscribe(.cluster, name, fetchTime: fetchTime, now: now)
+        if let held, ClusterID(known: name).map(directory.knows) != true {
+            // From an earlier run.
+            var update = ResourceUpdate(kind: .cluster)
+            update.added = [held]
+            enqueue(update) { [self] in client.disown(.cluster, $0.map(\.name)) }
+        }
         flushLater()
     }
 
     /// A listener by its name, beside all others.
     func subscribeToListener(_ name: String) {
         if let held = client.subscribe(.listener, name, fetchTime: 0, now: now) {
-            // It was just given up.
+            // It was just given up, or is from an earlier run.
             var update = ResourceUpdate(kind: .listener)
             update.added = [held]
-            enqueue(update) { _ in }
+            enqueue(update) { [self] in
+                let refused = $0.map(\.name)
+                client.disown(.listener, refused)
+                directory.onDemandListeners.giveUp(refused)
+            }
         }
         flushLater()
     }
@@ -128,6 +155,7 @@ final class DiscoverySession: @unchecked Sendable {
 
     func unsubscribe(_ kind: ResourceKind, _ name: String) {
         client.unsubscribe(kind, name)
+        stateFile?.changed()
         flushLater()
     }
 
@@ -196,6 +224,37 @@ final class DiscoverySession: @unchecked Sendable {
         loop.submit { [self] in connect() }
     }
 
+    // MARK: An earlier run
+
+    /// The control plane is silent from the start: the proxy goes on from what an earlier run of it was told, until there is word.
+    private func recall() {
+        guard let stateFile, !hasHeard, !hasRecalled, !isClosed else { return }
+        hasRecalled = true
+        guard let memory = stateFile.read() else { return }
+        ProxyLog.warning(.config, "\(server.cluster) is silent: going on from what it said to an earlier run")
+        if client.isOpen {
+            // Its server was told that nothing is in hand.
+            cancelStream()
+            client.closed(now: now, &directory.random)
+        }
+        client.recall(memory)
+        directory.onDemandListeners.remembered = memory.named(.listener)
+        for kind in Array(waiting.keys) { tellRecalled(kind) }
+        arm()
+    }
+
+    /// Those who want all of a kind have what is known of it.
+    private func tellRecalled(_ kind: ResourceKind) {
+        var update = ResourceUpdate(kind: kind)
+        update.added = client.recalledOfAll(kind)
+        guard !update.added.isEmpty else { return }
+        enqueue(update) { [self] refused in
+            for refusal in refused { directory.problems.report(refusal.reason) }
+            client.disown(kind, refused.map(\.name))
+            told(kind)
+        }
+    }
+
     private func connect() {
         guard !isClosed else { return }
         let id = ClusterID(server.cluster)
@@ -250,10 +309,12 @@ final class DiscoverySession: @unchecked Sendable {
         ProxyLog.warning(.config, "\(method) gRPC config stream to \(server.cluster) closed: \(why)")
         client.closed(now: now, &directory.random)
         directory.onDemandListeners.streamEnded(origin)
+        recall()
         arm()
     }
 
     private func take(_ bytes: [UInt8]) {
+        hasHeard = true
         let delivery: DiscoveryDelivery?
         do throws(ConfigError) {
             delivery = try client.received(bytes)
@@ -275,6 +336,7 @@ final class DiscoverySession: @unchecked Sendable {
     private func settle(_ delivery: DiscoveryDelivery, _ refused: [ResourceRefusal]) {
         guard !isClosed else { return }
         client.settle(delivery, refusing: refused, now: now, at: .now())
+        if !delivery.update.isEmpty { stateFile?.changed() }
         ProxyLog.debug(
             .config,
             "\(delivery.kind.service): \(delivery.update.added.count) added, \(delivery.update.updated.count) updated, \(delivery.update.removed.count) removed, \(refused.count + delivery.refused.count) refused"

@@ -17,14 +17,17 @@ final class DiscoverySessions {
     private let aggregated: DiscoveryServer?
     private var sessions: [Key: DiscoverySession] = [:]
     private let users: DiscoverySession.Users
+    /// Of the session for all kinds.
+    private let stateFile: StateFile?
 
     /// - Parameters:
     ///   - worker: whose connections streams are.
     ///   - aggregated: the bootstrap's `ads_config`.
     init(
         _ directory: ClusterDirectory, _ worker: ProxyWorker, node: Message, aggregated: DiscoveryServer?,
-        _ users: DiscoverySession.Users
+        _ users: DiscoverySession.Users, _ stateFile: StateFile?
     ) {
+        self.stateFile = stateFile
         self.directory = directory
         self.worker = worker
         self.node = node
@@ -47,7 +50,8 @@ final class DiscoverySessions {
         guard let path = key.kind.map({ key.server.form.path($0) }) ?? key.server.form.aggregatedPath else {
             return nil
         }
-        let session = DiscoverySession(origin, key.server, path: path, node: node, directory, worker, users)
+        let session = DiscoverySession(
+            origin, key.server, path: path, node: node, directory, worker, users, key.kind == nil ? stateFile : nil)
         sessions[key] = session
         session.start()
         return session

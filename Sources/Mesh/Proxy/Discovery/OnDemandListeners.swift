@@ -22,6 +22,9 @@ final class OnDemandListeners {
     /// Now and then, for what the last connections held on to.
     var swept: (() -> Void)?
 
+    /// What an earlier run followed: it is followed again when a listener says how.
+    var remembered: [String] = []
+
     struct Counters {
         var asked: UInt64 = 0
         var timedOut: UInt64 = 0
@@ -42,6 +45,8 @@ final class OnDemandListeners {
         var workers: [ProxyWorker] = []
         var timer = TimerHandle.none
         var lastUse: UInt64
+        /// The session has it from an earlier run.
+        var isInHand = false
     }
 
     init(_ directory: ClusterDirectory) { self.directory = directory }
@@ -78,6 +83,10 @@ final class OnDemandListeners {
             counters.unreachable &+= 1
             return silent(name)
         }
+        limitWaiting(name, demand)
+    }
+
+    private func limitWaiting(_ name: String, _ demand: ListenerDemand) {
         entries[name]?.timer = directory.loop.schedule(after: .nanoseconds(Int64(clamping: demand.timeout))) {
             [weak self] in
             guard let self else { return }
@@ -86,6 +95,21 @@ final class OnDemandListeners {
             entries[name]?.timer = .none
             silent(name)
         }
+    }
+
+    /// Goes on with what an earlier run followed, which the session has in hand.
+    func goOn(_ demand: ListenerDemand) {
+        guard !remembered.isEmpty, let session = session(demand) else { return }
+        let names = remembered
+        remembered = []
+        for name in names where entries[name] == nil && entries.count < Self.limit {
+            guard let destination = ListenerDemand.destination(name) else { continue }
+            entries[name] = Entry(
+                destination: destination, demand: demand, lastUse: directory.loop.now.nanoseconds, isInHand: true)
+            session.subscribeToListener(name)
+            limitWaiting(name, demand)
+        }
+        if sweep == .none { scheduleSweep(demand) }
     }
 
     /// Who waits goes on without; whatever is said later holds for those who come later.
@@ -98,7 +122,7 @@ final class OnDemandListeners {
     /// The stream by which it would come has ended: nobody waits for the next one.
     func streamEnded(_ origin: ConfigSource.Origin) {
         for (name, entry) in entries where entry.standing == .asked && entry.timer != .none {
-            guard entry.demand.origin == origin else { continue }
+            guard entry.demand.origin == origin, !entry.isInHand else { continue }
             directory.loop.cancel(entry.timer)
             entries[name]?.timer = .none
             counters.unreachable &+= 1
@@ -131,6 +155,7 @@ final class OnDemandListeners {
         count(entry.standing, -1)
         count(standing, 1)
         entries[name]?.timer = .none
+        entries[name]?.isInHand = false
         entries[name]?.standing = standing
         entries[name]?.workers = []
         return entry

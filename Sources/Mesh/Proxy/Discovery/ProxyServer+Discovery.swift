@@ -8,6 +8,7 @@ extension ProxyServer {
     func startDiscovery(_ aggregated: DiscoveryServer?) async {
         let node = nodeMessage
         let worker = workers[0]
+        let (path, owner) = (self.node["metadata"]?[StateFileName.metadata]?.string, self.node["id"]?.string ?? "")
         let users = DiscoverySession.Users(
             apply: { [weak self] update, origin in await self?.applyDiscovered(update, origin) ?? [] },
             giveUp: { [weak self] kind, names, origin, tooLate in
@@ -15,7 +16,9 @@ extension ProxyServer {
             })
         await onDirectory { [weak self] directory in
             directory.discovery?.close()
-            directory.discovery = DiscoverySessions(directory, worker, node: node, aggregated: aggregated, users)
+            let stateFile = path.map { StateFile($0, owner: owner, directory.loop) }
+            directory.discovery = DiscoverySessions(
+                directory, worker, node: node, aggregated: aggregated, users, stateFile)
             directory.onDemandListeners.dropped = { name in Task { [weak self] in await self?.drop(listener: name) } }
             directory.onDemandListeners.swept = { Task { [weak self] in try? await self?.followNamed() } }
             directory.references.settled = { id in Task { [weak self] in await self?.clusterSettled(id) } }

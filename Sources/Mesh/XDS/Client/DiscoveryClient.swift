@@ -27,6 +27,8 @@ public struct DiscoveryClient: Sendable {
     /// Nanoseconds; when to open a stream. `max` while there is one.
     private var connectTime: UInt64 = 0
     private var wildcardDeadlines: [ResourceKind: UInt64] = [:]
+    /// What an earlier run had asked for by name: held, though nobody wants it yet, until something is said of the kind.
+    private var recalled: [ResourceKind: Set<String>] = [:]
     /// `control_plane.identifier` of the newest response.
     public private(set) var server = ""
 
@@ -45,7 +47,9 @@ public struct DiscoveryClient: Sendable {
         if subscriptions[kind, default: Subscription(kind)].add(name) {
             subscriptions[kind]?.record.counters.attempts += 1
             subscriptions[kind]?.record.asked(name)
-            if fetchTime > 0 { subscriptions[kind]?.record.await(name, until: now &+ fetchTime) }
+            if fetchTime > 0, held[kind, name] == nil {
+                subscriptions[kind]?.record.await(name, until: now &+ fetchTime)
+            }
         }
         return held[kind, name]
     }
@@ -63,6 +67,41 @@ public struct DiscoveryClient: Sendable {
         if fetchTime > 0 { wildcardDeadlines[kind] = now &+ fetchTime }
     }
 
+    // MARK: An earlier run
+
+    /// What was accepted, to be written down.
+    public var memory: DiscoveryMemory {
+        var entries: [DiscoveryMemory.Entry] = []
+        for kind in ResourceKind.requestOrder where kind != .secret {
+            guard let subscription = subscriptions[kind] else { continue }
+            for resource in held.all(kind) where subscription.record.expiries[resource.name] == nil {
+                let isNamed = subscription.wanted[resource.name] != nil
+                entries.append(DiscoveryMemory.Entry(resource: resource, isNamed: isNamed))
+            }
+        }
+        return DiscoveryMemory(entries)
+    }
+
+    /// Goes on from what an earlier run has accepted, in the kinds of which this one has nothing. Those who want it have it at once; a
+    /// stream that is opened after this says its versions.
+    public mutating func recall(_ memory: DiscoveryMemory) {
+        assert(!isOpen, "a stream whose server was told otherwise")
+        let kinds = Dictionary(grouping: memory.entries) { $0.resource.kind }
+        for (kind, entries) in kinds where held.count(kind) == 0 {
+            _ = held.change(kind, entries.map(\.resource), removing: [])
+            recalled[kind] = Set(entries.filter(\.isNamed).map(\.resource.name))
+        }
+    }
+
+    /// What was recalled of a kind, but for what was asked for by name.
+    public func recalledOfAll(_ kind: ResourceKind) -> [Resource] {
+        guard let named = recalled[kind] else { return [] }
+        return held.all(kind).filter { !named.contains($0.name) }
+    }
+
+    /// These turned out to be of no use.
+    public mutating func disown(_ kind: ResourceKind, _ names: [String]) { forget(kind, names) }
+
     // MARK: The stream
 
     public mutating func opened() {
@@ -74,7 +113,8 @@ public struct DiscoveryClient: Sendable {
         for kind in subscriptions.keys {
             subscriptions[kind]?.begin()
             guard let subscription = subscriptions[kind], !subscription.isWildcard else { continue }
-            forget(kind, held.all(kind).map(\.name).filter { !subscription.wants($0) })
+            let recalled = recalled[kind] ?? []
+            forget(kind, held.all(kind).map(\.name).filter { !subscription.wants($0) && !recalled.contains($0) })
         }
     }
 
@@ -160,6 +200,9 @@ public struct DiscoveryClient: Sendable {
             subscription.record.counters.rejections += 1
         }
         wildcardDeadlines[kind] = nil
+        if let names = recalled.removeValue(forKey: kind) {
+            forget(kind, names.filter { subscription.wanted[$0] == nil })
+        }
         if delivery.stream == stream, isOpen {
             subscription.settle(delivery.nonce, version: delivery.version, refusal: reason)
         } else {
@@ -179,10 +222,15 @@ public struct DiscoveryClient: Sendable {
     public mutating func nextRequest() -> [UInt8]? {
         guard isOpen, !isDelivering else { return nil }
         for kind in ResourceKind.requestOrder where subscriptions[kind] != nil {
-            let held = held
+            let (held, recalled) = (held, recalled[kind] ?? [])
+            let wanted = subscriptions[kind]?.wanted ?? [:]
             guard
                 let request = subscriptions[kind]?.request(
-                    form, held: { held.all(kind).map { ($0.name, $0.version) } })
+                    form,
+                    held: {
+                        held.all(kind).filter { !recalled.contains($0.name) || wanted[$0.name] != nil }
+                            .map { ($0.name, $0.version) }
+                    })
             else { continue }
             if let subscription = subscriptions[kind], !subscription.isWildcard { forget(kind, subscription.forgotten) }
             let message = request.message(kind, form, node: hasNamedItself && namesItselfOnce ? nil : node)

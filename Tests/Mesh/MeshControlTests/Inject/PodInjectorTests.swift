@@ -120,11 +120,16 @@ struct PodInjectorTests {
         #expect(proxy["securityContext"]?["capabilities"] == ["drop": ["ALL"]])
         #expect(proxy["securityContext"]?["readOnlyRootFilesystem"] == true)
         #expect(proxy["startupProbe"]?["httpGet"] == ["path": "/healthz/ready", "port": 15021])
-        #expect(proxy["volumeMounts"] == [["name": "weft-mesh", "mountPath": "/run/weft/mesh", "readOnly": true]])
+        #expect(
+            proxy["volumeMounts"] == [
+                ["name": "weft-mesh", "mountPath": "/run/weft/mesh", "readOnly": true],
+                ["name": "weft-state", "mountPath": "/run/weft/state"],
+            ])
         #expect(
             after["spec"]?["volumes"] == [
                 ["name": "data", "emptyDir": [:]],
                 ["name": "weft-mesh", "csi": ["driver": "mesh.weft.dev", "readOnly": true]],
+                ["name": "weft-state", "emptyDir": ["sizeLimit": "64Mi"]],
             ])
         let status = try #require(after["metadata"]?["annotations"]?["mesh.weft.dev/status"]?.string)
         #expect(try JSONValue.parse(status)["initContainers"] == ["weft-proxy"])

@@ -12,7 +12,7 @@ struct ListenersOnDemandTests {
     private static let filters = "type.googleapis.com/envoy.extensions.filters"
 
     /// Where captured connections come; those that nobody else takes are told `through`.
-    private static func front(_ settings: JSONObject = ["timeout": 30]) -> JSONValue {
+    static func front(_ settings: JSONObject = ["timeout": 30]) -> JSONValue {
         [
             "@type": ControlPlane.url(ControlPlane.listener), "name": "front", "use_original_dst": true,
             "address": ["socket_address": ["address": "127.0.0.1", "port_value": 0]],
@@ -77,7 +77,7 @@ struct ListenersOnDemandTests {
         ]
     }
 
-    private static func table(_ name: String, to cluster: String) -> JSONValue {
+    static func table(_ name: String, to cluster: String) -> JSONValue {
         [
             "@type": ControlPlane.url(ControlPlane.routes), "name": .string(name),
             "virtual_hosts": [
@@ -89,8 +89,14 @@ struct ListenersOnDemandTests {
         ]
     }
 
+    private func call(_ bench: ProxyBench, _ destination: String, _ port: Int) async throws -> String {
+        try await Self.call(bench, destination, port)
+    }
+
+    private func counts(_ bench: ProxyBench, _ line: String) async -> Bool { await Self.counts(bench, line) }
+
     /// A mesh with `10.96.0.1:80` (routes `web:80` to the cluster `web`) and `10.96.0.2:90` (a stream to the cluster `tcp`).
-    private static func publish(_ plane: ControlPlane, _ version: String, front: JSONValue = front(), _ port: String)
+    static func publish(_ plane: ControlPlane, _ version: String, front: JSONValue = front(), _ port: String)
         async throws
     {
         try await plane.set(ControlPlane.endpoints, version, [ControlPlane.assignment("web", port)])
@@ -105,7 +111,7 @@ struct ListenersOnDemandTests {
     }
 
     /// What a client hears that wanted to go there.
-    private func call(_ bench: ProxyBench, _ destination: String, _ port: Int) async throws -> String {
+    static func call(_ bench: ProxyBench, _ destination: String, _ port: Int) async throws -> String {
         let client = try await bench.client("front")
         try await client.send(
             "PROXY TCP4 10.244.1.9 \(destination) 40000 \(port)\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -127,7 +133,7 @@ struct ListenersOnDemandTests {
     }
 
     /// Whether the statistics have this line.
-    private func counts(_ bench: ProxyBench, _ line: String) async -> Bool {
+    static func counts(_ bench: ProxyBench, _ line: String) async -> Bool {
         let page = await AdminServer(bench.server) {}.answer(AdminRequest(method: "GET", target: "/stats"))
         return page.body.contains("listener_manager.on_demand.\(line)\n")
     }
@@ -225,7 +231,7 @@ struct ListenersOnDemandTests {
     }
 
     /// As `front`, but what nobody takes goes to the cluster `known`, or to `maybe` where nobody could say.
-    private static func doubtful(_ settings: JSONObject) -> JSONValue {
+    static func doubtful(_ settings: JSONObject) -> JSONValue {
         var listener = front(settings).object ?? [:]
         listener["filter_chains"] = [
             [
