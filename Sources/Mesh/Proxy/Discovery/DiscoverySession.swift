@@ -31,6 +31,8 @@ final class DiscoverySession: @unchecked Sendable {
     private let stateFile: StateFile?
     /// A response has come.
     private var hasHeard = false
+    /// One has come on the present stream.
+    private var streamHasSpoken = false
     private var hasRecalled = false
     private var patience = TimerHandle.none
     /// Nanoseconds without a word at the start after which the proxy goes on from what it was told in an earlier run.
@@ -145,7 +147,8 @@ final class DiscoverySession: @unchecked Sendable {
         flushLater()
     }
 
-    var isConnected: Bool { client.isOpen }
+    /// There is a stream on which something was said: whoever is between may hold a connection whose other end is away.
+    var isConnected: Bool { client.isOpen && streamHasSpoken }
 
     /// A secret by its name, which is then looked for in what the client holds.
     func subscribeToSecret(_ name: String, fetchTime: UInt64) {
@@ -263,6 +266,7 @@ final class DiscoverySession: @unchecked Sendable {
             return
         }
         streams += 1
+        streamHasSpoken = false
         let number = streams
         let reference = StreamReference()
         stream = reference
@@ -315,6 +319,7 @@ final class DiscoverySession: @unchecked Sendable {
 
     private func take(_ bytes: [UInt8]) {
         hasHeard = true
+        streamHasSpoken = true
         let delivery: DiscoveryDelivery?
         do throws(ConfigError) {
             delivery = try client.received(bytes)
