@@ -28,8 +28,8 @@ public enum AccessDecision: Sendable, Hashable {
 
 /// Authorization by who somebody is, until roles say it in detail: the RBAC authorizer takes this one's place.
 ///
-/// Administrators, nodes, service accounts and the control plane's own components may do everything; others who are
-/// authenticated may look at what discovers the API and ask about themselves; anonymous requests see health and version.
+/// Administrators, nodes and the control plane's own components may do everything; others who are authenticated, service accounts as
+/// well, may look at what discovers the API and ask about themselves; anonymous requests see health and version.
 public struct GroupAuthorizer: Authorizer {
     public init() {}
 
@@ -39,7 +39,7 @@ public struct GroupAuthorizer: Authorizer {
             return .allowed(reason: "public path")
         }
         guard !user.isAnonymous, user.isIn("system:authenticated") else { return .noOpinion }
-        if user.isIn("system:nodes") || user.isIn("system:serviceaccounts") || Self.components.contains(user.name) {
+        if user.isIn("system:nodes") || Self.components.contains(user.name) {
             return .allowed(reason: "cluster component")
         }
         if attributes.resource.isEmpty, attributes.verb == "get", Self.isDiscovery(attributes.path) {

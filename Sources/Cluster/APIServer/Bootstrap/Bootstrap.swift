@@ -30,25 +30,25 @@ struct Bootstrap: Sendable {
         try await ensureKubernetesService()
     }
 
-    /// The role of administrators, and one for each part that is served here and has readers.
+    /// Those that every cluster has, and one for each part that is served here and has readers.
     private func ensureRoles() async throws(StatusError) {
         let group = "rbac.authorization.k8s.io"
         let labels: JSONValue = ["kubernetes.io/bootstrapping": "rbac-defaults"]
-        func role(_ name: String, _ rules: JSONValue) -> JSONValue {
-            [
+        func make(_ role: DefaultRoles.Role) -> JSONValue {
+            var marks = labels
+            for (key, value) in role.labels { marks[key] = .string(value) }
+            var json: JSONValue = [
                 "apiVersion": .string(group + "/v1"), "kind": "ClusterRole",
-                "metadata": ["name": .string(name), "labels": labels], "rules": rules,
+                "metadata": ["name": .string(role.name), "labels": marks], "rules": .array(role.rules),
             ]
+            if !role.aggregates.isEmpty {
+                let selectors = role.aggregates.map { JSONValue.object(["matchLabels": .object([$0: "true"])]) }
+                json["aggregationRule"] = ["clusterRoleSelectors": .array(selectors)]
+            }
+            return json
         }
         let roles = GroupVersionResource(group: group, resource: "clusterroles")
-        try await ensure(
-            roles,
-            role(
-                "cluster-admin",
-                [
-                    ["apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]],
-                    ["nonResourceURLs": ["*"], "verbs": ["*"]],
-                ]))
+        for role in DefaultRoles.all { try await ensure(roles, make(role)) }
         try await ensure(
             GroupVersionResource(group: group, resource: "clusterrolebindings"),
             [
@@ -60,7 +60,9 @@ struct Bootstrap: Sendable {
         for path in paths where !path.readerRole.isEmpty {
             let (exact, below) = (String(path.prefix.dropLast()), path.prefix + "*")
             let urls: JSONValue = [.string(exact), .string(below)]
-            try await ensure(roles, role(path.readerRole, [["nonResourceURLs": urls, "verbs": ["get"]]]))
+            try await ensure(
+                roles,
+                make(DefaultRoles.Role(name: path.readerRole, rules: [["nonResourceURLs": urls, "verbs": ["get"]]])))
         }
     }
 

@@ -10,6 +10,7 @@ enum ClusterDNS {
     static func objects(replicas: Int) -> [(GroupVersionResource, JSONValue)] {
         [
             (.serviceAccounts, ["apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata("coredns")]),
+            (roles("clusterroles"), role), (roles("clusterrolebindings"), binding),
             (
                 .configMaps,
                 [
@@ -23,6 +24,32 @@ enum ClusterDNS {
     private static func metadata(_ name: String) -> JSONValue {
         ["name": .string(name), "namespace": .string(namespace), "labels": labels]
     }
+
+    // MARK: What it may read
+
+    private static let rbac = "rbac.authorization.k8s.io"
+    private static let roleName = "system:coredns"
+
+    private static func roles(_ plural: String) -> GroupVersionResource {
+        GroupVersionResource(group: rbac, resource: plural)
+    }
+
+    private static let role: JSONValue = [
+        "apiVersion": .string(rbac + "/v1"), "kind": "ClusterRole", "metadata": ["name": .string(roleName)],
+        "rules": [
+            [
+                "apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"],
+                "verbs": ["list", "watch"],
+            ],
+            ["apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]],
+        ],
+    ]
+
+    private static let binding: JSONValue = [
+        "apiVersion": .string(rbac + "/v1"), "kind": "ClusterRoleBinding", "metadata": ["name": .string(roleName)],
+        "roleRef": ["apiGroup": .string(rbac), "kind": "ClusterRole", "name": .string(roleName)],
+        "subjects": [["kind": "ServiceAccount", "name": "coredns", "namespace": .string(namespace)]],
+    ]
 
     static let corefile = """
         .:53 {

@@ -82,7 +82,10 @@ struct SubresourceTests {
             let issued = try await admin.send("POST", accounts + "/bot/token", request)
             #expect(issued.status == 201, "\(issued.message)")
             let token = issued.json["status"]?["token"]?.string ?? ""
-            #expect(try await nobody.send("GET", "/api/v1/pods", token: token).status == 200)
+            let stranger = try await nobody.send("GET", "/api/v1/pods", token: token)
+            #expect(stranger.status == 403 && stranger.message.contains("\"system:serviceaccount:default:bot\""))
+            _ = try await admin.send("POST", DefaultRoleTests.bindings, DefaultRoleTests.binding(of: "view", to: "bot"))
+            #expect(try await nobody.send("GET", "/api/v1/namespaces/default/pods", token: token).status == 200)
             #expect(try await nobody.send("GET", "/api/v1/pods", token: token + "x").status == 401)
             #expect(try await nobody.send("GET", "/api/v1/pods", token: "secret").status == 200)
             #expect(try await nobody.send("GET", "/api/v1/pods", token: "wrong").status == 401)
@@ -101,7 +104,7 @@ struct SubresourceTests {
             #expect(
                 try await admin.send("POST", accounts + "/bot/token", ["spec": ["expirationSeconds": 5]]).status == 422)
             _ = try await admin.send("DELETE", accounts + "/bot")
-            #expect(try await nobody.send("GET", "/api/v1/pods", token: token).status == 401)
+            #expect(try await nobody.send("GET", "/api/v1/namespaces/default/pods", token: token).status == 401)
             let keys = try await nobody.get("/openid/v1/jwks")
             #expect(keys.json["keys"]?[0]?["alg"] == "ES256")
             let discovery = try await nobody.get("/.well-known/openid-configuration")
