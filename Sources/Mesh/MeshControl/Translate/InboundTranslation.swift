@@ -168,13 +168,18 @@ struct InboundTranslation {
         }
         chains += InboundChains(self, port: nil, .unknown, shape.modes.general, cluster: Self.inboundPassthrough).all
         var own: JSONObject = [
-            "traffic_direction": "INBOUND", "listener_filters": .array(listenerFilters()),
+            "traffic_direction": "INBOUND", "metadata": Self.serverFirst, "listener_filters": .array(listenerFilters()),
             "listener_filters_timeout": Self.inspectionTime, "continue_on_listener_filters_timeout": true,
             "filter_chains": .array(chains),
         ]
         if shape.keepsClients { own["transparent"] = true }
         return virtualListener("virtualInbound", port: Self.inboundPort, own)
     }
+
+    /// A proxy that can calls a server whose client says nothing long before the time is over: it may be the server that speaks first.
+    private static let serverFirst: JSONValue = [
+        "filter_metadata": .object([ServerFirstName.metadata: ["patience": 0.2, "memory": 60]])
+    ]
 
     /// Where nothing but plain text is taken nothing is looked at, so a server may speak first.
     private func listenerFilters() -> [JSONValue] {

@@ -67,9 +67,14 @@ struct OutboundTranslation {
                 name, Self.listener(name, address, port.number, chains(streams), looksAtNames: !streams.named.isEmpty)
             )
         }
-        let filter = port.spoken.isHTTP ? manager(name) : ProxyConfig.tcpProxy(to: cluster)
+        let filter =
+            port.spoken.isHTTP
+            ? manager(name) : ProxyConfig.tcpProxy(to: cluster, attempts: Self.connectAttempts)
         return (name, Self.listener(name, address, port.number, [["filters": [filter]]]))
     }
+
+    /// Endpoints that are called for one connection, as many as for a request.
+    private static let connectAttempts: Int64 = 3
 
     /// By the routes of the Service's port.
     private func manager(_ name: String) -> JSONValue {
@@ -87,11 +92,13 @@ struct OutboundTranslation {
                 ? ["transport_protocol": "tls"] : ["server_names": [.string(named.hostname)]]
             return [
                 "name": .string(Hostname.domain(named.hostname)), "filter_chain_match": match,
-                "filters": [ProxyConfig.tcpProxy(cluster, named.target)],
+                "filters": [ProxyConfig.tcpProxy(cluster, named.target, attempts: Self.connectAttempts)],
             ]
         }
         if let rest = streams.rest {
-            chains.append(["name": "rest", "filters": [ProxyConfig.tcpProxy(cluster, rest)]])
+            chains.append([
+                "name": "rest", "filters": [ProxyConfig.tcpProxy(cluster, rest, attempts: Self.connectAttempts)],
+            ])
         }
         return chains
     }
@@ -144,7 +151,7 @@ struct OutboundTranslation {
                 "stat_prefix": .string("outbound_\(name)"), "http_filters": [ProxyConfig.router],
                 "route_config": InboundTranslation.table(table, route),
             ])
-            : ProxyConfig.tcpProxy(to: directCluster)
+            : ProxyConfig.tcpProxy(to: directCluster, attempts: Self.connectAttempts)
         return (name, Self.listener(name, address, number, [["filters": [filter]]]))
     }
 

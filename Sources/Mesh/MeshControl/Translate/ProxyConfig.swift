@@ -51,13 +51,14 @@ enum ProxyConfig {
         return networkFilter("http_connection_manager", managerType, fields)
     }
 
-    static func tcpProxy(to cluster: String) -> JSONValue {
-        tcpProxy(cluster, ["cluster": .string(cluster)])
+    static func tcpProxy(to cluster: String, attempts: Int64 = 1) -> JSONValue {
+        tcpProxy(cluster, ["cluster": .string(cluster)], attempts: attempts)
     }
 
     /// - Parameter target: What says where connections go (`cluster_specifier`).
-    static func tcpProxy(_ name: String, _ target: JSONObject) -> JSONValue {
+    static func tcpProxy(_ name: String, _ target: JSONObject, attempts: Int64 = 1) -> JSONValue {
         var fields = target
+        if attempts > 1 { fields["max_connect_attempts"] = .int(attempts) }
         fields["stat_prefix"] = .string(name)
         return networkFilter("tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", fields)
     }

@@ -58,6 +58,9 @@ extension ConnectionOrigin {
         }
     }
 
+    /// Who calls what: the client's address with the port that it called.
+    var client: SocketAddress { remote.address.map { .ip($0, local.port ?? 0, scope: 0) } ?? remote }
+
     static let tls = "tls"
     static let rawBuffer = "raw_buffer"
 }

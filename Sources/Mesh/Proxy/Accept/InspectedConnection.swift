@@ -14,6 +14,8 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
     private var hello: ClientHello?
     private var http: HTTPInspector.Version?
     private var timer = TimerHandle.none
+    /// When the server is called although the client has said nothing.
+    private var patience = TimerHandle.none
     private var isInspecting = true
     /// While it waits for a listener, and its socket is not read.
     private weak var awaiting: StreamSocket?
@@ -33,6 +35,15 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
             }
             next += 1
         }
+        limit(socket)
+        guard let time = listener.patience(snapshot, origin) else { return }
+        patience = socket.loop.schedule(after: .nanoseconds(Int64(clamping: time))) { [weak self, weak socket] in
+            guard let self, let socket, !socket.isClosed else { return }
+            callServer(socket)
+        }
+    }
+
+    private func limit(_ socket: StreamSocket) {
         guard snapshot.filterTimeout > 0 else { return }
         timer = socket.loop.schedule(after: .nanoseconds(Int64(clamping: snapshot.filterTimeout))) {
             [weak self, weak socket] in
@@ -63,7 +74,23 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
     /// Nothing is left to inspect: the client's first bytes need not be waited for.
     func finishIfDone(_ socket: StreamSocket) { if next == snapshot.filters.count { finish(socket) } }
 
+    /// The client may be waiting for the server, which is called, to speak or not.
+    private func callServer(_ socket: StreamSocket) {
+        guard listener.beginTentatively(self, socket, snapshot, origin) else { return }
+        socket.loop.cancel(timer)
+        endInspection()
+    }
+
+    /// The client has something to say after all.
+    func resume(_ socket: StreamSocket) {
+        isInspecting = true
+        listener.count(.inspected)
+        limit(socket)
+    }
+
     override func streamDidRead(_ stream: StreamSocket, _ bytes: UnsafeRawBufferPointer) -> Int {
+        // It has begun to speak.
+        stream.loop.cancel(patience)
         var taken = 0
         while next < snapshot.filters.count {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
@@ -150,6 +177,7 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
 
     private func finish(_ socket: StreamSocket) {
         socket.loop.cancel(timer)
+        socket.loop.cancel(patience)
         if !hasAwaited {
             switch listener.ask(self, snapshot, origin) {
             case .answered: break
@@ -172,6 +200,7 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
                 }
             }
         } else {
+            listener.remember(plain: origin)
             let names = http?.applicationProtocol ?? ProtocolNames()
             origin.applicationProtocols = names.map { String(decoding: $0, as: UTF8.self) }
             listener.begin(
@@ -187,6 +216,7 @@ final class InspectedConnection: StreamHandler, @unchecked Sendable {
 
     override func streamDidClose(_ stream: StreamSocket, _ error: SystemError?) {
         stream.loop.cancel(timer)
+        stream.loop.cancel(patience)
         endInspection()
     }
 }

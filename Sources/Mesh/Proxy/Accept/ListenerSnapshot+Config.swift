@@ -60,8 +60,9 @@ extension ListenerSnapshot {
         }
         let key = RuntimeKey.named("envoy.resource_limits.listener.\(node.string("name")).connection_limit")
         options.allowances.append((ConnectionAllowance { key?.value.map { Int(clamping: $0) } }, .overflows))
-        options.demand = node.message("metadata").flatMap {
-            ListenerDemand(metadata: RouteEntry.metadata($0), context.listenersOnDemand)
+        if let metadata = node.message("metadata").map(RouteEntry.metadata) {
+            options.demand = ListenerDemand(metadata: metadata, context.listenersOnDemand)
+            options.serverFirst = ServerFirst(metadata: metadata)
         }
         // What only says where a listener stands in a mesh.
         node.ignore("reuse_port", "drain_type")

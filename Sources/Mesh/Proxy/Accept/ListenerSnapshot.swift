@@ -31,6 +31,8 @@ package final class ListenerSnapshot: Sendable {
     let isInbound: Bool
     /// How it finds the listeners of destinations that are not known; nil where it does not look for any.
     let demand: ListenerDemand?
+    /// How it serves clients that wait for the server's first word; nil where they wait as long as inspection does.
+    let serverFirst: ServerFirst?
 
     package struct Options {
         package var filters: [ListenerFilter] = []
@@ -56,6 +58,7 @@ package final class ListenerSnapshot: Sendable {
         var isBalanced = false
         var isInbound = false
         var demand: ListenerDemand?
+        var serverFirst: ServerFirst?
         package init() {}
     }
 
@@ -87,6 +90,7 @@ package final class ListenerSnapshot: Sendable {
         balances = options.isBalanced ? addresses.map { _ in ConnectionBalance() } : []
         isInbound = options.isInbound
         demand = options.demand
+        serverFirst = options.serverFirst
     }
 
     /// Its sockets take connections to any address that are sent here (TPROXY).

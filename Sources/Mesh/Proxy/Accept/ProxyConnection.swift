@@ -281,6 +281,21 @@ package final class ProxyConnection: Channel, @unchecked Sendable {
         self.terminal = terminal
     }
 
+    /// Its client was told nothing, and has not closed.
+    var isUntouched: Bool { !isClosed && writtenBytes == 0 && queuedBytes == 0 }
+
+    /// Gives its client's socket to another, as if it had never been; nobody has said a word on it.
+    func withdraw() {
+        listenerLogs = []
+        (terminal as? TCPSession)?.withdraw()
+        if let listenerStats {
+            worker.count(listenerStats, .connections, by: -1)
+            worker.count(listenerStats, .closed, by: -1)
+        }
+        release()
+        channelClosed(nil)
+    }
+
     /// Closes at once, what is queued is lost.
     func abort() { socket?.close() }
 }

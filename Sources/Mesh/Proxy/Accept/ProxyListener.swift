@@ -12,6 +12,8 @@ package final class ProxyListener {
     private var connections: [ProxyConnection] = []
     /// When another listener last handed it a connection, by the worker's clock; 0 for never.
     private(set) var lastUse: UInt64 = 0
+    /// Of clients, by the port that they called.
+    private var plainClients = PlaintextPeers()
 
     /// On the worker's loop. `shared` says where the first worker's listener listens.
     init(_ worker: ProxyWorker, _ snapshot: ListenerSnapshot, _ shared: [SharedSocket] = []) throws {
@@ -186,6 +188,20 @@ package final class ProxyListener {
             logUnmatched(snapshot, origin)
             return socket.close()
         }
+        guard let connection = open(socket, snapshot, origin, chain) else { return }
+        if !chain.filters.isEmpty {
+            let run = NetworkFilterRun(chain.filters)
+            connection.filters = run
+            run.accepted(connection)
+        }
+        if chain.handshakeTimeout > 0, connection.isSecure { connection.limitHandshake(chain.handshakeTimeout) }
+        connection.start()
+    }
+
+    /// A connection by its chain, not started yet; nil, and the socket closed, where its TLS cannot be made.
+    private func open(
+        _ socket: StreamSocket, _ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin, _ chain: FilterChain
+    ) -> ProxyConnection? {
         do {
             let session = try chain.security.map { security throws(TLSError) in try security.context.session() }
             let connection = ProxyConnection(worker, origin, session)
@@ -200,16 +216,42 @@ package final class ProxyListener {
             }
             connection.listenerLogs = snapshot.logs
             add(connection)
-            if !chain.filters.isEmpty {
-                let run = NetworkFilterRun(chain.filters)
-                connection.filters = run
-                run.accepted(connection)
-            }
-            if chain.handshakeTimeout > 0, session != nil { connection.limitHandshake(chain.handshakeTimeout) }
-            connection.start()
+            return connection
         } catch {
             socket.close()
+            return nil
         }
+    }
+
+    // MARK: Servers that speak first
+
+    /// How long a client may be silent before its server is called; nil: nobody is called.
+    func patience(_ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin) -> UInt64? {
+        guard let settings = snapshot.serverFirst else { return nil }
+        return plainClients.contains(origin.client, now: worker.now) ? 0 : settings.patience
+    }
+
+    /// A client has come, or was answered, in plain text.
+    func remember(plain origin: ConnectionOrigin) {
+        guard let settings = snapshot.serverFirst else { return }
+        plainClients.add(origin.client, until: worker.now &+ settings.memory, now: worker.now)
+    }
+
+    /// Calls the server of a client that has said nothing, where that makes no difference to anybody else: what comes in plain text is just
+    /// passed on, and nobody has to allow it.
+    ///
+    /// - Returns: Whether the inspection is over for now.
+    func beginTentatively(
+        _ inspection: InspectedConnection, _ socket: StreamSocket, _ snapshot: ListenerSnapshot,
+        _ origin: ConnectionOrigin
+    ) -> Bool {
+        guard !snapshot.usesOriginalDestination, let chain = origin.withFacts({ snapshot.chain(for: $0) }),
+            chain.security == nil, chain.filters.isEmpty, case .tcpProxy = chain.terminal,
+            let connection = open(socket, snapshot, origin, chain)
+        else { return false }
+        socket.handler = TentativeConnection(connection, inspection, self)
+        connection.start()
+        return true
     }
 
     private func logUnmatched(_ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin) {

@@ -20,7 +20,7 @@ package final class ClusterState {
     /// Of an ORIGINAL_DST cluster.
     private let destinations: DestinationHosts?
     /// Of a cluster whose hosts may refuse TLS.
-    var plaintextHosts = PlaintextHosts()
+    var plaintextHosts = PlaintextPeers()
     /// Of an aggregate cluster.
     private let members: AggregateMembers?
 

@@ -21,6 +21,7 @@ final class TCPSession: ConnectionTerminal {
     /// What came with the end of a TLS handshake, before the upstream stood.
     private var early = GrowingBytes()
     private var hasEnded = false
+    private var isWithdrawn = false
     private var pick = PickRequest()
     private var criteria: HostMetadata?
     private(set) var attempts = 0
@@ -130,6 +131,12 @@ final class TCPSession: ConnectionTerminal {
         } else {
             upstream.connection.abort()
         }
+    }
+
+    /// It is as if it had never been; `closed` follows.
+    func withdraw() {
+        isWithdrawn = true
+        stats.pointee.connections &-= 1
     }
 
     private func finish() {
@@ -308,7 +315,7 @@ final class TCPSession: ConnectionTerminal {
     // MARK: Access log
 
     private func log(_ kind: StaticString) {
-        guard !proxy.logs.isEmpty else { return }
+        guard !proxy.logs.isEmpty, !isWithdrawn else { return }
         let subject = HTTPStream(worker)
         subject.describe(connection, kind)
         subject.cluster = cluster

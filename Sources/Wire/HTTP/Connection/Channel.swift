@@ -123,6 +123,12 @@ open class Channel: StreamHandler, @unchecked Sendable {
         socket?.closeAfterWrite()
     }
 
+    /// Gives the socket up, open and reading, for another handler; nothing follows.
+    public final func release() {
+        resumeReading()
+        socket = nil
+    }
+
     /// Closes with a reset: the peer cannot mistake it for an end.
     public final func reset() { socket?.reset() }
 

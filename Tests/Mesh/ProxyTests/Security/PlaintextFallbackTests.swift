@@ -241,13 +241,13 @@ struct PlaintextFallbackTests {
 
     @Test("hosts that are remembered are so many at most, the newest among them")
     func bound() {
-        var hosts = PlaintextHosts()
-        let addresses = (0...PlaintextHosts.most).map {
+        var hosts = PlaintextPeers()
+        let addresses = (0...PlaintextPeers.most).map {
             SocketAddress.ip(IPAddress(v4: 10, 0, UInt8($0 >> 8), UInt8($0 & 255)), 80)
         }
         for address in addresses { hosts.add(address, until: 10, now: 1) }
-        #expect(addresses.count { hosts.contains($0, now: 2) } == PlaintextHosts.most)
-        #expect(hosts.contains(addresses[PlaintextHosts.most], now: 9))
+        #expect(addresses.count { hosts.contains($0, now: 2) } == PlaintextPeers.most)
+        #expect(hosts.contains(addresses[PlaintextPeers.most], now: 9))
         #expect(!addresses.contains { hosts.contains($0, now: 10) })
     }
 }

@@ -1,8 +1,9 @@
 import Bytes
 
-/// The hosts that were offered TLS and did not take it, each for some time: see `PlaintextFallback`.
-struct PlaintextHosts {
-    /// Beyond, one makes room and is offered TLS with its next connection.
+/// Addresses that are known not to speak TLS, each for some time: hosts that were offered it and did not take it (`PlaintextFallback`), clients
+/// that came without (`ServerFirst`).
+struct PlaintextPeers {
+    /// Beyond, one makes room, and is not known any more.
     static let most = 4096
 
     private var ends: [SocketAddress: UInt64] = [:]
