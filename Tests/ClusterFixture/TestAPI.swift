@@ -70,11 +70,19 @@ extension KubeClient {
     /// Creates an object, or replaces the one of its name.
     package func put(_ resource: GroupVersionResource, _ object: KubeObject) async throws {
         var object = object
-        if let old = try? await get(resource, object.key) {
+        while true {
+            guard let old = try? await get(resource, object.key) else {
+                _ = try await create(resource, object)
+                return
+            }
             object.resourceVersion = old.resourceVersion
-            _ = try await update(resource, object)
-        } else {
-            _ = try await create(resource, object)
+            do {
+                _ = try await update(resource, object)
+                return
+            } catch let error as StatusError where error.reason == .conflict {
+                // A controller has written its status meanwhile.
+                continue
+            }
         }
     }
 }
