@@ -6,14 +6,14 @@ import TLS
 /// A listener on one worker: its sockets, and what becomes of their connections. New connections go by the present
 /// snapshot; those that there are keep the chain they were given.
 package final class ProxyListener {
-    private unowned(unsafe) let worker: ProxyWorker
+    unowned(unsafe) let worker: ProxyWorker
     private var listeners: [Listener] = []
     package private(set) var snapshot: ListenerSnapshot
     private var connections: [ProxyConnection] = []
     /// When another listener last handed it a connection, by the worker's clock; 0 for never.
     private(set) var lastUse: UInt64 = 0
     /// Of clients, by the port that they called.
-    private var plainClients = PlaintextPeers()
+    var plainClients = PlaintextPeers()
 
     /// On the worker's loop. `shared` says where the first worker's listener listens.
     init(_ worker: ProxyWorker, _ snapshot: ListenerSnapshot, _ shared: [SharedSocket] = []) throws {
@@ -199,7 +199,7 @@ package final class ProxyListener {
     }
 
     /// A connection by its chain, not started yet; nil, and the socket closed, where its TLS cannot be made.
-    private func open(
+    func open(
         _ socket: StreamSocket, _ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin, _ chain: FilterChain
     ) -> ProxyConnection? {
         do {
@@ -221,37 +221,6 @@ package final class ProxyListener {
             socket.close()
             return nil
         }
-    }
-
-    // MARK: Servers that speak first
-
-    /// How long a client may be silent before its server is called; nil: nobody is called.
-    func patience(_ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin) -> UInt64? {
-        guard let settings = snapshot.serverFirst else { return nil }
-        return plainClients.contains(origin.client, now: worker.now) ? 0 : settings.patience
-    }
-
-    /// A client has come, or was answered, in plain text.
-    func remember(plain origin: ConnectionOrigin) {
-        guard let settings = snapshot.serverFirst else { return }
-        plainClients.add(origin.client, until: worker.now &+ settings.memory, now: worker.now)
-    }
-
-    /// Calls the server of a client that has said nothing, where that makes no difference to anybody else: what comes in plain text is just
-    /// passed on, and nobody has to allow it.
-    ///
-    /// - Returns: Whether the inspection is over for now.
-    func beginTentatively(
-        _ inspection: InspectedConnection, _ socket: StreamSocket, _ snapshot: ListenerSnapshot,
-        _ origin: ConnectionOrigin
-    ) -> Bool {
-        guard !snapshot.usesOriginalDestination, let chain = origin.withFacts({ snapshot.chain(for: $0) }),
-            chain.security == nil, chain.filters.isEmpty, case .tcpProxy = chain.terminal,
-            let connection = open(socket, snapshot, origin, chain)
-        else { return false }
-        socket.handler = TentativeConnection(connection, inspection, self)
-        connection.start()
-        return true
     }
 
     private func logUnmatched(_ snapshot: ListenerSnapshot, _ origin: ConnectionOrigin) {
@@ -363,29 +332,4 @@ package struct DrainSettings: Sendable {
     /// Each is told at a moment of its own within the time, else all at once.
     package var isGradual = true
     package init() {}
-}
-
-/// Sends back what comes.
-final class EchoTerminal: ConnectionTerminal {
-    override func received(_ bytes: UnsafeRawBufferPointer) {
-        connection.send(bytes)
-        if !connection.isWritable { connection.pauseReading() }
-    }
-
-    override func drained() { connection.resumeReading() }
-}
-
-/// Says one thing and closes.
-final class DirectResponseTerminal: ConnectionTerminal {
-    private let bytes: [UInt8]
-
-    init(_ connection: ProxyConnection, _ bytes: [UInt8]) {
-        self.bytes = bytes
-        super.init(connection)
-    }
-
-    override func opened() {
-        bytes.withUnsafeBytes { connection.send($0) }
-        connection.closeAfterWrite()
-    }
 }
