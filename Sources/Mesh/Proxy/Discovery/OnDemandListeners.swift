@@ -133,6 +133,8 @@ final class OnDemandListeners {
     /// A listener serves on all workers.
     func came(_ name: String) {
         guard let entry = stand(name, .here) else { return }
+        // By those who have waited for it.
+        entries[name]?.lastUse = directory.loop.now.nanoseconds
         // Also those who have waited in vain.
         settle(entry.destination, directory.workers, .here)
     }

@@ -115,9 +115,9 @@ struct FullDiskTests {
                 log: lines.log)
         }
         let old = try await loop.perform { live.current.root }
-        // The root that comes signs in a second, and cannot be written then.
+        // The root that comes signs when the disk has long been full, and cannot be written then.
         _ = try LiveMeshAuthority.rotateRoot(
-            in: directory, trustDomain: "cluster.local", passphrase: passphrase, settling: .seconds(1), overlap: .zero)
+            in: directory, trustDomain: "cluster.local", passphrase: passphrase, settling: .seconds(5), overlap: .zero)
         try disk.fill(leaving: 4)
         try await eventually("it is said", on: loop) { lines.count { $0.contains("could not be moved on") } == 1 }
         #expect(lines.all.contains { $0.contains("No space left on device") })

@@ -309,7 +309,7 @@ struct ListenersOnDemandTests {
     func idle() async throws {
         try await ControlPlane.run { plane in
             let port = try await plane.upstream(ScriptedUpstream.says("up"))
-            try await Self.publish(plane, "1", front: Self.front(["timeout": 30, "idle_timeout": 0.2]), port)
+            try await Self.publish(plane, "1", front: Self.front(["timeout": 30, "idle_timeout": 1]), port)
             try await ProxyBench.run(ControlPlane.bootstrap("DELTA_GRPC", port: plane.port)) { bench in
                 for round in 1...2 {
                     #expect(try await call(bench, "10.96.0.1", 80) == "up")
