@@ -13,14 +13,18 @@ package enum OwnAddress {
         return bound.map { "\(IPAddress(v4: UInt32(bigEndian: $0.sin_addr.s_addr)))" }
     }()
 
-    /// A port that nobody listens on now.
+    /// A port that nobody listens on now, and that no connection is given: between this and its use others connect.
     package static func freePort() throws -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        defer { close(descriptor) }
-        guard let bound = name(of: descriptor, by: bind, 0x7F00_0001, port: 0) else {
-            throw SystemError(errno: errno, call: "bind")
+        var tries = 0
+        while true {
+            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+            defer { close(descriptor) }
+            // Below those of connections (`ip_local_port_range`) and of NodePorts.
+            let port = UInt16.random(in: 20_000..<30_000)
+            if name(of: descriptor, by: bind, 0x7F00_0001, port: port) != nil { return port }
+            tries += 1
+            guard tries < 100 else { throw SystemError(errno: errno, call: "bind") }
         }
-        return UInt16(bigEndian: bound.sin_port)
     }
 
     private static func name(

@@ -16,7 +16,10 @@ final class ScriptedUpstream: @unchecked Sendable {
     private var replies: [UpstreamReply] = []
     private var connections: [UpstreamConnection] = []
     /// What it was asked and what it saw in this row, as lines.
-    private(set) var seen: [String] = []
+    private var heard: [String] = []
+    private var spans: [[String]] = []
+    /// What has come, line by line. Which of two spans that end together is told first, and whether in one request, is chance.
+    var seen: [String] { heard + spans.sorted { $0.joined() < $1.joined() }.flatMap(\.self) }
     /// Whole requests in this row; whole connections of raw TCP.
     private(set) var requests = 0
     /// Ports that the proxy came from, in this row or before.
@@ -35,7 +38,7 @@ final class ScriptedUpstream: @unchecked Sendable {
 
     func begin(_ replies: [UpstreamReply]) {
         self.replies = replies
-        seen = []
+        (heard, spans) = ([], [])
         requests = 0
         connections.removeAll { $0.wire.isClosed }
     }
@@ -53,13 +56,18 @@ final class ScriptedUpstream: @unchecked Sendable {
 
     fileprivate func record(_ request: HTTP1Message) {
         guard speech == .otlp else { return record(request.lines, isRequest: true) }
-        let told = request.startLine.contains("/v1/logs") ? LogLines.read(request.body) : SpanLines.read(request.body)
-        for lines in told { record(lines, isRequest: true) }
+        guard !request.startLine.contains("/v1/logs") else {
+            for lines in LogLines.read(request.body) { record(lines, isRequest: true) }
+            return
+        }
+        let told = SpanLines.read(request.body)
+        requests += told.count
+        spans += told
     }
 
     fileprivate func record(_ lines: [String], isRequest: Bool) {
         if isRequest { requests += 1 }
-        seen += lines
+        heard += lines
     }
 
     private func accept(_ socket: StreamSocket) {

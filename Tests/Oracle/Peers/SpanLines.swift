@@ -16,8 +16,7 @@ enum SpanLines {
                 for span in scope["spans"]?.array ?? [] { spans.append(lines(span) + about.map { "  resource \($0)" }) }
             }
         }
-        // Which of two that end together is told first is chance.
-        return spans.sorted { $0.joined() < $1.joined() }
+        return spans
     }
 
     private static func lines(_ span: JSONValue) -> [String] {
